@@ -1,0 +1,174 @@
+//! What the engine answers: facts to keep, packets to send, links to close, news to log.
+
+use martlet_codec::ids::PacketId;
+use martlet_codec::packet::Delivery;
+use martlet_codec::reason::{ConnectReturnCode, ProtocolVersion};
+
+use crate::change::Change;
+use crate::input::{LinkId, LostCause};
+use crate::message::Message;
+
+/// Everything that follows from the inputs handled since it was last emptied, each list in order.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Facts to keep, for the store.
+    pub changes: Vec<Change>,
+    /// Packets to send, for the links.
+    pub outgoing: Vec<Outgoing>,
+    /// Links to close once what stands in `outgoing` before them is sent.
+    pub farewells: Vec<(LinkId, Farewell)>,
+    /// News for the log.
+    pub notices: Vec<Notice>,
+}
+
+/// One packet for one link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// To whom.
+    pub link: LinkId,
+    /// What.
+    pub packet: OutPacket,
+    /// Whether it must wait until the changes of its own batch are on disk (I2). Whatever is queued
+    /// behind it on the same link waits with it.
+    pub promise: bool,
+}
+
+/// A packet to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OutPacket {
+    /// CONNACK.
+    ConnAck {
+        /// Whether the client's session was there [MQTT-3.2.2-1] to [MQTT-3.2.2-4].
+        session_present: bool,
+        /// The answer.
+        code: ConnectReturnCode,
+    },
+    /// PUBLISH.
+    Publish {
+        /// Topic and payload. Its own QoS and RETAIN flag are the publisher's: the two fields below
+        /// are what this receiver gets.
+        message: Message,
+        /// QoS with Packet Identifier and DUP.
+        delivery: Delivery,
+        /// The RETAIN flag towards this receiver [MQTT-3.3.1-8] [MQTT-3.3.1-9].
+        retain: bool,
+    },
+    /// PUBACK.
+    PubAck(PacketId),
+    /// PUBREC.
+    PubRec(PacketId),
+    /// PUBREL.
+    PubRel(PacketId),
+    /// PUBCOMP.
+    PubComp(PacketId),
+    /// SUBACK: granted QoS or 0x80 for each filter, in order.
+    SubAck(PacketId, Box<[u8]>),
+    /// UNSUBACK.
+    UnsubAck(PacketId),
+    /// PINGRESP.
+    PingResp,
+}
+
+impl OutPacket {
+    /// What every packet costs its link's outbox besides topic and payload: headers and the
+    /// outbox's own entry, rounded up.
+    pub const COST_BASE: u32 = 64;
+
+    /// How much of a link's room this takes: [`Self::COST_BASE`] plus topic and payload. A packet
+    /// may be sent while any room is left, so that the largest packet always passes.
+    pub fn cost(&self) -> u32 {
+        match self {
+            Self::Publish { message, .. } => {
+                Self::COST_BASE + u32::try_from(message.len()).unwrap_or(u32::MAX / 2)
+            }
+            Self::SubAck(_, codes) => Self::COST_BASE + codes.len() as u32,
+            _ => Self::COST_BASE,
+        }
+    }
+}
+
+/// Why we close a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// The client sent DISCONNECT.
+    Disconnected,
+    /// CONNECT was refused; the CONNACK says how [MQTT-3.2.2-5].
+    Refused(ConnectReturnCode),
+    /// Another connection uses the same client id now [MQTT-3.1.4-2].
+    TakenOver,
+    /// Nothing came for one and a half times the keep-alive [MQTT-3.1.2-24].
+    KeepAliveExceeded,
+    /// The client broke a rule [MQTT-4.8.0-1].
+    ProtocolViolation {
+        /// The rule's id.
+        rule: &'static str,
+    },
+    /// A bound was reached that leaves no other way.
+    LimitReached {
+        /// The bound's name in [`Limits`](crate::limits::Limits).
+        limit: &'static str,
+    },
+    /// The broker stops.
+    ShuttingDown,
+}
+
+/// News for the log, in the engine's words; the driver adds the address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A client is connected.
+    Connected {
+        /// Its link.
+        link: LinkId,
+        /// Its id, as given or as assigned.
+        client_id: Box<str>,
+        /// What it speaks.
+        version: ProtocolVersion,
+        /// Clean Session.
+        clean_session: bool,
+        /// Seconds.
+        keep_alive_s: u16,
+        /// User Name.
+        user_name: Option<Box<str>>,
+    },
+    /// A client is gone.
+    Disconnected {
+        /// Its link.
+        link: LinkId,
+        /// Its id.
+        client_id: Box<str>,
+        /// Why.
+        cause: DisconnectCause,
+    },
+    /// A connect was refused.
+    Refused {
+        /// Its link.
+        link: LinkId,
+        /// Its id.
+        client_id: Box<str>,
+        /// How.
+        code: ConnectReturnCode,
+        /// Why, in a few words.
+        reason: &'static str,
+    },
+    /// The first message of this client was lost to a bound since it last had none lost.
+    Dropping {
+        /// Its id.
+        client_id: Box<str>,
+        /// The bound's name in [`Limits`](crate::limits::Limits).
+        limit: &'static str,
+    },
+    /// A session ended by its expiry.
+    SessionExpired {
+        /// Whose.
+        client_id: Box<str>,
+    },
+}
+
+/// Why a client is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DisconnectCause {
+    /// We closed.
+    Farewell(Farewell),
+    /// It was lost.
+    Lost(LostCause),
+}

@@ -1,0 +1,167 @@
+//! What the engine is told.
+
+use std::sync::Arc;
+
+use martlet_codec::ids::PacketId;
+use martlet_codec::packet::Delivery;
+use martlet_codec::reason::{ProtocolVersion, QoS};
+
+use crate::message::Message;
+
+/// Milliseconds since an epoch that the caller chose (the driver: Unix time at start, then the
+/// monotonic clock). Never goes backward within one engine.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Time(pub u64);
+
+/// One client's way in and out: a slot in the driver's table of links, and which use of that slot.
+///
+/// Slots are small and dense, so that the engine may keep a table by slot; the generation tells a
+/// new link from an old one in the same slot.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LinkId {
+    /// Index in the driver's table.
+    pub slot: u32,
+    /// Grows with each use of the slot.
+    pub generation: u32,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A CONNECT arrived on a new link and its user may connect.
+    Open {
+        /// The new link. From here until [`Lost`](Input::Lost) or its farewell it is known.
+        link: LinkId,
+        /// What the CONNECT says.
+        connect: Box<Connect>,
+    },
+    /// A packet arrived. A packet of a link that is not known is ignored [MQTT-3.1.4-5].
+    Packet {
+        /// From whom.
+        link: LinkId,
+        /// What.
+        packet: InPacket,
+    },
+    /// The Network Connection ended without our asking: closed, broken, or full of bad bytes.
+    Lost {
+        /// Which.
+        link: LinkId,
+        /// Why (for the notice; the will fires in every case [MQTT-3.1.2-8]).
+        cause: LostCause,
+    },
+    /// The link has sent things: this much of [`Limits::outbox_bytes_max`](crate::limits::Limits)
+    /// is free again, in the unit of [`OutPacket::cost`](crate::effects::OutPacket::cost).
+    Room {
+        /// Which.
+        link: LinkId,
+        /// How much was freed since the last report.
+        bytes: u32,
+    },
+    /// A message from inside the broker (bridge, HTTP). Routed like any other.
+    Publish(Message),
+    /// Byte and connection totals that only the driver knows, for `$SYS`.
+    Traffic(Traffic),
+    /// The time that [`next_deadline`](crate::Engine::next_deadline) named has come.
+    Due,
+    /// The broker stops: every link gets a farewell, wills are published, sessions stay.
+    Shutdown,
+}
+
+/// A CONNECT that was decoded and admitted.
+#[derive(Clone, Debug)]
+pub struct Connect {
+    /// 3.1 or 3.1.1 (5.0 later).
+    pub version: ProtocolVersion,
+    /// Empty: the engine assigns one, or refuses [MQTT-3.1.3-6] [MQTT-3.1.3-8].
+    pub client_id: Box<str>,
+    /// Clean Session.
+    pub clean_session: bool,
+    /// Seconds; 0 is none.
+    pub keep_alive_s: u16,
+    /// The Will: a message, with its QoS and RETAIN flag.
+    pub will: Option<Message>,
+    /// Who the client is, when it said so.
+    pub user_name: Option<Box<str>>,
+    /// Up to which cost this link's outbox may fill before it reports
+    /// [`Room`](Input::Room) again.
+    pub room_bytes: u32,
+    /// Entropy for an assigned client id, if one is needed (the engine has no randomness).
+    pub nonce: u64,
+}
+
+/// A packet from a client, owned. What depends on one packet alone was checked by the codec.
+#[derive(Clone, Debug)]
+pub enum InPacket {
+    /// PUBLISH.
+    Publish {
+        /// Topic, payload, QoS, RETAIN flag.
+        message: Message,
+        /// QoS with Packet Identifier and DUP.
+        delivery: Delivery,
+    },
+    /// PUBACK.
+    PubAck(PacketId),
+    /// PUBREC.
+    PubRec(PacketId),
+    /// PUBREL.
+    PubRel(PacketId),
+    /// PUBCOMP.
+    PubComp(PacketId),
+    /// SUBSCRIBE: filters as text (share prefix included), each checked by the codec.
+    Subscribe {
+        /// The id.
+        id: PacketId,
+        /// Filters with the QoS asked for, in order.
+        subscriptions: Box<[(Box<str>, QoS)]>,
+    },
+    /// UNSUBSCRIBE.
+    Unsubscribe {
+        /// The id.
+        id: PacketId,
+        /// Filters, in order.
+        filters: Box<[Box<str>]>,
+    },
+    /// PINGREQ.
+    PingReq,
+    /// DISCONNECT.
+    Disconnect,
+    /// A packet that a client may not send, or not now (a second CONNECT, a CONNACK...).
+    Forbidden {
+        /// The id of the rule that it breaks.
+        rule: &'static str,
+    },
+}
+
+/// Why a link is gone without our asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LostCause {
+    /// The peer closed its side.
+    Closed,
+    /// The socket broke; the operating system's words.
+    Socket(Arc<str>),
+    /// The bytes were no packet: closed by us.
+    Malformed {
+        /// The id of the rule, e.g. `MQTT-2.2.2-2`.
+        rule: &'static str,
+        /// What was wrong, in a few words.
+        reason: &'static str,
+    },
+    /// A packet over the limit: closed by us.
+    Oversize {
+        /// The limit that it passed, in bytes.
+        packet_size_max: u32,
+    },
+}
+
+/// Totals since start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes read from sockets.
+    pub bytes_received: u64,
+    /// Bytes written to sockets.
+    pub bytes_sent: u64,
+    /// Sockets accepted.
+    pub sockets_accepted: u64,
+    /// Sockets open now.
+    pub sockets_open: u64,
+}

@@ -1,0 +1,43 @@
+//! Every bound of the engine, with its name and what happens at it.
+
+/// The bounds. Each drop is counted in [`Counters`] under the bound's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// QoS 1 and 2 messages sent to one client and not yet settled (mosquitto's
+    /// `max_inflight_messages`). At the bound: further ones wait in the session's queue. 1 to 65,535.
+    pub inflight_max: u16,
+    /// Messages in one session's queue (mosquitto's `max_queued_messages`). At the bound: the new
+    /// message is dropped for that session. 0 is no bound.
+    pub queue_messages_max: u32,
+    /// Bytes of topics and payloads in one session's queue. At the bound: the new message is dropped
+    /// for that session. 0 is no bound.
+    pub queue_bytes_max: u64,
+    /// Whether QoS 0 messages are queued for sessions without a connection
+    /// (mosquitto's `queue_qos0_messages`).
+    pub queue_qos0: bool,
+    /// Retained messages. At the bound: a new topic's message is delivered but not retained.
+    pub retained_messages_max: u32,
+    /// Bytes of retained topics and payloads. At the bound: as above.
+    pub retained_bytes_max: u64,
+    /// Subscriptions of one session. At the bound: SUBACK 0x80 for the filter.
+    pub subscriptions_per_session_max: u32,
+    /// Sessions, connected or not. At the bound: CONNACK 0x03.
+    pub sessions_max: u32,
+    /// QoS 2 ids received from one client and not yet released. At the bound: the connection closes.
+    pub received_max: u16,
+    /// Longest Keep Alive granted, in seconds; a client that asks for more, or for none, is refused
+    /// with CONNACK 0x02 as mosquitto does. 0 is no bound.
+    pub keep_alive_max_s: u16,
+    /// Whether an empty client id gets one assigned (else CONNACK 0x02).
+    pub allow_zero_length_client_id: bool,
+    /// What an assigned client id begins with.
+    pub auto_id_prefix: Box<str>,
+    /// How long a session without a connection is kept, in seconds. 0 is for ever.
+    pub session_expiry_s: u64,
+    /// Seconds between updates of `$SYS`. 0 is never.
+    pub sys_interval_s: u32,
+    /// Seed of the hash tables, so that nobody can choose topics that collide.
+    pub hash_seed: u64,
+    /// What `$SYS/broker/version` says.
+    pub version_text: Box<str>,
+}

@@ -1,0 +1,1 @@
+//! MQTT 5 properties: validated once, iterated without allocation.
