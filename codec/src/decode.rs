@@ -31,3 +31,31 @@ pub enum Decoded<'a> {
         header_len: usize,
     },
 }
+
+/// Why bytes are no packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DecodeError {
+    /// What MQTT 5.0 answers. [`ReasonCode::PacketTooLarge`] is said of a packet over
+    /// [`DecodeLimits::packet_size_max`], and of nothing else.
+    pub reason: ReasonCode,
+    /// The id of the rule that was broken, e.g. `MQTT-2.2.2-2`, in the version that was spoken; the
+    /// section for a statement without an id; the name of the limit that was passed.
+    pub rule: &'static str,
+    /// What was wrong, in a few words.
+    pub text: &'static str,
+    /// In a CONNECT whose Protocol Level is not supported: the form of the CONNACK to send before
+    /// closing, 0x01 in 3.1.1's form or 0x84 in 5.0's [MQTT-3.1.2-2].
+    pub answer_level: Option<ProtocolVersion>,
+}
+
+/// Finds the packet at the beginning of `input`.
+///
+/// A CONNECT is decoded by the protocol name and level that it carries; `version` is for all others.
+pub fn decode<'a>(
+    input: &'a [u8],
+    version: ProtocolVersion,
+    limits: &DecodeLimits,
+) -> Result<Decoded<'a>, DecodeError> {
+    let _ = (input, version, limits);
+    todo!()
+}

@@ -21,6 +21,12 @@ pub mod decode;
 pub mod encode;
 pub mod ids;
 pub mod packet;
+pub mod payload;
 pub mod properties;
 pub mod reason;
 pub mod topic;
+
+mod reader;
+mod rules;
+mod sink;
+mod text;

@@ -1,9 +1,71 @@
 //! The Control Packets, one enum for all versions, borrowing from the input.
 
 use crate::ids::PacketId;
+use crate::payload::{Filters, ReasonCodes, Subscriptions};
 use crate::properties::Properties;
 use crate::reason::{ConnectReturnCode, ProtocolVersion, QoS, ReasonCode};
 use crate::topic::{SubscriptionFilter, TopicName};
+
+/// The type of a Control Packet: the upper half of its first byte.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum PacketType {
+    /// 1.
+    Connect = 1,
+    /// 2.
+    ConnAck = 2,
+    /// 3.
+    Publish = 3,
+    /// 4.
+    PubAck = 4,
+    /// 5.
+    PubRec = 5,
+    /// 6.
+    PubRel = 6,
+    /// 7.
+    PubComp = 7,
+    /// 8.
+    Subscribe = 8,
+    /// 9.
+    SubAck = 9,
+    /// 10.
+    Unsubscribe = 10,
+    /// 11.
+    UnsubAck = 11,
+    /// 12.
+    PingReq = 12,
+    /// 13.
+    PingResp = 13,
+    /// 14.
+    Disconnect = 14,
+    /// 15, in 5.0 only.
+    Auth = 15,
+}
+
+impl PacketType {
+    /// The type in a packet's first byte; 0 is reserved.
+    #[inline]
+    pub const fn of(first_byte: u8) -> Option<Self> {
+        Some(match first_byte >> 4 {
+            1 => Self::Connect,
+            2 => Self::ConnAck,
+            3 => Self::Publish,
+            4 => Self::PubAck,
+            5 => Self::PubRec,
+            6 => Self::PubRel,
+            7 => Self::PubComp,
+            8 => Self::Subscribe,
+            9 => Self::SubAck,
+            10 => Self::Unsubscribe,
+            11 => Self::UnsubAck,
+            12 => Self::PingReq,
+            13 => Self::PingResp,
+            14 => Self::Disconnect,
+            15 => Self::Auth,
+            _ => return None,
+        })
+    }
+}
 
 /// One Control Packet.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -40,12 +102,35 @@ pub enum Packet<'a> {
     Auth(Auth<'a>),
 }
 
+impl Packet<'_> {
+    /// Its type.
+    pub const fn packet_type(&self) -> PacketType {
+        match self {
+            Self::Connect(_) => PacketType::Connect,
+            Self::ConnAck(_) => PacketType::ConnAck,
+            Self::Publish(_) => PacketType::Publish,
+            Self::PubAck(_) => PacketType::PubAck,
+            Self::PubRec(_) => PacketType::PubRec,
+            Self::PubRel(_) => PacketType::PubRel,
+            Self::PubComp(_) => PacketType::PubComp,
+            Self::Subscribe(_) => PacketType::Subscribe,
+            Self::SubAck(_) => PacketType::SubAck,
+            Self::Unsubscribe(_) => PacketType::Unsubscribe,
+            Self::UnsubAck(_) => PacketType::UnsubAck,
+            Self::PingReq => PacketType::PingReq,
+            Self::PingResp => PacketType::PingResp,
+            Self::Disconnect(_) => PacketType::Disconnect,
+            Self::Auth(_) => PacketType::Auth,
+        }
+    }
+}
+
 /// CONNECT.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Connect<'a> {
     /// From protocol name and level.
     pub version: ProtocolVersion,
-    /// Bit 7 of the level: a bridge (mosquitto's `try_private`).
+    /// Bit 7 of the level: a bridge (mosquitto's `try_private`). 3.1 and 3.1.1 only.
     pub bridge: bool,
     /// Clean Session (3.x), Clean Start (5.0).
     pub clean_session: bool,
@@ -81,7 +166,7 @@ pub struct Will<'a> {
 /// CONNACK.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct ConnAck<'a> {
-    /// Whether the server had this client's session.
+    /// Whether the server had this client's session. 3.1 has no such flag: not sent there.
     pub session_present: bool,
     /// The answer.
     pub code: ConnAckCode,
@@ -136,6 +221,14 @@ pub enum Delivery {
 }
 
 impl Delivery {
+    /// The Packet Identifier, where there is one.
+    pub const fn id(self) -> Option<PacketId> {
+        match self {
+            Self::AtMostOnce => None,
+            Self::AtLeastOnce { id, .. } | Self::ExactlyOnce { id, .. } => Some(id),
+        }
+    }
+
     /// The QoS alone.
     pub const fn qos(self) -> QoS {
         match self {
@@ -155,6 +248,13 @@ pub struct Ack<'a> {
     pub reason: ReasonCode,
     /// 5.0 only; empty otherwise.
     pub properties: Properties<'a>,
+}
+
+impl Ack<'_> {
+    /// The plain acknowledgement: `Success`, no properties.
+    pub const fn new(id: PacketId) -> Self {
+        Self { id, reason: ReasonCode::Success, properties: Properties::EMPTY }
+    }
 }
 
 /// SUBSCRIBE.
@@ -179,6 +279,83 @@ pub struct Subscription<'a> {
     pub no_local: bool,
     /// 5.0: keep the RETAIN flag as published.
     pub retain_as_published: bool,
-    /// 5.0: 0, 1 or 2: when to send retained messages.
-    pub retain_handling: u8,
+    /// 5.0: when to send retained messages.
+    pub retain_handling: RetainHandling,
+}
+
+impl<'a> Subscription<'a> {
+    /// A subscription as 3.1 and 3.1.1 have it: every option of 5.0 at its default.
+    pub const fn new(filter: SubscriptionFilter<'a>, qos: QoS) -> Self {
+        Self {
+            filter,
+            qos,
+            no_local: false,
+            retain_as_published: false,
+            retain_handling: RetainHandling::SendAtSubscribe,
+        }
+    }
+}
+
+/// When a subscription gets the retained messages of its topics (MQTT 5.0 3.8.3.1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[repr(u8)]
+pub enum RetainHandling {
+    /// Whenever it is made, as in 3.1.1 [MQTT-3.3.1-6].
+    #[default]
+    SendAtSubscribe = 0,
+    /// When it did not exist before.
+    SendIfNew = 1,
+    /// Never.
+    DoNotSend = 2,
+}
+
+/// SUBACK.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct SubAck<'a> {
+    /// The id of the SUBSCRIBE [MQTT-2.3.1-7].
+    pub id: PacketId,
+    /// 5.0 only; empty otherwise.
+    pub properties: Properties<'a>,
+    /// One for each filter, in order [MQTT-3.9.3-1].
+    pub codes: ReasonCodes<'a>,
+}
+
+/// UNSUBSCRIBE.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Unsubscribe<'a> {
+    /// Its id, which the UNSUBACK repeats.
+    pub id: PacketId,
+    /// 5.0 only; empty otherwise.
+    pub properties: Properties<'a>,
+    /// The filters, at least one [MQTT-3.10.3-2].
+    pub filters: Filters<'a>,
+}
+
+/// UNSUBACK.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct UnsubAck<'a> {
+    /// The id of the UNSUBSCRIBE [MQTT-2.3.1-7].
+    pub id: PacketId,
+    /// 5.0 only; empty otherwise.
+    pub properties: Properties<'a>,
+    /// 5.0: one for each filter, in order; empty otherwise.
+    pub codes: ReasonCodes<'a>,
+}
+
+/// DISCONNECT.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Disconnect<'a> {
+    /// 5.0; `Success` (a normal disconnection) otherwise.
+    pub reason: ReasonCode,
+    /// 5.0 only; empty otherwise.
+    pub properties: Properties<'a>,
+}
+
+/// AUTH (5.0 only).
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Auth<'a> {
+    /// `Success`, `ContinueAuthentication` or `ReAuthenticate`.
+    pub reason: ReasonCode,
+    /// With the Authentication Method, unless there are none and the reason is `Success`.
+    pub properties: Properties<'a>,
 }
