@@ -1,8 +1,14 @@
 //! What the engine answers: facts to keep, packets to send, links to close, news to log.
 
+use std::sync::Arc;
+
 use martlet_codec::ids::PacketId;
-use martlet_codec::packet::Delivery;
-use martlet_codec::reason::{ConnectReturnCode, ProtocolVersion};
+use martlet_codec::packet::{
+    Ack, ConnAck, ConnAckCode, Delivery, Packet, Publish, SubAck, UnsubAck,
+};
+use martlet_codec::payload::ReasonCodes;
+use martlet_codec::properties::Properties;
+use martlet_codec::reason::{ConnectReturnCode, ProtocolVersion, ReasonCode};
 
 use crate::change::Change;
 use crate::input::{LinkId, LostCause};
@@ -81,10 +87,49 @@ impl OutPacket {
             Self::Publish { message, .. } => {
                 Self::COST_BASE + u32::try_from(message.len()).unwrap_or(u32::MAX / 2)
             }
-            Self::SubAck(_, codes) => Self::COST_BASE + codes.len() as u32,
+            Self::SubAck(_, codes) => {
+                Self::COST_BASE + u32::try_from(codes.len()).unwrap_or(u32::MAX / 2)
+            }
             _ => Self::COST_BASE,
         }
     }
+
+    /// The packet for the codec, as MQTT 3.1 and 3.1.1 have it.
+    pub fn as_packet(&self) -> Packet<'_> {
+        match self {
+            Self::ConnAck { session_present, code } => Packet::ConnAck(ConnAck {
+                session_present: *session_present,
+                code: ConnAckCode::V3(*code),
+                properties: Properties::EMPTY,
+            }),
+            Self::Publish { message, delivery, retain } => Packet::Publish(Publish {
+                delivery: *delivery,
+                retain: *retain,
+                topic: Some(message.topic()),
+                properties: Properties::EMPTY,
+                payload: message.payload(),
+            }),
+            Self::PubAck(id) => Packet::PubAck(ack(*id)),
+            Self::PubRec(id) => Packet::PubRec(ack(*id)),
+            Self::PubRel(id) => Packet::PubRel(ack(*id)),
+            Self::PubComp(id) => Packet::PubComp(ack(*id)),
+            Self::SubAck(id, codes) => Packet::SubAck(SubAck {
+                id: *id,
+                properties: Properties::EMPTY,
+                codes: ReasonCodes::new(codes).expect("granted QoS and 0x80 are reason codes"),
+            }),
+            Self::UnsubAck(id) => Packet::UnsubAck(UnsubAck {
+                id: *id,
+                properties: Properties::EMPTY,
+                codes: ReasonCodes::EMPTY,
+            }),
+            Self::PingResp => Packet::PingResp,
+        }
+    }
+}
+
+fn ack(id: PacketId) -> Ack<'static> {
+    Ack { id, reason: ReasonCode::Success, properties: Properties::EMPTY }
 }
 
 /// Why we close a link.
@@ -120,7 +165,7 @@ pub enum Notice {
         /// Its link.
         link: LinkId,
         /// Its id, as given or as assigned.
-        client_id: Box<str>,
+        client_id: Arc<str>,
         /// What it speaks.
         version: ProtocolVersion,
         /// Clean Session.
@@ -135,7 +180,7 @@ pub enum Notice {
         /// Its link.
         link: LinkId,
         /// Its id.
-        client_id: Box<str>,
+        client_id: Arc<str>,
         /// Why.
         cause: DisconnectCause,
     },
@@ -144,7 +189,7 @@ pub enum Notice {
         /// Its link.
         link: LinkId,
         /// Its id.
-        client_id: Box<str>,
+        client_id: Arc<str>,
         /// How.
         code: ConnectReturnCode,
         /// Why, in a few words.
@@ -153,14 +198,14 @@ pub enum Notice {
     /// The first message of this client was lost to a bound since it last had none lost.
     Dropping {
         /// Its id.
-        client_id: Box<str>,
+        client_id: Arc<str>,
         /// The bound's name in [`Limits`](crate::limits::Limits).
         limit: &'static str,
     },
     /// A session ended by its expiry.
     SessionExpired {
         /// Whose.
-        client_id: Box<str>,
+        client_id: Arc<str>,
     },
 }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use martlet_codec::ids::PacketId;
-use martlet_codec::packet::Delivery;
+use martlet_codec::packet::{self, Delivery, Packet};
 use martlet_codec::reason::{ProtocolVersion, QoS};
 
+use crate::filter::Filter;
 use crate::message::Message;
 
 /// Milliseconds since an epoch that the caller chose (the driver: Unix time at start, then the
@@ -49,8 +50,10 @@ pub enum Input {
         /// Why (for the notice; the will fires in every case [MQTT-3.1.2-8]).
         cause: LostCause,
     },
-    /// The link has sent things: this much of [`Limits::outbox_bytes_max`](crate::limits::Limits)
-    /// is free again, in the unit of [`OutPacket::cost`](crate::effects::OutPacket::cost).
+    /// The link has sent things: this much of [`Connect::room_bytes`] is free again, in the unit of
+    /// [`OutPacket::cost`](crate::effects::OutPacket::cost). The caller may gather several
+    /// packets' worth, but must report when half of the room is to be given back, and at the
+    /// latest when the outbox is empty: nothing else makes a waiting queue or replay go on.
     Room {
         /// Which.
         link: LinkId,
@@ -82,8 +85,9 @@ pub struct Connect {
     pub will: Option<Message>,
     /// Who the client is, when it said so.
     pub user_name: Option<Box<str>>,
-    /// Up to which cost this link's outbox may fill before it reports
-    /// [`Room`](Input::Room) again.
+    /// How much may stand in this link's outbox. Each packet takes its
+    /// [`cost`](crate::effects::OutPacket::cost); while any room is left one more may go.
+    /// [`Room`](Input::Room) gives it back.
     pub room_bytes: u32,
     /// Entropy for an assigned client id, if one is needed (the engine has no randomness).
     pub nonce: u64,
@@ -107,19 +111,19 @@ pub enum InPacket {
     PubRel(PacketId),
     /// PUBCOMP.
     PubComp(PacketId),
-    /// SUBSCRIBE: filters as text (share prefix included), each checked by the codec.
+    /// SUBSCRIBE.
     Subscribe {
         /// The id.
         id: PacketId,
         /// Filters with the QoS asked for, in order.
-        subscriptions: Box<[(Box<str>, QoS)]>,
+        subscriptions: Box<[(Filter, QoS)]>,
     },
     /// UNSUBSCRIBE.
     Unsubscribe {
         /// The id.
         id: PacketId,
         /// Filters, in order.
-        filters: Box<[Box<str>]>,
+        filters: Box<[Filter]>,
     },
     /// PINGREQ.
     PingReq,
@@ -130,6 +134,59 @@ pub enum InPacket {
         /// The id of the rule that it breaks.
         rule: &'static str,
     },
+}
+
+impl Connect {
+    /// What the engine must know of a CONNECT. `room_bytes` and `nonce`: see the fields.
+    pub fn from_packet(packet: &packet::Connect<'_>, room_bytes: u32, nonce: u64) -> Self {
+        Self {
+            version: packet.version,
+            client_id: packet.client_id.into(),
+            clean_session: packet.clean_session,
+            keep_alive_s: packet.keep_alive_s,
+            will: packet.will.map(|w| Message::new(w.topic, w.payload, w.qos, w.retain)),
+            user_name: packet.user_name.map(Box::from),
+            room_bytes,
+            nonce,
+        }
+    }
+}
+
+impl InPacket {
+    /// The owned form of a decoded packet. `body` is everything behind its fixed header.
+    pub fn from_packet(packet: &Packet<'_>, body: &[u8]) -> Self {
+        match packet {
+            Packet::Publish(publish) => Self::Publish {
+                message: Message::from_publish(publish, body),
+                delivery: publish.delivery,
+            },
+            Packet::PubAck(ack) => Self::PubAck(ack.id),
+            Packet::PubRec(ack) => Self::PubRec(ack.id),
+            Packet::PubRel(ack) => Self::PubRel(ack.id),
+            Packet::PubComp(ack) => Self::PubComp(ack.id),
+            Packet::Subscribe(subscribe) => Self::Subscribe {
+                id: subscribe.id,
+                subscriptions: subscribe
+                    .subscriptions
+                    .iter()
+                    .map(|subscription| (Filter::from(subscription.filter), subscription.qos))
+                    .collect(),
+            },
+            Packet::Unsubscribe(unsubscribe) => Self::Unsubscribe {
+                id: unsubscribe.id,
+                filters: unsubscribe.filters.iter().map(Filter::from).collect(),
+            },
+            Packet::PingReq => Self::PingReq,
+            Packet::Disconnect(_) => Self::Disconnect,
+            Packet::Connect(_) => Self::Forbidden { rule: "MQTT-3.1.0-2" },
+            // Only servers send these, and AUTH needs a method agreed on in CONNECT.
+            Packet::ConnAck(_)
+            | Packet::SubAck(_)
+            | Packet::UnsubAck(_)
+            | Packet::PingResp
+            | Packet::Auth(_) => Self::Forbidden { rule: "MQTT-4.8.0-1" },
+        }
+    }
 }
 
 /// Why a link is gone without our asking.

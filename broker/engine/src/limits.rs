@@ -1,6 +1,7 @@
 //! Every bound of the engine, with its name and what happens at it.
 
-/// The bounds. Each drop is counted in [`Counters`] under the bound's name.
+/// The bounds. Each loss is counted in
+/// [`Counters`](crate::counters::Counters) under the [`Bound`](crate::counters::Bound)'s name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// QoS 1 and 2 messages sent to one client and not yet settled (mosquitto's
@@ -40,4 +41,28 @@ pub struct Limits {
     pub hash_seed: u64,
     /// What `$SYS/broker/version` says.
     pub version_text: Box<str>,
+}
+
+impl Default for Limits {
+    /// What mosquitto has without a configuration, and bounds where it has none.
+    fn default() -> Self {
+        Self {
+            inflight_max: 20,
+            queue_messages_max: 1000,
+            queue_bytes_max: 0,
+            queue_qos0: false,
+            retained_messages_max: 1_000_000,
+            retained_bytes_max: 1 << 30,
+            subscriptions_per_session_max: 10_000,
+            sessions_max: 1_000_000,
+            received_max: 1000,
+            keep_alive_max_s: 0,
+            allow_zero_length_client_id: true,
+            auto_id_prefix: "auto-".into(),
+            session_expiry_s: 0,
+            sys_interval_s: 10,
+            hash_seed: 0,
+            version_text: concat!("martlet version ", env!("CARGO_PKG_VERSION")).into(),
+        }
+    }
 }

@@ -1,0 +1,143 @@
+//! What was counted since start.
+
+use crate::input::Traffic;
+
+/// Totals since start. What is there now is in [`Gauges`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Control Packets received, of all kinds.
+    pub packets_received: u64,
+    /// Control Packets sent, of all kinds.
+    pub packets_sent: u64,
+    /// PUBLISH packets received.
+    pub publishes_received: u64,
+    /// PUBLISH packets sent.
+    pub publishes_sent: u64,
+    /// Bytes of payload received in PUBLISH packets.
+    pub publish_bytes_received: u64,
+    /// Bytes of payload sent in PUBLISH packets.
+    pub publish_bytes_sent: u64,
+    /// CONNECTs accepted.
+    pub connects_accepted: u64,
+    /// CONNECTs refused.
+    pub connects_refused: u64,
+    /// Most clients connected at the same time.
+    pub connected_max: u64,
+    /// Sessions that ended by their expiry.
+    pub sessions_expired: u64,
+    /// What the driver counted.
+    pub traffic: Traffic,
+    /// Losses by bound.
+    dropped: [u64; Bound::ALL.len()],
+}
+
+impl Counters {
+    /// How often this bound cost somebody a message (for `sessions_max`, `keep_alive_max_s`,
+    /// `subscriptions_per_session_max` and `received_max`: a connection or a subscription).
+    pub fn dropped(&self, bound: Bound) -> u64 {
+        self.dropped[bound as usize]
+    }
+
+    /// Messages lost to any bound.
+    pub fn messages_dropped(&self) -> u64 {
+        Bound::ALL.iter().filter(|b| b.costs_messages()).map(|&b| self.dropped(b)).sum()
+    }
+
+    pub(crate) fn count_drop(&mut self, bound: Bound) {
+        self.dropped[bound as usize] += 1;
+    }
+
+    pub(crate) fn count_drops(&mut self, bound: Bound, count: u64) {
+        self.dropped[bound as usize] += count;
+    }
+}
+
+/// A bound at which something is lost: named as in [`Limits`](crate::limits::Limits).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Bound {
+    /// A session's queue was full.
+    QueueMessages,
+    /// A session's queue was full.
+    QueueBytes,
+    /// A QoS 0 message for a session without a connection, when these are not queued.
+    QueueQos0,
+    /// A QoS 0 message for a link whose outbox had no room.
+    Outbox,
+    /// A retained message that was delivered but not retained.
+    RetainedMessages,
+    /// A retained message that was delivered but not retained.
+    RetainedBytes,
+    /// A message that waited in a session when it expired.
+    SessionExpiry,
+    /// A client's message to `$SYS`, which is the broker's own.
+    SysTopic,
+    /// A subscription that was refused.
+    Subscriptions,
+    /// A CONNECT that was refused.
+    Sessions,
+    /// A CONNECT that was refused.
+    KeepAlive,
+    /// A connection that was closed.
+    Received,
+}
+
+impl Bound {
+    /// All of them, in order.
+    pub const ALL: [Self; 12] = [
+        Self::QueueMessages,
+        Self::QueueBytes,
+        Self::QueueQos0,
+        Self::Outbox,
+        Self::RetainedMessages,
+        Self::RetainedBytes,
+        Self::SessionExpiry,
+        Self::SysTopic,
+        Self::Subscriptions,
+        Self::Sessions,
+        Self::KeepAlive,
+        Self::Received,
+    ];
+
+    /// The name of the setting, or of the rule where nothing can be set.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::QueueMessages => "queue_messages_max",
+            Self::QueueBytes => "queue_bytes_max",
+            Self::QueueQos0 => "queue_qos0",
+            Self::Outbox => "outbox_bytes_max",
+            Self::RetainedMessages => "retained_messages_max",
+            Self::RetainedBytes => "retained_bytes_max",
+            Self::SessionExpiry => "session_expiry_s",
+            Self::SysTopic => "sys_topic",
+            Self::Subscriptions => "subscriptions_per_session_max",
+            Self::Sessions => "sessions_max",
+            Self::KeepAlive => "keep_alive_max_s",
+            Self::Received => "received_max",
+        }
+    }
+
+    const fn costs_messages(self) -> bool {
+        !matches!(self, Self::Subscriptions | Self::Sessions | Self::KeepAlive | Self::Received)
+    }
+}
+
+/// What is there now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Sessions, connected or not.
+    pub sessions: u64,
+    /// Sessions with a connection.
+    pub connected: u64,
+    /// Subscriptions of all sessions, shared ones included.
+    pub subscriptions: u64,
+    /// Shared subscriptions of all sessions.
+    pub shared_subscriptions: u64,
+    /// Retained messages, `$SYS` included.
+    pub retained_messages: u64,
+    /// Bytes of topics and payloads of retained messages.
+    pub retained_bytes: u64,
+    /// Messages in queues and in flight, each counted for each session.
+    pub waiting_messages: u64,
+    /// Bytes of their topics and payloads.
+    pub waiting_bytes: u64,
+}
