@@ -16,6 +16,7 @@
 //! 5. `encode(decode(bytes)) == bytes` for every legal packet in its shortest form.
 #![no_std]
 #![forbid(unsafe_code)]
+#![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod decode;
 pub mod encode;

@@ -2,8 +2,9 @@
 
 use crate::ids::PacketId;
 use crate::payload::{Filters, ReasonCodes, Subscriptions};
-use crate::properties::Properties;
+use crate::properties::{AUTHENTICATION_METHOD, Properties};
 use crate::reason::{ConnectReturnCode, ProtocolVersion, QoS, ReasonCode};
+use crate::rules::{self, Checked};
 use crate::topic::{SubscriptionFilter, TopicName};
 
 /// The type of a Control Packet: the upper half of its first byte.
@@ -102,7 +103,27 @@ pub enum Packet<'a> {
     Auth(Auth<'a>),
 }
 
-impl Packet<'_> {
+impl<'a> Packet<'a> {
+    /// Its properties (a Will's are its own).
+    #[inline]
+    pub const fn properties(&self) -> Properties<'a> {
+        match self {
+            Self::Connect(connect) => connect.properties,
+            Self::ConnAck(connack) => connack.properties,
+            Self::Publish(publish) => publish.properties,
+            Self::PubAck(ack) | Self::PubRec(ack) | Self::PubRel(ack) | Self::PubComp(ack) => {
+                ack.properties
+            }
+            Self::Subscribe(subscribe) => subscribe.properties,
+            Self::SubAck(suback) => suback.properties,
+            Self::Unsubscribe(unsubscribe) => unsubscribe.properties,
+            Self::UnsubAck(unsuback) => unsuback.properties,
+            Self::PingReq | Self::PingResp => Properties::EMPTY,
+            Self::Disconnect(disconnect) => disconnect.properties,
+            Self::Auth(auth) => auth.properties,
+        }
+    }
+
     /// Its type.
     pub const fn packet_type(&self) -> PacketType {
         match self {
@@ -181,6 +202,13 @@ pub enum ConnAckCode {
     V3(ConnectReturnCode),
     /// MQTT 5.0.
     V5(ReasonCode),
+}
+
+impl ConnAckCode {
+    /// Whether the client is in.
+    pub const fn is_accepted(self) -> bool {
+        matches!(self, Self::V3(ConnectReturnCode::Accepted) | Self::V5(ReasonCode::Success))
+    }
 }
 
 /// PUBLISH.
@@ -358,4 +386,17 @@ pub struct Auth<'a> {
     pub reason: ReasonCode,
     /// With the Authentication Method, unless there are none and the reason is `Success`.
     pub properties: Properties<'a>,
+}
+
+impl Auth<'_> {
+    /// An Authentication Method must be named, unless the packet says no more than `Success`
+    /// (MQTT 5.0 3.15.2.1, 3.15.2.2.2).
+    pub(crate) fn check_method(&self) -> Checked<()> {
+        let bare = self.reason == ReasonCode::Success && self.properties.is_empty();
+        if bare || self.properties.has(AUTHENTICATION_METHOD) {
+            Ok(())
+        } else {
+            Err(rules::AUTH_METHOD_MISSING)
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use crate::packet::{RetainHandling, Subscription};
+use crate::packet::{PacketType, RetainHandling, Subscription};
 use crate::reader::Reader;
 use crate::reason::{ProtocolVersion, QoS, ReasonCode};
 use crate::rules::{self, Checked, Rule};
@@ -109,6 +109,27 @@ impl<'a> ReasonCodes<'a> {
     /// The codes in order.
     pub fn iter(&self) -> impl Iterator<Item = ReasonCode> + use<'a> {
         self.0.iter().filter_map(|&code| ReasonCode::new(code))
+    }
+
+    /// The rest of a SUBACK or UNSUBACK, not checked yet.
+    pub(crate) fn read(reader: &mut Reader<'a>) -> Self {
+        let codes = Self(reader.rest());
+        *reader = Reader::new(&[]);
+        codes
+    }
+
+    /// Whether a SUBACK or UNSUBACK of this version may carry these: at least one, each its own.
+    pub(crate) fn check(&self, version: ProtocolVersion, packet: PacketType) -> Checked<()> {
+        if self.0.is_empty() {
+            let suback = packet == PacketType::SubAck;
+            return Err(if suback { rules::SUBACK_EMPTY } else { rules::UNSUBACK_EMPTY });
+        }
+        let legal = |&code: &u8| match version {
+            ProtocolVersion::V5 => ReasonCode::new(code).is_some_and(|code| code.is_for(packet)),
+            // [MQTT-3.9.3-2]
+            ProtocolVersion::V31 | ProtocolVersion::V311 => matches!(code, 0..=2 | 0x80),
+        };
+        if self.0.iter().all(legal) { Ok(()) } else { Err(rules::reason_code(packet)) }
     }
 
     /// The codes as they stand on the wire.

@@ -4,6 +4,7 @@ use core::fmt;
 use core::num::{NonZeroU16, NonZeroU32};
 
 use crate::ids::{SubscriptionId, TopicAlias};
+use crate::packet::PacketType;
 use crate::reader::Reader;
 use crate::reason::QoS;
 use crate::rules::{self, Checked};
@@ -74,30 +75,19 @@ impl fmt::Debug for Properties<'_> {
     }
 }
 
-/// Where properties stand: a packet type, or the Will in a CONNECT.
+/// Where properties stand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
 pub(crate) enum Place {
+    /// In a packet of this type.
+    In(PacketType),
+    /// In the Will of a CONNECT.
     Will,
-    Connect,
-    ConnAck,
-    Publish,
-    PubAck,
-    PubRec,
-    PubRel,
-    PubComp,
-    Subscribe,
-    SubAck,
-    Unsubscribe,
-    UnsubAck,
-    Disconnect,
-    Auth,
 }
 
 /// Declares [`Property`] from one table: identifier, name, type of the value, doc, and the places
 /// where it may stand (MQTT 5.0 2.2.2.2).
 macro_rules! properties {
-    ($($id:literal $name:ident($value:ty) $doc:literal: $($place:ident)+;)+) => {
+    ($($id:literal $name:ident($value:ty) $doc:literal: $($packet:ident)* $([$will:ident])?;)+) => {
         /// A property of MQTT 5.0.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub enum Property<'a> {
@@ -140,7 +130,10 @@ macro_rules! properties {
 
             const fn may_stand_in(&self, place: Place) -> bool {
                 match self {
-                    $(Self::$name(_) => matches!(place, $(Place::$place)|+),)+
+                    $(Self::$name(_) => {
+                        $(matches!(place, Place::In(PacketType::$packet)) ||)*
+                        $(matches!(place, Place::$will) ||)? false
+                    })+
                 }
             }
         }
@@ -149,11 +142,11 @@ macro_rules! properties {
 
 properties! {
     0x01 PayloadFormatIndicator(bool) "whether the payload is UTF-8 text. The codec does not \
-        look into payloads: that is the receiver's choice (MQTT 5.0 3.3.2.3.2).": Publish Will;
-    0x02 MessageExpiryInterval(u32) "seconds.": Publish Will;
-    0x03 ContentType(&'a str) "what the payload is.": Publish Will;
-    0x08 ResponseTopic(TopicName<'a>) "where a response goes.": Publish Will;
-    0x09 CorrelationData(&'a [u8]) "what a response repeats.": Publish Will;
+        look into payloads: that is the receiver's choice (MQTT 5.0 3.3.2.3.2).": Publish [Will];
+    0x02 MessageExpiryInterval(u32) "seconds.": Publish [Will];
+    0x03 ContentType(&'a str) "what the payload is.": Publish [Will];
+    0x08 ResponseTopic(TopicName<'a>) "where a response goes.": Publish [Will];
+    0x09 CorrelationData(&'a [u8]) "what a response repeats.": Publish [Will];
     0x0B SubscriptionIdentifier(SubscriptionId) "of a subscription, or of those that a message \
         is sent for.": Publish Subscribe;
     0x11 SessionExpiryInterval(u32) "seconds; `u32::MAX` is for ever.":
@@ -164,7 +157,7 @@ properties! {
     0x16 AuthenticationData(&'a [u8]) "as the method defines.": Connect ConnAck Auth;
     0x17 RequestProblemInformation(bool) "whether reason strings and user properties may come \
         with more than PUBLISH, CONNACK and DISCONNECT.": Connect;
-    0x18 WillDelayInterval(u32) "seconds.": Will;
+    0x18 WillDelayInterval(u32) "seconds.": [Will];
     0x19 RequestResponseInformation(bool) "whether CONNACK may bring it.": Connect;
     0x1A ResponseInformation(&'a str) "for making response topics.": ConnAck;
     0x1C ServerReference(&'a str) "another server to use.": ConnAck Disconnect;
@@ -176,8 +169,8 @@ properties! {
     0x24 MaximumQoS(QoS) "0 or 1 (2 is said by leaving it out).": ConnAck;
     0x25 RetainAvailable(bool) "whether retained messages are.": ConnAck;
     0x26 UserProperty((&'a str, &'a str)) "name and value; may come many times.":
-        Connect ConnAck Publish Will PubAck PubRec PubRel PubComp Subscribe SubAck Unsubscribe
-        UnsubAck Disconnect Auth;
+        Connect ConnAck Publish PubAck PubRec PubRel PubComp Subscribe SubAck Unsubscribe
+        UnsubAck Disconnect Auth [Will];
     0x27 MaximumPacketSize(NonZeroU32) "bytes.": Connect ConnAck;
     0x28 WildcardSubscriptionAvailable(bool) "whether they are.": ConnAck;
     0x29 SubscriptionIdentifierAvailable(bool) "whether they are.": ConnAck;
@@ -233,7 +226,8 @@ impl Seen {
         }
         let bit = 1 << property.id();
         let repeatable = matches!(property, Property::UserProperty(_))
-            || matches!(property, Property::SubscriptionIdentifier(_)) && place == Place::Publish;
+            || matches!(property, Property::SubscriptionIdentifier(_))
+                && place == Place::In(PacketType::Publish);
         if self.0 & bit != 0 && !repeatable {
             return Err(rules::PROPERTY_TWICE);
         }

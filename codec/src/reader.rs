@@ -28,6 +28,12 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
+    /// Nothing may be left.
+    #[inline]
+    pub(crate) fn finish(self) -> Checked<()> {
+        if self.is_empty() { Ok(()) } else { Err(rules::TRAILING) }
+    }
+
     /// Whether nothing is left.
     #[inline]
     pub(crate) const fn is_empty(&self) -> bool {

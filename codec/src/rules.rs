@@ -1,5 +1,6 @@
 //! The rules that a packet can break, one row each: how 3.1.1 and 5.0 name it, and what to answer.
 
+use crate::packet::PacketType;
 use crate::reason::ReasonCode;
 use crate::topic::TopicError;
 
@@ -74,7 +75,7 @@ rules! {
     FILTER_UTF8 MalformedPacket "MQTT-3.8.3-1" "MQTT-3.8.3-1" "ill-formed UTF-8 in a topic filter";
     UNSUBSCRIBE_UTF8 MalformedPacket "MQTT-3.10.3-1" "MQTT-3.10.3-1"
         "ill-formed UTF-8 in a topic filter";
-    SHARE MalformedPacket "MQTT 5.0 MQTT-4.8.2-1" "MQTT-4.8.2-1"
+    SHARE MalformedPacket "MQTT 5.0 4.8.2" "MQTT-4.8.2-1"
         "a share is written $share/NAME/FILTER";
     NAME_LEVELS TopicNameInvalid "topic_levels_max" "topic_levels_max"
         "a topic name with too many levels";
@@ -173,6 +174,27 @@ pub(crate) fn topic(
         TopicError::MisplacedHash => TOPIC_HASH,
         TopicError::MisplacedPlus => TOPIC_PLUS,
         TopicError::BadShare => SHARE,
+    }
+}
+
+/// The rule that a reason code broke which this packet does not have.
+pub(crate) const fn reason_code(packet: PacketType) -> &'static Rule {
+    match packet {
+        PacketType::PubAck => PUBACK_CODE,
+        PacketType::PubRec => PUBREC_CODE,
+        PacketType::PubRel => PUBREL_CODE,
+        PacketType::PubComp => PUBCOMP_CODE,
+        PacketType::SubAck => SUBACK_CODE,
+        PacketType::UnsubAck => UNSUBACK_CODE,
+        PacketType::Disconnect => DISCONNECT_CODE,
+        PacketType::Auth => AUTH_CODE,
+        PacketType::ConnAck
+        | PacketType::Connect
+        | PacketType::Publish
+        | PacketType::Subscribe
+        | PacketType::Unsubscribe
+        | PacketType::PingReq
+        | PacketType::PingResp => RETURN_CODE,
     }
 }
 

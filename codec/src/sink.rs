@@ -1,5 +1,8 @@
 //! Where encoded bytes go: a packet is described once, and counted or written by it.
 
+/// The most that a Variable Byte Integer holds.
+pub(crate) const VARIABLE_BYTE_INTEGER_MAX: u32 = 268_435_455;
+
 /// Takes fields one after the other.
 pub(crate) trait Sink {
     /// Bytes as they are.
@@ -25,10 +28,10 @@ pub(crate) trait Sink {
         self.bytes(bytes);
     }
 
-    /// Variable Byte Integer: seven bits a byte, the lowest first; at most 268,435,455.
+    /// Variable Byte Integer: seven bits a byte, the lowest first. Four bytes hold
+    /// [`VARIABLE_BYTE_INTEGER_MAX`]; what is more makes a packet that is too large to be written.
     #[inline]
     fn variable_byte_integer(&mut self, mut number: u32) {
-        debug_assert!(number <= 268_435_455, "checked before writing");
         while number >= 0x80 {
             self.u8(number as u8 | 0x80);
             number >>= 7;

@@ -153,10 +153,11 @@ impl<'a> SubscriptionFilter<'a> {
         let name_len = shared.iter().position(|&byte| byte == b'/').ok_or(TopicError::BadShare)?;
         let name = core::str::from_utf8(&shared[..name_len]).map_err(|_| TopicError::NotUtf8)?;
         check_share_name(name)?;
-        let filter = TopicFilter::new(&shared[name_len + 1..]).map_err(|error| match error {
-            TopicError::Empty => TopicError::BadShare,
-            other => other,
-        })?;
+        let filter = &shared[name_len + 1..];
+        if filter.is_empty() {
+            return Err(TopicError::BadShare);
+        }
+        let filter = TopicFilter::new(filter)?;
         Ok(Self { share: Some(name), filter })
     }
 
