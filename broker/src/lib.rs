@@ -1,1 +1,19 @@
-//! The broker.
+//! # Martlet, the broker
+//!
+//! The map of the house, from the ground up:
+//!
+//! - [`clock`]: the only reader of the clock.
+//! - [`access`]: who may; pure decisions.
+//! - `martlet_engine`, a crate of its own: the whole MQTT server as one deterministic machine.
+//! - [`store`]: keeps the facts that the engine states.
+//! - [`driver`]: runs the engine, hands its facts to the store and its packets to the links.
+//! - [`net`]: sockets; bytes to packets and back.
+//! - [`server`]: builds every part, runs them, stops them in order.
+#![forbid(unsafe_code)]
+
+pub mod access;
+pub mod clock;
+pub mod driver;
+pub mod net;
+pub mod server;
+pub mod store;

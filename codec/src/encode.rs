@@ -2,7 +2,9 @@
 
 use core::fmt;
 
-use crate::packet::{Auth, ConnAck, ConnAckCode, Connect, Delivery, Packet, Publish, Subscription};
+use crate::packet::{
+    Auth, ConnAck, ConnAckCode, Connect, Delivery, Packet, PacketType, Publish, Subscription,
+};
 use crate::payload::options_byte;
 use crate::properties::Properties;
 use crate::reason::{ProtocolVersion, ReasonCode};
@@ -55,6 +57,23 @@ pub fn encode(
     buffer.variable_byte_integer(remaining_len);
     write_body(packet, version, &mut buffer);
     debug_assert!(buffer.rest.is_empty(), "counted and written by the same description");
+    Ok(len)
+}
+
+/// Writes all of a PUBLISH but its payload, and returns the length of that: for who sends a large
+/// payload from where it lies.
+pub fn publish_head(
+    publish: &Publish<'_>,
+    version: ProtocolVersion,
+    out: &mut [u8],
+) -> Result<usize, EncodeError> {
+    let Measured { remaining_len, len } = measure(&Packet::Publish(*publish), version)?;
+    let len = len - publish.payload.len();
+    let rest = out.get_mut(..len).ok_or(EncodeError::BufferTooSmall { needed: len })?;
+    let mut buffer = Buffer { rest };
+    buffer.u8((PacketType::Publish as u8) << 4 | publish_flags(publish));
+    buffer.variable_byte_integer(remaining_len);
+    write_publish(&Publish { payload: &[], ..*publish }, version, &mut buffer);
     Ok(len)
 }
 

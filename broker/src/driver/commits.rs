@@ -1,0 +1,157 @@
+//! Facts on their way to the store, and the watermark that promises wait for (I2).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use martlet_engine::change::Change;
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::Notify;
+
+use crate::driver::link::Edge;
+use crate::store::Store;
+
+/// Facts on their way to the store.
+///
+/// Each batch of the engine that changed something gets a number. The store's thread takes all that
+/// has gathered while it was busy as one commit (group commit: no delay of its own when idle), then
+/// raises the watermark to the last number in it and lets the links that waited send.
+pub(super) struct Commits {
+    watermark: AtomicU64,
+    gathering: Mutex<Gathering>,
+    something_gathered: Condvar,
+    /// The driver's pump, which goes on with inputs that had to wait.
+    on_room: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Gathering {
+    changes: Vec<Change>,
+    waiting: Vec<Arc<dyn Edge>>,
+    /// The number of the newest batch.
+    newest: u64,
+    stopping: bool,
+    /// A volatile store, called on the spot.
+    inline: bool,
+}
+
+/// What one commit takes.
+struct Batch {
+    changes: Vec<Change>,
+    waiting: Vec<Arc<dyn Edge>>,
+    newest: u64,
+}
+
+/// How long after a failed commit the next attempt comes.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Changes that may gather while the store is busy. At the bound the engine takes no more inputs
+/// from links until a commit has returned; nothing is lost.
+const GATHERED_CHANGES_MAX: usize = 65_536;
+
+impl Commits {
+    pub(super) fn start(
+        store: Box<dyn Store>,
+        on_room: Arc<Notify>,
+    ) -> (Arc<Self>, Option<JoinHandle<()>>) {
+        let inline = store.is_volatile();
+        let gathering = Gathering { inline, ..Gathering::default() };
+        let commits = Arc::new(Self {
+            watermark: AtomicU64::new(0),
+            gathering: Mutex::new(gathering),
+            something_gathered: Condvar::new(),
+            on_room,
+        });
+        if inline {
+            return (commits, None);
+        }
+        let committer = Arc::clone(&commits);
+        let thread = std::thread::Builder::new()
+            .name("martlet-store".into())
+            .spawn(move || committer.run(store))
+            .expect("a machine that starts a broker can start one more thread");
+        (commits, Some(thread))
+    }
+
+    /// Whether the engine may make more changes.
+    pub(super) fn has_room(&self) -> bool {
+        let gathering = self.gathering.lock();
+        gathering.inline || gathering.changes.len() < GATHERED_CHANGES_MAX
+    }
+
+    /// The number that the promises of these changes wait for; 0 if there are none to wait for.
+    /// Only whoever holds the engine asks, so that no other batch can take the number.
+    pub(super) fn number_for(&self, changes: &[Change]) -> u64 {
+        let gathering = self.gathering.lock();
+        if changes.is_empty() || gathering.inline { 0 } else { gathering.newest + 1 }
+    }
+
+    /// Takes the changes of one batch, together with the links that hold promises resting on them:
+    /// they are told when it is on disk.
+    pub(super) fn add(&self, changes: &mut Vec<Change>, waiting: &mut Vec<Arc<dyn Edge>>) {
+        if changes.is_empty() {
+            return;
+        }
+        let mut gathering = self.gathering.lock();
+        if gathering.inline {
+            changes.clear();
+            return;
+        }
+        gathering.newest += 1;
+        gathering.changes.append(changes);
+        gathering.waiting.append(waiting);
+        self.something_gathered.notify_one();
+    }
+
+    pub(super) fn watermark(&self) -> u64 {
+        self.watermark.load(Ordering::Acquire)
+    }
+
+    /// Lets the thread end once everything gathered is committed.
+    pub(super) fn stop(&self) {
+        self.gathering.lock().stopping = true;
+        self.something_gathered.notify_one();
+    }
+
+    fn run(&self, mut store: Box<dyn Store>) {
+        while let Some(batch) = self.next() {
+            if !self.commit(&mut *store, &batch.changes) {
+                return;
+            }
+            self.watermark.store(batch.newest, Ordering::Release);
+            for edge in batch.waiting {
+                edge.send();
+            }
+            self.on_room.notify_one();
+        }
+    }
+
+    /// Tries until it is done; `false` when the broker stops before that.
+    fn commit(&self, store: &mut dyn Store, changes: &[Change]) -> bool {
+        while let Err(error) = store.commit(changes) {
+            tracing::error!(%error, "The store failed: no acknowledgement leaves until it heals.");
+            let mut gathering = self.gathering.lock();
+            if gathering.stopping {
+                return false;
+            }
+            self.something_gathered.wait_for(&mut gathering, RETRY_AFTER);
+        }
+        true
+    }
+
+    fn next(&self) -> Option<Batch> {
+        let mut gathering = self.gathering.lock();
+        while gathering.changes.is_empty() {
+            if gathering.stopping {
+                return None;
+            }
+            self.something_gathered.wait(&mut gathering);
+        }
+        Some(Batch {
+            changes: std::mem::take(&mut gathering.changes),
+            waiting: std::mem::take(&mut gathering.waiting),
+            newest: gathering.newest,
+        })
+    }
+}

@@ -1,0 +1,106 @@
+//! The one door to the engine: whoever wants something of it holds a [`Link`].
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use martlet_engine::input::{Input, LinkId};
+
+use crate::driver::Driver;
+use crate::driver::outbox::Outbox;
+
+/// One client's way in and out, bounded both ways: inwards by one batch of inputs that waits at a
+/// time, outwards by the outbox.
+#[derive(Debug)]
+pub struct Link {
+    driver: Arc<Driver>,
+    id: OnceLock<LinkId>,
+    outbox: Outbox,
+    /// A batch of this link waits in the driver's inbox.
+    waiting: AtomicBool,
+}
+
+/// Whoever stands at the outer end of a link: a socket, a bridge, a page.
+pub trait Edge: Send + Sync {
+    /// Its link.
+    fn link(&self) -> &Link;
+
+    /// Sends what the outbox holds, as far as it goes without waiting. Called by whoever filled it.
+    fn send(&self);
+
+    /// Who is out there, for the log: an address.
+    fn peer(&self) -> &dyn std::fmt::Display;
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Submitted {
+    /// The engine has handled it.
+    Handled,
+    /// Whoever is in the engine takes it along, and wakes the link's task when that is done. Until
+    /// then the link brings nothing more.
+    Waiting,
+}
+
+impl Link {
+    /// A link that the engine does not know yet.
+    pub fn new(driver: Arc<Driver>) -> Self {
+        Self {
+            driver,
+            id: OnceLock::new(),
+            outbox: Outbox::default(),
+            waiting: AtomicBool::new(false),
+        }
+    }
+
+    /// Gives the link its place among the driver's links. Call it once, with the edge that owns this
+    /// link, before the first [`submit`](Self::submit), whose first input is the
+    /// [`Open`](Input::Open) with the id that this answers.
+    pub fn attach(&self, edge: Arc<dyn Edge>) -> LinkId {
+        *self.id.get_or_init(|| self.driver.attach(edge))
+    }
+
+    /// The id, once attached.
+    pub fn id(&self) -> Option<LinkId> {
+        self.id.get().copied()
+    }
+
+    /// Brings a batch of inputs, each about this link, and empties `inputs`.
+    pub fn submit(&self, edge: &Arc<dyn Edge>, inputs: &mut Vec<Input>) -> Submitted {
+        self.driver.submit(edge, inputs)
+    }
+
+    /// Whether a batch of this link waits to be handled.
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    pub(super) fn wait(&self) {
+        self.waiting.store(true, Ordering::Release);
+    }
+
+    pub(super) fn resume(&self) {
+        self.waiting.store(false, Ordering::Release);
+        self.outbox.wake();
+    }
+
+    /// What waits to be sent.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// The number of the last commit that is on disk: packets that wait for a later one stay.
+    pub fn committed(&self) -> u64 {
+        self.driver.committed()
+    }
+
+    /// How much must have been sent before the engine is told of the room: half the outbox.
+    pub fn room_report_bytes(&self) -> u32 {
+        self.driver.outbox_bytes_max() / 2
+    }
+
+    /// The bound of the outbox, in the unit of `OutPacket::cost`.
+    pub fn outbox_bytes_max(&self) -> u32 {
+        self.driver.outbox_bytes_max()
+    }
+}

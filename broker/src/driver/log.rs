@@ -1,0 +1,137 @@
+//! The engine's news as log lines, in mosquitto's words.
+
+use martlet_codec::reason::ProtocolVersion;
+use martlet_engine::effects::{DisconnectCause, Farewell, Notice};
+use martlet_engine::input::{LinkId, LostCause};
+
+use crate::driver::link::Edge;
+
+/// The link that a notice is about.
+pub(super) fn link_of(notice: &Notice) -> Option<LinkId> {
+    match notice {
+        Notice::Connected { link, .. }
+        | Notice::Disconnected { link, .. }
+        | Notice::Refused { link, .. } => Some(*link),
+        Notice::Dropping { .. } | Notice::SessionExpired { .. } => None,
+    }
+}
+
+/// Writes one line. `connection_messages` says whether an orderly coming and going is worth one.
+pub(super) fn write(notice: &Notice, edge: Option<&dyn Edge>, connection_messages: bool) {
+    let address = edge.map(|edge| edge.peer().to_string()).unwrap_or_default();
+    match notice {
+        Notice::Connected { client_id, version, clean_session, keep_alive_s, user_name, .. } => {
+            if !connection_messages {
+                return;
+            }
+            let protocol = match version {
+                ProtocolVersion::V31 => 1,
+                ProtocolVersion::V311 => 2,
+                ProtocolVersion::V5 => 5,
+            };
+            let clean = u8::from(*clean_session);
+            let client_id = client_id.escape_debug();
+            let user = user_name.as_ref().map(|user| format!(", u'{}'", user.escape_debug()));
+            let user = user.unwrap_or_default();
+            tracing::info!(
+                client = %client_id, %address,
+                "New client connected from {address} as {client_id} (p{protocol}, c{clean}, \
+                 k{keep_alive_s}{user})."
+            );
+        }
+        Notice::Disconnected { client_id, cause, .. } => {
+            write_disconnected(&client_id.escape_debug().to_string(), &address, cause, connection_messages);
+        }
+        Notice::Refused { client_id, code, reason, .. } => {
+            let code = *code as u8;
+            let client_id = client_id.escape_debug();
+            tracing::info!(
+                client = %client_id, %address, code, reason,
+                "Client {client_id} [{address}] refused: {reason} (return code {code})."
+            );
+        }
+        Notice::Dropping { client_id, limit } => {
+            let client_id = client_id.escape_debug();
+            tracing::warn!(
+                client = %client_id, limit,
+                "Outgoing messages are being dropped for client {client_id} ({limit} reached)."
+            );
+        }
+        Notice::SessionExpired { client_id } => {
+            let client_id = client_id.escape_debug();
+            tracing::info!(client = %client_id, "Expiring client {client_id} due to timeout.");
+        }
+    }
+}
+
+fn write_disconnected(client: &str, address: &str, cause: &DisconnectCause, orderly: bool) {
+    let (reason, rule) = describe(cause);
+    match rule {
+        Some(rule) => tracing::warn!(
+            client, address, reason, rule,
+            "Client {client} [{address}] disconnected: {reason} [{rule}]."
+        ),
+        None if orderly => tracing::info!(
+            client,
+            address,
+            reason,
+            "Client {client} [{address}] disconnected: {reason}."
+        ),
+        None => {}
+    }
+}
+
+/// The reason in words, and the rule that was broken.
+fn describe(cause: &DisconnectCause) -> (String, Option<&'static str>) {
+    match cause {
+        DisconnectCause::Farewell(farewell) => match farewell {
+            Farewell::Disconnected => ("connection closed by client".into(), None),
+            Farewell::Refused(_) => ("refused".into(), None),
+            Farewell::TakenOver => ("session taken over".into(), None),
+            Farewell::KeepAliveExceeded => ("exceeded timeout".into(), None),
+            Farewell::ProtocolViolation { rule } => ("protocol error".into(), Some(rule)),
+            Farewell::LimitReached { limit } => (format!("{limit} reached"), Some("bound")),
+            Farewell::ShuttingDown => ("server shutting down".into(), None),
+        },
+        DisconnectCause::Lost(lost) => match lost {
+            LostCause::Closed => ("connection closed without DISCONNECT".into(), None),
+            LostCause::Socket(error) => (error.to_string(), None),
+            LostCause::Malformed { rule, reason } => {
+                (format!("malformed packet, {reason}"), Some(rule))
+            }
+            LostCause::Oversize { packet_size_max } => (
+                format!("oversize packet, more than {packet_size_max} bytes"),
+                Some("packet_size_max"),
+            ),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_to_go_has_its_words() {
+        let rows: &[(DisconnectCause, &str, Option<&str>)] = &[
+            (DisconnectCause::Lost(LostCause::Closed), "connection closed without DISCONNECT", None),
+            (
+                DisconnectCause::Lost(LostCause::Malformed {
+                    rule: "MQTT-2.2.2-2",
+                    reason: "wrong flags",
+                }),
+                "malformed packet, wrong flags",
+                Some("MQTT-2.2.2-2"),
+            ),
+            (
+                DisconnectCause::Farewell(Farewell::ProtocolViolation { rule: "MQTT-3.1.0-2" }),
+                "protocol error",
+                Some("MQTT-3.1.0-2"),
+            ),
+            (DisconnectCause::Farewell(Farewell::TakenOver), "session taken over", None),
+        ];
+        for (cause, reason, rule) in rows {
+            assert_eq!(describe(cause), ((*reason).to_owned(), *rule));
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! The pump: inputs to the engine, its effects to the store and the links.
+//!
+//! The engine is one logical thread, but no thread is its own: whoever brings a batch and finds the
+//! engine free runs it on the spot and takes along what others left in the inbox; whoever finds it
+//! busy leaves the batch there. A message from a readable socket to a subscriber thus needs no other
+//! thread to wake.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use martlet_engine::Engine;
+use martlet_engine::effects::{Effects, Notice};
+use martlet_engine::input::{Input, LinkId, Time, Traffic};
+use martlet_engine::limits::Limits;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::driver::commits::Commits;
+use crate::driver::link::{Edge, Submitted};
+use crate::driver::outbox::Queued;
+use crate::driver::table::LinkTable;
+use crate::store::{Store, StoreError};
+
+mod commits;
+pub mod link;
+mod log;
+pub mod outbox;
+mod table;
+
+/// What the driver is told at start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The engine's bounds.
+    pub limits: Limits,
+    /// What may wait to be sent on one link, in the unit of `OutPacket::cost`. At the bound: QoS 1
+    /// and 2 wait in the session's queue, QoS 0 is dropped and counted, and a client that does not
+    /// take its own acknowledgements is not read from.
+    pub outbox_bytes_max: u32,
+    /// Whether clients' coming and going is logged (mosquitto's `connection_messages`).
+    pub connection_messages: bool,
+}
+
+/// The pump around one engine.
+pub struct Driver {
+    settings: Settings,
+    clock: Clock,
+    core: Mutex<Core>,
+    inbox: Mutex<VecDeque<Batch>>,
+    links: Mutex<LinkTable>,
+    commits: Arc<Commits>,
+    committer: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// Wakes [`Driver::run`].
+    pump: Arc<Notify>,
+    /// The deadline that `run` sleeps for, in the engine's milliseconds; `u64::MAX` is none.
+    armed: AtomicU64,
+    /// What the sockets count.
+    pub traffic: TrafficCounters,
+}
+
+/// The engine and what it answered: held by one thread at a time.
+struct Core {
+    engine: Engine,
+    effects: Effects,
+    /// Links whose connection is gone, to be forgotten after the batch.
+    lost: Vec<LinkId>,
+}
+
+/// Inputs that found the engine busy: one batch for each link at the most, which bounds the inbox.
+struct Batch {
+    from: Option<Arc<dyn Edge>>,
+    inputs: Vec<Input>,
+}
+
+/// What is to be done once the engine is let go.
+#[derive(Default)]
+struct Aftermath {
+    to_send: Vec<Arc<dyn Edge>>,
+    to_resume: Vec<Arc<dyn Edge>>,
+    notices: Vec<(Notice, Option<Arc<dyn Edge>>)>,
+}
+
+/// Totals since start, counted where the bytes are.
+#[derive(Debug, Default)]
+pub struct TrafficCounters {
+    /// Bytes read from sockets.
+    pub bytes_received: AtomicU64,
+    /// Bytes written to sockets.
+    pub bytes_sent: AtomicU64,
+    /// Sockets accepted.
+    pub sockets_accepted: AtomicU64,
+    /// Sockets closed.
+    pub sockets_closed: AtomicU64,
+}
+
+/// Batches from the inbox that one visitor of the engine takes along; the pump does the rest.
+const COMBINED_BATCHES_MAX: usize = 64;
+
+impl Driver {
+    /// Loads the store and makes an engine of what it holds.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn start(
+        settings: Settings,
+        clock: Clock,
+        mut store: Box<dyn Store>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let engine = Engine::new(settings.limits.clone(), store.load()?, clock.now());
+        let pump = Arc::new(Notify::new());
+        let (commits, committer) = Commits::start(store, Arc::clone(&pump));
+        Ok(Arc::new(Self {
+            settings,
+            clock,
+            core: Mutex::new(Core { engine, effects: Effects::default(), lost: Vec::new() }),
+            inbox: Mutex::default(),
+            links: Mutex::default(),
+            commits,
+            committer: Mutex::new(committer),
+            pump,
+            armed: AtomicU64::new(u64::MAX),
+            traffic: TrafficCounters::default(),
+        }))
+    }
+
+    /// Sees to what no link's task does: deadlines, and batches that had to wait. Runs until it is
+    /// dropped.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            match self.arm() {
+                Some(time) => {
+                    let wait = tokio::time::sleep(self.clock.until(time));
+                    tokio::select! {
+                        () = wait => {}
+                        () = self.pump.notified() => {}
+                    }
+                }
+                None => self.pump.notified().await,
+            }
+            self.turn();
+        }
+    }
+
+    /// Tells the engine that the broker stops: every link gets its farewell.
+    pub fn shut_down(&self) {
+        self.submit_from_inside(vec![Input::Shutdown]);
+    }
+
+    /// Waits until everything that the engine changed is on disk. Blocks.
+    pub fn finish_commits(&self) {
+        self.commits.stop();
+        if let Some(thread) = self.committer.lock().take() {
+            // A panic of the store's thread has been reported by the panic itself.
+            let _ = thread.join();
+        }
+    }
+
+    pub(crate) fn attach(&self, edge: Arc<dyn Edge>) -> LinkId {
+        self.links.lock().insert(edge)
+    }
+
+    pub(crate) fn committed(&self) -> u64 {
+        self.commits.watermark()
+    }
+
+    pub(crate) fn outbox_bytes_max(&self) -> u32 {
+        self.settings.outbox_bytes_max
+    }
+
+    pub(crate) fn submit(&self, edge: &Arc<dyn Edge>, inputs: &mut Vec<Input>) -> Submitted {
+        if self.commits.has_room()
+            && let Some(mut core) = self.core.try_lock()
+        {
+            let mut aftermath = Aftermath::default();
+            self.handle(&mut core, inputs, &mut aftermath);
+            self.combine(core, aftermath);
+            return Submitted::Handled;
+        }
+        let inputs = std::mem::take(inputs);
+        edge.link().wait();
+        self.inbox.lock().push_back(Batch { from: Some(Arc::clone(edge)), inputs });
+        // Whoever held the engine looks into the inbox after letting it go; if that was before the
+        // push, the engine is free now.
+        self.combine_if_free();
+        Submitted::Waiting
+    }
+
+    fn submit_from_inside(&self, inputs: Vec<Input>) {
+        self.inbox.lock().push_back(Batch { from: None, inputs });
+        self.combine_if_free();
+    }
+
+    /// Notes the engine's next deadline as the one slept for; under the engine's lock, so that
+    /// whoever brings it forward afterwards sees that.
+    fn arm(&self) -> Option<Time> {
+        let core = self.core.lock();
+        let due = core.engine.next_deadline();
+        self.armed.store(due.map_or(u64::MAX, |time| time.0), Ordering::Release);
+        due
+    }
+
+    /// One turn of the pump: what is due, then what waits.
+    fn turn(&self) {
+        let due = self.armed.load(Ordering::Acquire) <= self.clock.now().0;
+        if due {
+            let inputs = vec![Input::Traffic(self.traffic.totals()), Input::Due];
+            self.inbox.lock().push_front(Batch { from: None, inputs });
+        }
+        self.combine_if_free();
+    }
+
+    fn combine_if_free(&self) {
+        if self.commits.has_room()
+            && let Some(core) = self.core.try_lock()
+        {
+            self.combine(core, Aftermath::default());
+        }
+    }
+
+    /// Takes along what waits in the inbox, lets the engine go, and sees to the aftermath.
+    fn combine(&self, mut core: parking_lot::MutexGuard<'_, Core>, mut aftermath: Aftermath) {
+        for _ in 0..COMBINED_BATCHES_MAX {
+            if !self.commits.has_room() {
+                break;
+            }
+            let Some(mut batch) = self.inbox.lock().pop_front() else { break };
+            self.handle(&mut core, &mut batch.inputs, &mut aftermath);
+            aftermath.to_resume.extend(batch.from);
+        }
+        let due = core.engine.next_deadline().map_or(u64::MAX, |time| time.0);
+        drop(core);
+        if due < self.armed.load(Ordering::Acquire) || !self.inbox.lock().is_empty() {
+            self.pump.notify_one();
+        }
+        self.see_to(aftermath);
+    }
+
+    /// Runs one batch through the engine and hands out what it answered.
+    fn handle(&self, core: &mut Core, inputs: &mut Vec<Input>, aftermath: &mut Aftermath) {
+        let _abort = AbortOnPanic;
+        let now = self.clock.now();
+        for input in inputs.drain(..) {
+            if let Input::Lost { link, .. } = input {
+                core.lost.push(link);
+            }
+            core.engine.handle(now, input, &mut core.effects);
+        }
+        self.hand_out(core, aftermath);
+    }
+
+    fn hand_out(&self, core: &mut Core, aftermath: &mut Aftermath) {
+        let Core { effects, lost, .. } = core;
+        let number = self.commits.number_for(&effects.changes);
+        let mut promised = Vec::new();
+        let mut links = self.links.lock();
+        let mut outgoing = effects.outgoing.drain(..).peekable();
+        while let Some(first) = outgoing.next() {
+            let link = first.link;
+            let Some(edge) = links.edge(link) else { continue };
+            let mut promises = false;
+            let same = std::iter::once(first)
+                .chain(std::iter::from_fn(|| outgoing.next_if(|next| next.link == link)))
+                .map(|outgoing| {
+                    promises |= outgoing.promise;
+                    let after_commit = if outgoing.promise { number } else { 0 };
+                    Queued { packet: outgoing.packet, after_commit }
+                });
+            if edge.link().outbox().push_all(same) {
+                aftermath.to_send.push(Arc::clone(edge));
+            }
+            if promises && number > 0 {
+                promised.push(Arc::clone(edge));
+            }
+        }
+        drop(outgoing);
+        for notice in effects.notices.drain(..) {
+            let edge = log::link_of(&notice).and_then(|link| links.edge(link)).cloned();
+            aftermath.notices.push((notice, edge));
+        }
+        for (link, farewell) in effects.farewells.drain(..) {
+            if let Some(edge) = links.remove(link) {
+                edge.link().outbox().close(farewell);
+                aftermath.to_send.push(edge);
+            }
+        }
+        for link in lost.drain(..) {
+            links.remove(link);
+        }
+        self.commits.add(&mut effects.changes, &mut promised);
+    }
+
+    fn see_to(&self, aftermath: Aftermath) {
+        for (notice, edge) in &aftermath.notices {
+            log::write(notice, edge.as_deref(), self.settings.connection_messages);
+        }
+        for edge in aftermath.to_send {
+            edge.send();
+        }
+        for edge in aftermath.to_resume {
+            edge.link().resume();
+        }
+    }
+
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
+
+impl TrafficCounters {
+    fn totals(&self) -> Traffic {
+        let accepted = self.sockets_accepted.load(Ordering::Relaxed);
+        Traffic {
+            bytes_received: self.bytes_received.load(Ordering::Relaxed),
+            bytes_sent: self.bytes_sent.load(Ordering::Relaxed),
+            sockets_accepted: accepted,
+            sockets_open: accepted - self.sockets_closed.load(Ordering::Relaxed).min(accepted),
+        }
+    }
+}
+
+/// An engine that panicked half-way through an input may not keep promises any more: the process
+/// ends, and a restart finds what was committed.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}

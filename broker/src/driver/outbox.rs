@@ -1,0 +1,228 @@
+//! What waits to be sent on one link, and who is sending it.
+
+use std::task::Waker;
+
+use martlet_engine::effects::{Farewell, OutPacket};
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+/// A packet in an outbox.
+#[derive(Debug)]
+pub struct Queued {
+    /// What to send.
+    pub packet: OutPacket,
+    /// The commit that must have happened before (I2); 0 is none.
+    pub after_commit: u64,
+}
+
+/// Packets in order. Two fit without an allocation, so that a fan-out of single messages needs none.
+pub type Packets = SmallVec<[Queued; 2]>;
+
+/// What waits to be sent on one link.
+///
+/// Whoever has filled it tries to send it at once, from its own task; `sending` says that somebody
+/// is, and that whatever is pushed meanwhile will be seen by them. What the socket does not take
+/// waits for the link's own task.
+#[derive(Debug, Default)]
+pub struct Outbox(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    packets: Packets,
+    /// Cost of everything pushed and not yet reported as sent.
+    cost: u64,
+    /// Cost of what was sent since room was last reported to the engine.
+    freed: u32,
+    /// Somebody is sending, outside the lock.
+    sending: bool,
+    /// Somebody else wanted to send meanwhile, perhaps because a commit has happened.
+    again: bool,
+    /// The socket took no more: only the link's own task goes on.
+    blocked: bool,
+    /// In a driver's list of links to send on.
+    listed: bool,
+    /// Nothing comes after what is here.
+    farewell: Option<Farewell>,
+    /// The link's own task.
+    task: Option<Waker>,
+}
+
+/// What came of an attempt to send.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// What was not sent, in order.
+    pub left: Packets,
+    /// Cost of the packets that the socket has taken whole.
+    pub cost: u64,
+    /// Whether the socket took no more.
+    pub blocked: bool,
+}
+
+/// What the link's own task wants to know.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    /// Cost of all that is not sent.
+    pub cost: u64,
+    /// Cost of what was sent since the engine last heard of it.
+    pub freed: u32,
+    /// Whether the socket took no more.
+    pub blocked: bool,
+    /// Whether the link must close once all is sent.
+    pub farewell: Option<Farewell>,
+}
+
+impl Outbox {
+    /// Puts packets in; `true` if the caller must see that they are sent.
+    pub(super) fn push_all(&self, packets: impl Iterator<Item = Queued>) -> bool {
+        let mut state = self.0.lock();
+        for queued in packets {
+            state.cost += u64::from(queued.packet.cost());
+            state.packets.push(queued);
+        }
+        !std::mem::replace(&mut state.listed, true)
+    }
+
+    /// Says that nothing comes after what is here, and wakes the link's task to see to it.
+    pub(super) fn close(&self, farewell: Farewell) {
+        let mut state = self.0.lock();
+        state.farewell.get_or_insert(farewell);
+        wake(&mut state);
+    }
+
+    /// Takes what is to be sent, unless somebody is sending or only the link's own task may.
+    pub fn begin(&self, own_task: bool) -> Option<Packets> {
+        let mut state = self.0.lock();
+        state.listed = false;
+        if state.sending {
+            state.again = true;
+            return None;
+        }
+        if state.blocked && !own_task {
+            return None;
+        }
+        if state.packets.is_empty() && !state.blocked {
+            return None;
+        }
+        state.sending = true;
+        Some(std::mem::take(&mut state.packets))
+    }
+
+    /// Gives back what was not sent; answers what came in meanwhile and is to be sent now by the
+    /// same sender. Wakes the link's task when it is needed: the socket is full, there is room to
+    /// report, or the link is to close.
+    pub fn end(&self, sent: Sent, room_report_bytes: u32) -> Option<Packets> {
+        let mut state = self.0.lock();
+        let holds_back = !sent.left.is_empty();
+        if holds_back {
+            let newer = std::mem::replace(&mut state.packets, sent.left);
+            state.packets.extend(newer);
+        }
+        state.cost -= sent.cost;
+        state.freed = state.freed.saturating_add(u32::try_from(sent.cost).unwrap_or(u32::MAX));
+        state.blocked = sent.blocked;
+        let again = std::mem::take(&mut state.again);
+        if !state.blocked && !state.packets.is_empty() && (again || !holds_back) {
+            return Some(std::mem::take(&mut state.packets));
+        }
+        state.sending = false;
+        if state.blocked || state.farewell.is_some() || state.freed >= room_report_bytes {
+            wake(&mut state);
+        }
+        None
+    }
+
+    /// How things stand; `task` is woken when that changes.
+    pub fn standing(&self, task: &Waker) -> Standing {
+        let mut state = self.0.lock();
+        if !state.task.as_ref().is_some_and(|known| known.will_wake(task)) {
+            state.task = Some(task.clone());
+        }
+        Standing {
+            cost: state.cost,
+            freed: state.freed,
+            blocked: state.blocked,
+            farewell: state.farewell,
+        }
+    }
+
+    /// Forgets `freed`: the engine has been told.
+    pub fn reported(&self, freed: u32) {
+        self.0.lock().freed -= freed;
+    }
+
+    /// Wakes the link's own task.
+    pub fn wake(&self) {
+        wake(&mut self.0.lock());
+    }
+}
+
+fn wake(state: &mut State) {
+    if let Some(task) = &state.task {
+        task.wake_by_ref();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ping(after_commit: u64) -> Queued {
+        Queued { packet: OutPacket::PingResp, after_commit }
+    }
+
+    const COST: u64 = OutPacket::COST_BASE as u64;
+
+    fn all_of(packets: &Packets) -> Sent {
+        Sent { cost: COST * packets.len() as u64, ..Sent::default() }
+    }
+
+    #[test]
+    fn what_comes_while_somebody_sends_is_sent_by_them() {
+        let outbox = Outbox::default();
+        assert!(outbox.push_all([ping(0)].into_iter()), "the first to fill it sees to it");
+        assert!(!outbox.push_all([ping(0)].into_iter()), "somebody sees to it already");
+        let packets = outbox.begin(false).expect("two packets");
+        assert_eq!(packets.len(), 2);
+        assert!(outbox.push_all([ping(0)].into_iter()));
+        assert!(outbox.begin(false).is_none(), "somebody is sending");
+        let more = outbox.end(all_of(&packets), 1000).expect("what came meanwhile");
+        assert_eq!(more.len(), 1);
+        assert!(outbox.end(all_of(&more), 1000).is_none());
+        assert!(outbox.begin(false).is_none(), "empty");
+        assert_eq!(outbox.standing(Waker::noop()).freed, 3 * COST as u32);
+    }
+
+    #[test]
+    fn what_is_held_back_stays_in_front() {
+        let outbox = Outbox::default();
+        outbox.push_all([ping(7)].into_iter());
+        let held = outbox.begin(false).expect("one packet");
+        outbox.push_all([ping(0)].into_iter());
+        assert!(outbox.end(Sent { left: held, ..Sent::default() }, 1000).is_none());
+        let packets = outbox.begin(false).expect("both");
+        let order: Vec<_> = packets.iter().map(|queued| queued.after_commit).collect();
+        assert_eq!(order, [7, 0]);
+    }
+
+    #[test]
+    fn a_commit_that_happens_while_somebody_sends_is_not_missed() {
+        let outbox = Outbox::default();
+        outbox.push_all([ping(7)].into_iter());
+        let held = outbox.begin(false).expect("one packet");
+        assert!(outbox.begin(false).is_none(), "the store's thread is told to leave it");
+        let again = outbox.end(Sent { left: held, ..Sent::default() }, 1000);
+        assert_eq!(again.expect("looked at again").len(), 1);
+    }
+
+    #[test]
+    fn a_full_socket_leaves_the_rest_to_the_links_own_task() {
+        let outbox = Outbox::default();
+        outbox.push_all([ping(0), ping(0)].into_iter());
+        let mut packets = outbox.begin(false).expect("two packets");
+        packets.remove(0);
+        let sent = Sent { left: packets, cost: 0, blocked: true };
+        assert!(outbox.end(sent, 1000).is_none());
+        assert!(outbox.begin(false).is_none(), "others keep away");
+        assert_eq!(outbox.begin(true).expect("the own task goes on").len(), 1);
+    }
+}

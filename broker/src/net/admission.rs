@@ -1,0 +1,118 @@
+//! The first packet: who comes in, and how the others are told.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use martlet_codec::decode::{DecodeError, DecodeLimits};
+use martlet_codec::encode;
+use martlet_codec::packet::{ConnAck, ConnAckCode, Packet};
+use martlet_codec::properties::Properties;
+use martlet_codec::reason::{ConnectReturnCode, ProtocolVersion, ReasonCode};
+use martlet_engine::input::{Connect, Input, LostCause};
+
+use crate::driver::link::Edge;
+use crate::net::connection::{Connection, End};
+
+/// The longest CONNECT: five fields of 65,535 bytes with their lengths, two sets of properties,
+/// headers. Nobody who has not connected can make us keep more.
+const CONNECT_SIZE_MAX: u32 = 512 * 1024;
+
+impl Connection {
+    /// What a packet may be: before the CONNECT, no more than a CONNECT needs.
+    pub(super) fn decode_limits(&self) -> DecodeLimits {
+        let limits = self.shared.decode_limits;
+        match self.link.id() {
+            Some(_) => limits,
+            None => DecodeLimits {
+                packet_size_max: limits.packet_size_max.min(CONNECT_SIZE_MAX),
+                ..limits
+            },
+        }
+    }
+
+    /// Takes the first packet for what it must be, a CONNECT of somebody who may connect.
+    pub(super) fn admit(self: &Arc<Self>, packet: &Packet<'_>) -> Result<Input, End> {
+        let Packet::Connect(connect) = packet else {
+            // [MQTT-3.1.0-1]
+            let reason = "the first packet is no CONNECT";
+            return Err(End::Lost(LostCause::Malformed { rule: "MQTT-3.1.0-1", reason }));
+        };
+        if connect.version == ProtocolVersion::V5 {
+            return Err(self.refuse_level(ProtocolVersion::V5));
+        }
+        if let Err(refusal) = self.shared.policy.admit(connect.user_name, connect.password) {
+            let code = ConnectReturnCode::NotAuthorized;
+            self.log_refused(connect.client_id, &refusal.to_string());
+            return Err(self.refuse(ConnAckCode::V3(code), connect.version));
+        }
+        self.version.get_or_init(|| connect.version);
+        let link = self.link.attach(Arc::clone(self) as Arc<dyn Edge>);
+        let room_bytes = self.link.outbox_bytes_max();
+        let connect = Box::new(Connect::from_packet(connect, room_bytes, nonce()));
+        Ok(Input::Open { link, connect })
+    }
+
+    /// Answers a CONNECT of a level that is not spoken here; `None` if the error is another one.
+    pub(super) fn refuse_version(&self, error: &DecodeError) -> Option<End> {
+        Some(self.refuse_level(error.answer_level?))
+    }
+
+    fn refuse_level(&self, form: ProtocolVersion) -> End {
+        self.log_refused("<unknown>", "unsupported protocol version");
+        let code = match form {
+            // [MQTT-3.1.2-2]
+            ProtocolVersion::V31 | ProtocolVersion::V311 => {
+                ConnAckCode::V3(ConnectReturnCode::UnacceptableProtocolVersion)
+            }
+            ProtocolVersion::V5 => ConnAckCode::V5(ReasonCode::UnsupportedProtocolVersion),
+        };
+        self.refuse(code, form)
+    }
+
+    /// Sends a CONNACK that refuses, with session present 0 [MQTT-3.2.2-4]; then comes the end
+    /// [MQTT-3.2.2-5].
+    fn refuse(&self, code: ConnAckCode, version: ProtocolVersion) -> End {
+        let properties = Properties::EMPTY;
+        let answer = Packet::ConnAck(ConnAck { session_present: false, code, properties });
+        let mut bytes = [0; 8];
+        if let Ok(len) = encode::encode(&answer, version, &mut bytes) {
+            // The first bytes ever written to a socket fit its buffer; if not, it is broken.
+            let _ = self.writer.try_write(&[IoSlice::new(&bytes[..len])]);
+        }
+        End::Refused
+    }
+
+    pub(super) fn log_refused(&self, client: &str, reason: &str) {
+        let address = self.peer_address();
+        let client = client.escape_debug();
+        tracing::warn!(%client, %address, reason, "Client {client} [{address}] refused: {reason}.");
+    }
+
+    pub(super) fn log_never_connected(&self, cause: &LostCause) {
+        match cause {
+            LostCause::Malformed { rule, reason } => self.log_lost(reason, rule),
+            LostCause::Oversize { packet_size_max } => {
+                let reason = format!("CONNECT packet of more than {packet_size_max} bytes");
+                self.log_lost(&reason, "packet_size_max");
+            }
+            LostCause::Closed | LostCause::Socket(_) => {
+                let address = self.peer_address();
+                tracing::debug!(%address, "Client <unknown> [{address}] closed before CONNECT.");
+            }
+        }
+    }
+
+    pub(super) fn log_lost(&self, reason: &str, rule: &str) {
+        let address = self.peer_address();
+        tracing::warn!(
+            client = "<unknown>", %address, reason, rule,
+            "Client <unknown> [{address}] disconnected: {reason} [{rule}]."
+        );
+    }
+}
+
+/// Entropy for a client id that the engine assigns: the standard library's random hash keys.
+fn nonce() -> u64 {
+    RandomState::new().hash_one(0_u8)
+}

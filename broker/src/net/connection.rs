@@ -1,0 +1,252 @@
+//! One network connection: one task, both directions, no buffer while it is idle.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use martlet_codec::decode::DecodeLimits;
+use martlet_codec::reason::ProtocolVersion;
+use martlet_engine::effects::Farewell;
+use martlet_engine::input::{Input, LostCause};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::access::Policy;
+use crate::driver::link::{Edge, Link};
+use crate::driver::{Driver, TrafficCounters};
+use crate::net::receive::{Incoming, Received};
+use crate::net::stream::{Reader, Writer};
+use crate::net::transmit::Unsent;
+
+/// What all connections of a listener share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Where inputs go.
+    pub driver: Arc<Driver>,
+    /// What a packet may be.
+    pub decode_limits: DecodeLimits,
+    /// How long after accept a CONNECT may take.
+    pub connect_timeout: Duration,
+    /// Who may connect.
+    pub policy: Policy,
+    /// Turns true when the broker stops.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// One network connection, shared by its own task and whoever sends on it.
+#[derive(Debug)]
+pub struct Connection {
+    pub(super) writer: Writer,
+    pub(super) shared: Arc<Shared>,
+    pub(super) link: Link,
+    /// What the socket did not take; touched only by whoever is sending.
+    pub(super) unsent: Mutex<Option<Box<Unsent>>>,
+    /// Why writing failed.
+    pub(super) broken: OnceLock<Arc<str>>,
+    /// Set by CONNECT.
+    pub(super) version: OnceLock<ProtocolVersion>,
+    peer: SocketAddr,
+}
+
+/// How a connection ends. The engine knows already, or never knew.
+#[derive(Debug)]
+pub(super) enum End {
+    /// There is nobody to send to any more, or nothing that would help them.
+    Lost(LostCause),
+    /// What is in the outbox is still to be sent.
+    Farewell(Farewell),
+    /// The CONNECT was answered with a refusal.
+    Refused,
+}
+
+/// Reads after which a connection lets others on its worker have a turn.
+const READS_PER_TURN: u32 = 4;
+
+/// How long a connection that ends may take to bring its last packets to the peer, and how long
+/// after that the peer may take to close.
+const LINGER: Duration = Duration::from_secs(5);
+
+impl Connection {
+    /// Takes over the writing half of a byte stream from `peer`.
+    pub fn new(writer: Writer, peer: SocketAddr, shared: Arc<Shared>) -> Arc<Self> {
+        shared.driver.traffic.sockets_accepted.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self {
+            writer,
+            link: Link::new(Arc::clone(&shared.driver)),
+            shared,
+            unsent: Mutex::default(),
+            broken: OnceLock::new(),
+            version: OnceLock::new(),
+            peer,
+        })
+    }
+
+    /// The connection's life, from its first byte to its last.
+    pub async fn serve(self: Arc<Self>, reader: Reader) {
+        let mut incoming = Incoming::new(reader);
+        // What only the beginning and the end need is boxed, so that an idle connection is small.
+        let end = match Box::pin(self.connect(&mut incoming)).await {
+            Some(end) => end,
+            None => poll_fn(|cx| self.poll_turn(cx, &mut incoming)).await,
+        };
+        Box::pin(self.finish(end, &mut incoming)).await;
+    }
+
+    /// Lets the connection go on until its CONNECT has reached the engine; `Some` if it ends before.
+    async fn connect(self: &Arc<Self>, incoming: &mut Incoming) -> Option<End> {
+        let until_connected = poll_fn(|cx| match self.poll_turn(cx, incoming) {
+            Poll::Ready(end) => Poll::Ready(Some(end)),
+            Poll::Pending if self.link.id().is_some() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        let mut stopping = self.shared.stopping.clone();
+        tokio::select! {
+            connected = timeout(self.shared.connect_timeout, until_connected) => {
+                connected.unwrap_or_else(|_| {
+                    self.log_lost("no CONNECT within the connect timeout", "connect_timeout_s");
+                    Some(End::Lost(LostCause::Closed))
+                })
+            }
+            _ = stopping.wait_for(|stopping| *stopping) => Some(End::Lost(LostCause::Closed)),
+        }
+    }
+
+    /// Does what can be done now, in both directions.
+    fn poll_turn(self: &Arc<Self>, cx: &mut Context<'_>, incoming: &mut Incoming) -> Poll<End> {
+        let mut reads = 0;
+        loop {
+            let standing = self.link.outbox().standing(cx.waker());
+            if let Some(error) = self.broken.get() {
+                return Poll::Ready(self.lose(LostCause::Socket(Arc::clone(error))));
+            }
+            if let Some(farewell) = standing.farewell {
+                return Poll::Ready(End::Farewell(farewell));
+            }
+            if standing.blocked && self.poll_send_blocked(cx).is_ready() {
+                continue;
+            }
+            if self.link.is_waiting() {
+                return Poll::Pending;
+            }
+            if standing.freed >= self.link.room_report_bytes() {
+                self.report_room(standing.freed);
+                continue;
+            }
+            if standing.cost >= u64::from(self.link.outbox_bytes_max()) {
+                return Poll::Pending;
+            }
+            match ready!(self.poll_receive(cx, incoming)) {
+                Ok(Received::Packets { more }) => reads += if more { 1 } else { 0 },
+                Ok(Received::End(end)) => return Poll::Ready(end),
+                Err(error) => {
+                    return Poll::Ready(self.lose(LostCause::Socket(error.to_string().into())));
+                }
+            }
+            if reads == READS_PER_TURN {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Goes on sending once the socket takes more.
+    fn poll_send_blocked(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match ready!(self.writer.poll_writable(cx)) {
+            Ok(()) => self.send_now(true),
+            Err(error) => self.fail(&error),
+        }
+        Poll::Ready(())
+    }
+
+    fn report_room(self: &Arc<Self>, freed: u32) {
+        let Some(link) = self.link.id() else { return };
+        self.link.outbox().reported(freed);
+        self.submit(&mut vec![Input::Room { link, bytes: freed }]);
+    }
+
+    pub(super) fn submit(self: &Arc<Self>, inputs: &mut Vec<Input>) {
+        let edge: Arc<dyn Edge> = Arc::clone(self) as _;
+        self.link.submit(&edge, inputs);
+    }
+
+    /// Tells the engine that the connection is gone.
+    pub(super) fn lose(self: &Arc<Self>, cause: LostCause) -> End {
+        if let Some(link) = self.link.id() {
+            self.submit(&mut vec![Input::Lost { link, cause: cause.clone() }]);
+        }
+        End::Lost(cause)
+    }
+
+    async fn finish(self: &Arc<Self>, end: End, incoming: &mut Incoming) {
+        match end {
+            End::Lost(cause) => {
+                if self.link.id().is_none() {
+                    self.log_never_connected(&cause);
+                }
+            }
+            End::Farewell(farewell) => {
+                let drained = timeout(LINGER, poll_fn(|cx| self.poll_drained(cx))).await;
+                if drained.is_ok() && farewell != Farewell::Disconnected {
+                    self.linger(incoming).await;
+                }
+            }
+            End::Refused => self.linger(incoming).await,
+        }
+    }
+
+    fn poll_drained(&self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let standing = self.link.outbox().standing(cx.waker());
+            if standing.cost == 0 || self.broken.get().is_some() {
+                return Poll::Ready(());
+            }
+            if !standing.blocked || self.poll_send_blocked(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Says that nothing more comes and reads until the peer closes too: closing a socket that
+    /// holds unread bytes would reset the connection, and the peer might lose our last packet.
+    async fn linger(&self, incoming: &mut Incoming) {
+        self.writer.shut_down();
+        // A peer that does not close in time is cut off.
+        let _ = timeout(LINGER, poll_fn(|cx| incoming.poll_closed(cx))).await;
+    }
+
+    pub(super) fn version(&self) -> ProtocolVersion {
+        self.version.get().copied().unwrap_or(ProtocolVersion::V311)
+    }
+
+    pub(super) fn traffic(&self) -> &TrafficCounters {
+        &self.shared.driver.traffic
+    }
+
+    pub(super) fn peer_address(&self) -> SocketAddr {
+        self.peer
+    }
+}
+
+impl Edge for Connection {
+    fn link(&self) -> &Link {
+        &self.link
+    }
+
+    fn send(&self) {
+        self.send_now(false);
+    }
+
+    fn peer(&self) -> &dyn std::fmt::Display {
+        &self.peer
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.traffic().sockets_closed.fetch_add(1, Ordering::Relaxed);
+    }
+}

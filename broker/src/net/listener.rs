@@ -1,0 +1,143 @@
+//! Listening sockets: bind, accept with permits taken before, back off when the machine is short.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::net::connection::{Connection, Shared};
+use crate::net::stream;
+
+/// One listener's own settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it listens; port 0 takes any free one.
+    pub address: SocketAddr,
+    /// `TCP_NODELAY` on accepted sockets.
+    pub tcp_nodelay: bool,
+    /// Connections of this listener at a time. At the bound: new ones wait in the operating
+    /// system's backlog.
+    pub connections_max: Option<u32>,
+}
+
+/// A socket that listens.
+#[derive(Debug)]
+pub struct Listener {
+    socket: std::net::TcpListener,
+    settings: Settings,
+    permits: Arc<Semaphore>,
+}
+
+/// What may wait in the operating system to be accepted.
+const BACKLOG: i32 = 4096;
+
+/// How long to wait after an accept that failed: doubled each time up to the second value.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+impl Listener {
+    /// Binds and listens; nothing is accepted yet.
+    ///
+    /// # Errors
+    /// When the operating system refuses the address.
+    pub fn bind(settings: Settings) -> io::Result<Self> {
+        let address = settings.address;
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        let most = settings.connections_max.map_or(Semaphore::MAX_PERMITS, |most| most as usize);
+        let permits = Arc::new(Semaphore::new(most));
+        Ok(Self { socket: socket.into(), settings, permits })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the operating system does not say.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Accepts connections, each into a task of its own, until the broker stops. `global` bounds
+    /// the connections of all listeners.
+    ///
+    /// # Errors
+    /// When the operating system refuses to watch the socket.
+    pub async fn run(self, shared: Arc<Shared>, global: Arc<Semaphore>) -> io::Result<()> {
+        let mut stopping: watch::Receiver<bool> = shared.stopping.clone();
+        let socket = TcpListener::from_std(self.socket)?;
+        let accepting = async {
+            loop {
+                let permits = take_permits(&self.permits, &global).await;
+                let (stream, peer) = accept(&socket).await;
+                if self.settings.tcp_nodelay
+                    && let Err(error) = stream.set_nodelay(true)
+                {
+                    tracing::debug!(%error, "A connection from {peer} was gone at once.");
+                    continue;
+                }
+                let port = self.settings.address.port();
+                tracing::info!(address = %peer, "New connection from {peer} on port {port}.");
+                serve(stream, peer, &shared, permits);
+            }
+        };
+        tokio::select! {
+            () = accepting => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+        }
+        Ok(())
+    }
+}
+
+type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
+async fn take_permits(own: &Arc<Semaphore>, global: &Arc<Semaphore>) -> Permits {
+    if own.available_permits() == 0 || global.available_permits() == 0 {
+        tracing::warn!(
+            limit = "connections_max",
+            "connections_max is reached: new connections wait until others end."
+        );
+    }
+    let never = "nobody closes these semaphores";
+    let own = Arc::clone(own).acquire_owned().await.expect(never);
+    let global = Arc::clone(global).acquire_owned().await.expect(never);
+    (own, global)
+}
+
+/// Accepts one connection; waits and tries again when the machine is short of something.
+async fn accept(socket: &TcpListener) -> (TcpStream, SocketAddr) {
+    let mut wait = BACK_OFF.0;
+    loop {
+        match socket.accept().await {
+            Ok(accepted) => return accepted,
+            // The peer was gone before we looked.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::error!(
+                    %error,
+                    "Cannot accept connections ({error}); trying again. If files run out, raise \
+                     `ulimit -n`."
+                );
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(BACK_OFF.1);
+            }
+        }
+    }
+}
+
+fn serve(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, permits: Permits) {
+    let (reader, writer) = stream::tcp(stream);
+    let connection = Connection::new(writer, peer, Arc::clone(shared));
+    tokio::spawn(async move {
+        connection.serve(reader).await;
+        drop(permits);
+    });
+}

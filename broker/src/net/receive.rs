@@ -1,0 +1,212 @@
+//! Bytes to inputs, as many packets as came.
+
+use std::cell::RefCell;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+
+use martlet_codec::decode::{DecodeError, Decoded, decode};
+use martlet_codec::packet::Packet;
+use martlet_codec::reason::ReasonCode;
+use martlet_engine::input::{InPacket, Input, LostCause};
+
+use crate::net::connection::{Connection, End};
+use crate::net::stream::Reader;
+use crate::net::words::Words;
+
+/// What one read takes at the most; a packet that does not fit is gathered in a buffer of its own.
+const READ_BYTES: usize = 64 * 1024;
+
+/// By how much the buffer of a large packet grows at a time: what a peer has sent, not what it has
+/// announced, takes memory.
+const GROW_BYTES: usize = 256 * 1024;
+
+thread_local! {
+    /// One for each worker, so that idle connections own none.
+    static BYTES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static INPUTS: RefCell<Vec<Input>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Where bytes come from, and the first part of a packet whose rest has not come yet.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    reader: Reader,
+    bytes: Vec<u8>,
+    /// How many bytes are still to come, as far as is known.
+    missing: usize,
+}
+
+/// What a read brought.
+pub(super) enum Received {
+    /// Packets, all handed on; whether the socket may hold more.
+    Packets {
+        /// The read filled its buffer.
+        more: bool,
+    },
+    /// The end of the connection; the engine knows.
+    End(End),
+}
+
+/// What was found in some bytes.
+struct Taken {
+    consumed: usize,
+    /// How many bytes the next packet misses, at least.
+    missing: usize,
+    end: Option<End>,
+}
+
+impl Incoming {
+    pub(super) fn new(reader: Reader) -> Self {
+        Self { reader, bytes: Vec::new(), missing: 0 }
+    }
+
+    /// Reads and forgets until the peer closes.
+    pub(super) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [0; 512];
+        loop {
+            match ready!(self.reader.poll_read(cx, &mut bytes)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn is_large(&self) -> bool {
+        self.bytes.len() + self.missing > READ_BYTES
+    }
+}
+
+impl Connection {
+    /// Reads once and hands on what came.
+    pub(super) fn poll_receive(
+        self: &Arc<Self>,
+        cx: &mut Context<'_>,
+        incoming: &mut Incoming,
+    ) -> Poll<io::Result<Received>> {
+        if incoming.is_large() {
+            self.poll_receive_large(cx, incoming)
+        } else {
+            BYTES.with_borrow_mut(|bytes| self.poll_receive_many(cx, incoming, bytes))
+        }
+    }
+
+    /// Reads into the worker's buffer, behind what is left of the last read.
+    fn poll_receive_many(
+        self: &Arc<Self>,
+        cx: &mut Context<'_>,
+        incoming: &mut Incoming,
+        bytes: &mut Vec<u8>,
+    ) -> Poll<io::Result<Received>> {
+        bytes.resize(READ_BYTES, 0);
+        let kept = incoming.bytes.len();
+        let len = ready!(incoming.reader.poll_read(cx, &mut bytes[kept..]))?;
+        if len == 0 {
+            return Poll::Ready(Ok(Received::End(self.lose(LostCause::Closed))));
+        }
+        self.traffic().bytes_received.fetch_add(len as u64, Ordering::Relaxed);
+        bytes[..kept].copy_from_slice(&incoming.bytes);
+        let filled = &bytes[..kept + len];
+        let taken = self.take_packets(filled);
+        // A new vector, exactly as long as needed: most connections stop between packets, and an
+        // idle one then holds nothing.
+        incoming.bytes = filled[taken.consumed..].to_vec();
+        incoming.missing = taken.missing;
+        Poll::Ready(Ok(match taken.end {
+            Some(end) => Received::End(end),
+            None => Received::Packets { more: kept + len == READ_BYTES },
+        }))
+    }
+
+    /// Reads the rest of a large packet, and nothing behind it, into a buffer of its own.
+    fn poll_receive_large(
+        self: &Arc<Self>,
+        cx: &mut Context<'_>,
+        incoming: &mut Incoming,
+    ) -> Poll<io::Result<Received>> {
+        let kept = incoming.bytes.len();
+        incoming.bytes.resize(kept + incoming.missing.min(GROW_BYTES), 0);
+        let Incoming { reader, bytes, .. } = incoming;
+        let read = reader.poll_read(cx, &mut bytes[kept..]);
+        let len = if let Poll::Ready(Ok(len)) = read { len } else { 0 };
+        incoming.bytes.truncate(kept + len);
+        if ready!(read)? == 0 {
+            return Poll::Ready(Ok(Received::End(self.lose(LostCause::Closed))));
+        }
+        self.traffic().bytes_received.fetch_add(len as u64, Ordering::Relaxed);
+        incoming.missing -= len;
+        if incoming.missing > 0 {
+            return Poll::Ready(Ok(Received::Packets { more: true }));
+        }
+        let whole = std::mem::take(&mut incoming.bytes);
+        let taken = self.take_packets(&whole);
+        incoming.missing = taken.missing;
+        incoming.bytes = whole[taken.consumed..].to_vec();
+        Poll::Ready(Ok(match taken.end {
+            Some(end) => Received::End(end),
+            None => Received::Packets { more: true },
+        }))
+    }
+
+    /// Decodes all packets that are whole and brings them to the engine in one batch.
+    fn take_packets(self: &Arc<Self>, bytes: &[u8]) -> Taken {
+        let mut inputs = INPUTS.take();
+        let mut taken = self.decode_all(bytes, &mut inputs);
+        if let (Some(End::Lost(cause)), Some(link)) = (&taken.end, self.link.id()) {
+            inputs.push(Input::Lost { link, cause: cause.clone() });
+        }
+        if !inputs.is_empty() {
+            self.submit(&mut inputs);
+        }
+        inputs.clear();
+        INPUTS.set(inputs);
+        if taken.end.is_some() {
+            taken.missing = 0;
+        }
+        taken
+    }
+
+    fn decode_all(self: &Arc<Self>, bytes: &[u8], inputs: &mut Vec<Input>) -> Taken {
+        let mut taken = Taken { consumed: 0, missing: 0, end: None };
+        while taken.end.is_none() && taken.consumed < bytes.len() {
+            let rest = &bytes[taken.consumed..];
+            match decode(rest, self.version(), &self.decode_limits()) {
+                Ok(Decoded::NeedMore { at_least }) => {
+                    taken.missing = at_least;
+                    break;
+                }
+                Ok(Decoded::Packet { packet, len, header_len }) => {
+                    taken.consumed += len;
+                    match self.input_from(&packet, &rest[header_len..len]) {
+                        Ok(input) => inputs.push(input),
+                        Err(end) => taken.end = Some(end),
+                    }
+                }
+                Err(error) => taken.end = Some(self.end_by(&error)),
+            }
+        }
+        taken
+    }
+
+    fn input_from(self: &Arc<Self>, packet: &Packet<'_>, body: &[u8]) -> Result<Input, End> {
+        tracing::debug!(address = %self.peer_address(), "Received {}", Words(packet));
+        match self.link.id() {
+            Some(link) => Ok(Input::Packet { link, packet: InPacket::from_packet(packet, body) }),
+            None => self.admit(packet),
+        }
+    }
+
+    /// The end that bad bytes bring [MQTT-4.8.0-1].
+    fn end_by(&self, error: &DecodeError) -> End {
+        if self.link.id().is_none()
+            && let Some(end) = self.refuse_version(error)
+        {
+            return end;
+        }
+        End::Lost(if error.reason == ReasonCode::PacketTooLarge {
+            LostCause::Oversize { packet_size_max: self.decode_limits().packet_size_max }
+        } else {
+            LostCause::Malformed { rule: error.rule, reason: error.text }
+        })
+    }
+}

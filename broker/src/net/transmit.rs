@@ -1,0 +1,247 @@
+//! Packets to bytes, many to a write. What the socket does not take stays with the connection.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::sync::atomic::Ordering;
+
+use martlet_codec::encode;
+use martlet_codec::packet::{Packet, Publish};
+use martlet_codec::reason::ProtocolVersion;
+use martlet_engine::effects::OutPacket;
+use martlet_engine::message::Message;
+
+use crate::driver::outbox::{Packets, Sent};
+use crate::net::connection::Connection;
+use crate::net::words::Words;
+
+/// Encoded bytes beyond which they are written.
+const FULL_BYTES: usize = 64 * 1024;
+
+/// A payload from this size on is written from where it lies instead of being copied.
+const LARGE_PAYLOAD_BYTES: usize = 16 * 1024;
+
+thread_local! {
+    /// One for each worker, so that idle connections own none.
+    static BUFFER: RefCell<Buffer> = const { RefCell::new(Buffer::new()) };
+}
+
+/// Encoded packets on their way to one socket: bytes, and behind them perhaps a large payload.
+struct Buffer {
+    bytes: Vec<u8>,
+    used: usize,
+    payload: Option<Message>,
+    /// Cost of the packets in here.
+    cost: u64,
+}
+
+/// What a socket did not take: bytes, and behind them perhaps a large payload.
+#[derive(Debug)]
+pub(super) struct Unsent {
+    bytes: Vec<u8>,
+    payload: Option<Message>,
+    /// How much of both is written by now.
+    written: usize,
+    /// Cost of the packets in here.
+    cost: u64,
+}
+
+impl Connection {
+    /// Sends what the outbox holds, as far as it goes without waiting.
+    pub(super) fn send_now(&self, own_task: bool) {
+        let outbox = self.link.outbox();
+        let mut next = outbox.begin(own_task);
+        while let Some(packets) = next {
+            let mut sent = Sent::default();
+            if let Err(error) = self.send_packets(packets, &mut sent) {
+                self.fail(&error);
+            }
+            next = outbox.end(sent, self.link.room_report_bytes());
+        }
+    }
+
+    /// A write failed: from here on nothing is sent, and the connection's own task ends it.
+    pub(super) fn fail(&self, error: &io::Error) {
+        self.broken.get_or_init(|| error.to_string().into());
+        self.link.outbox().wake();
+    }
+
+    fn send_packets(&self, packets: Packets, sent: &mut Sent) -> io::Result<()> {
+        if self.broken.get().is_some() {
+            return Ok(());
+        }
+        if !self.send_unsent(sent)? {
+            sent.left = packets;
+            return Ok(());
+        }
+        BUFFER.with_borrow_mut(|buffer| {
+            let result = self.send_through(buffer, packets, sent);
+            buffer.clear();
+            result
+        })
+    }
+
+    /// Goes on with what the socket did not take before; `true` if that is done.
+    fn send_unsent(&self, sent: &mut Sent) -> io::Result<bool> {
+        let mut place = self.unsent.lock();
+        let Some(unsent) = place.as_mut() else { return Ok(true) };
+        let (bytes, payload) = unsent.rest();
+        let rest = bytes.len() + payload.len();
+        let written = self.write(bytes, payload)?;
+        if written < rest {
+            unsent.written += written;
+            sent.blocked = true;
+            return Ok(false);
+        }
+        sent.cost += unsent.cost;
+        *place = None;
+        Ok(true)
+    }
+
+    fn send_through(
+        &self,
+        buffer: &mut Buffer,
+        packets: Packets,
+        sent: &mut Sent,
+    ) -> io::Result<()> {
+        let committed = self.link.committed();
+        let mut packets = packets.into_iter();
+        while let Some(queued) = packets.next() {
+            if queued.after_commit > committed {
+                sent.left.push(queued);
+                break;
+            }
+            let encoded = queued.packet.as_packet();
+            tracing::debug!(address = %self.peer_address(), "Sending {}", Words(&encoded));
+            buffer.put(&queued.packet, &encoded, self.version());
+            if buffer.is_full() && !self.send_buffer(buffer, sent)? {
+                break;
+            }
+        }
+        sent.left.extend(packets);
+        if !sent.blocked && buffer.used > 0 {
+            self.send_buffer(buffer, sent)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the buffer and empties it; what the socket does not take becomes unsent, and `false`
+    /// is the answer.
+    fn send_buffer(&self, buffer: &mut Buffer, sent: &mut Sent) -> io::Result<bool> {
+        let (bytes, payload) = buffer.filled();
+        let len = bytes.len();
+        let written = self.write(bytes, payload)?;
+        if written == len + payload.len() {
+            sent.cost += buffer.cost;
+            buffer.clear();
+            return Ok(true);
+        }
+        let from = written.min(len);
+        *self.unsent.lock() = Some(Box::new(Unsent {
+            bytes: bytes[from..].to_vec(),
+            payload: buffer.payload.take(),
+            written: written - from,
+            cost: buffer.cost,
+        }));
+        sent.blocked = true;
+        buffer.clear();
+        Ok(false)
+    }
+
+    /// Writes as much as the socket takes now; answers how much that was.
+    fn write(&self, bytes: &[u8], payload: &[u8]) -> io::Result<usize> {
+        let len = bytes.len() + payload.len();
+        let mut written = 0;
+        while written < len {
+            let result = if payload.is_empty() {
+                self.writer.try_write(&[IoSlice::new(&bytes[written..])])
+            } else {
+                let from = written.min(bytes.len());
+                let payload = &payload[written - from..];
+                self.writer.try_write(&[IoSlice::new(&bytes[from..]), IoSlice::new(payload)])
+            };
+            match result {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(more) => written += more,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.traffic().bytes_sent.fetch_add(written as u64, Ordering::Relaxed);
+        Ok(written)
+    }
+}
+
+impl Unsent {
+    fn rest(&self) -> (&[u8], &[u8]) {
+        let from = self.written.min(self.bytes.len());
+        let payload = self.payload.as_ref().map_or(&[][..], Message::payload);
+        (&self.bytes[from..], &payload[self.written - from..])
+    }
+}
+
+impl Buffer {
+    const fn new() -> Self {
+        Self { bytes: Vec::new(), used: 0, payload: None, cost: 0 }
+    }
+
+    /// Encodes a packet behind the others; a large payload is kept as it is.
+    fn put(&mut self, packet: &OutPacket, encoded: &Packet<'_>, version: ProtocolVersion) {
+        self.cost += u64::from(packet.cost());
+        let large = match (packet, encoded) {
+            (OutPacket::Publish { message, .. }, Packet::Publish(publish))
+                if publish.payload.len() >= LARGE_PAYLOAD_BYTES =>
+            {
+                Some((message, publish))
+            }
+            _ => None,
+        };
+        match large {
+            Some((message, publish)) => {
+                self.put_head(publish, version);
+                self.payload = Some(message.clone());
+            }
+            None => self.put_whole(encoded, version),
+        }
+    }
+
+    fn put_whole(&mut self, packet: &Packet<'_>, version: ProtocolVersion) {
+        let len = encode::encoded_len(packet, version).expect(IN_BOUNDS);
+        let place = self.room(len);
+        self.used += encode::encode(packet, version, place).expect(IN_BOUNDS);
+    }
+
+    fn put_head(&mut self, publish: &Publish<'_>, version: ProtocolVersion) {
+        let len = encode::encoded_len(&Packet::Publish(*publish), version).expect(IN_BOUNDS);
+        let place = self.room(len - publish.payload.len());
+        self.used += encode::publish_head(publish, version, place).expect(IN_BOUNDS);
+    }
+
+    fn room(&mut self, len: usize) -> &mut [u8] {
+        let end = self.used + len;
+        if self.bytes.len() < end {
+            self.bytes.resize(end.max(FULL_BYTES), 0);
+        }
+        &mut self.bytes[self.used..end]
+    }
+
+    fn filled(&self) -> (&[u8], &[u8]) {
+        (&self.bytes[..self.used], self.payload.as_ref().map_or(&[], Message::payload))
+    }
+
+    fn is_full(&self) -> bool {
+        self.used >= FULL_BYTES || self.payload.is_some()
+    }
+
+    fn clear(&mut self) {
+        self.used = 0;
+        self.payload = None;
+        self.cost = 0;
+        if self.bytes.len() > 4 * FULL_BYTES {
+            self.bytes = Vec::new();
+        }
+    }
+}
+
+/// Why what the engine sends can be encoded.
+const IN_BOUNDS: &str = "the engine sends packets of the client's version, made of decoded ones";

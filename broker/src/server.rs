@@ -1,0 +1,130 @@
+//! Builds every part, runs them, and stops them in order.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use martlet_codec::decode::DecodeLimits;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::access::Policy;
+use crate::clock::Clock;
+use crate::driver::{self, Driver};
+use crate::net::connection::Shared;
+use crate::net::listener::{self, Listener};
+use crate::store::{Store, StoreError};
+
+/// Everything that a server is told. Configuration fills it; tests write it down.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen, and who may come in there.
+    pub listeners: Vec<(listener::Settings, Policy)>,
+    /// The engine and its bounds.
+    pub driver: driver::Settings,
+    /// What a packet may be.
+    pub decode_limits: DecodeLimits,
+    /// Connections of all listeners at a time. At the bound: new ones wait in the operating
+    /// system's backlog.
+    pub connections_max: u32,
+    /// How long after accept a CONNECT may take.
+    pub connect_timeout: Duration,
+}
+
+/// A server whose ports are open.
+#[derive(Debug)]
+pub struct Server {
+    driver: Arc<Driver>,
+    listeners: Vec<(Listener, Arc<Shared>)>,
+    connections: Arc<Semaphore>,
+    connections_max: u32,
+    stopping: watch::Sender<bool>,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A port cannot be opened.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// The operating system's words.
+        source: io::Error,
+    },
+}
+
+/// How long an orderly stop may take: clients get their last packets, then the rest is cut off.
+const STOP_MAX: Duration = Duration::from_secs(10);
+
+impl Server {
+    /// Opens the store, then every port; nothing is accepted before all of them are open.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a port cannot be opened.
+    pub fn start(settings: Settings, store: Box<dyn Store>) -> Result<Self, StartError> {
+        let driver = Driver::start(settings.driver, Clock::start(), store)?;
+        let (stopping, stopped) = watch::channel(false);
+        let mut listeners = Vec::new();
+        for (listener, policy) in settings.listeners {
+            let address = listener.address;
+            let listener =
+                Listener::bind(listener).map_err(|source| StartError::Bind { address, source })?;
+            log_opened(&listener);
+            let shared = Shared {
+                driver: Arc::clone(&driver),
+                decode_limits: settings.decode_limits,
+                connect_timeout: settings.connect_timeout,
+                policy,
+                stopping: stopped.clone(),
+            };
+            listeners.push((listener, Arc::new(shared)));
+        }
+        let connections = Arc::new(Semaphore::new(settings.connections_max as usize));
+        let connections_max = settings.connections_max;
+        Ok(Self { driver, listeners, connections, connections_max, stopping })
+    }
+
+    /// Where it listens, in the order of the settings.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let local = |(listener, _): &(Listener, _)| listener.local_address().ok();
+        self.listeners.iter().filter_map(local).collect()
+    }
+
+    /// Serves until `stop` is done; then stops in order: no new connections, every client gets
+    /// what waits for it and its farewell, and what was changed is kept.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let mut accepting = JoinSet::new();
+        for (listener, shared) in self.listeners {
+            accepting.spawn(listener.run(shared, Arc::clone(&self.connections)));
+        }
+        let pump = tokio::spawn(Arc::clone(&self.driver).run());
+        stop.await;
+        self.stopping.send_replace(true);
+        while accepting.join_next().await.is_some() {}
+        self.driver.shut_down();
+        let open = self.connections_max as usize - self.connections.available_permits();
+        if open > 0 {
+            tracing::info!("Stopping: {open} connections get their last packets.");
+        }
+        let all_closed = self.connections.acquire_many(self.connections_max);
+        if tokio::time::timeout(STOP_MAX, all_closed).await.is_err() {
+            tracing::warn!("Some connections did not end in time and are cut off.");
+        }
+        pump.abort();
+        let driver = self.driver;
+        // A panic in there has been reported by the panic itself.
+        let _ = tokio::task::spawn_blocking(move || driver.finish_commits()).await;
+    }
+}
+
+fn log_opened(listener: &Listener) {
+    let Ok(address) = listener.local_address() else { return };
+    let family = if address.is_ipv6() { "ipv6" } else { "ipv4" };
+    let port = address.port();
+    tracing::info!(%address, "Opening {family} listen socket on port {port}.");
+}
