@@ -31,17 +31,6 @@ pub trait Edge: Send + Sync {
     fn peer(&self) -> &dyn std::fmt::Display;
 }
 
-/// What became of a batch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[must_use]
-pub enum Submitted {
-    /// The engine has handled it.
-    Handled,
-    /// Whoever is in the engine takes it along, and wakes the link's task when that is done. Until
-    /// then the link brings nothing more.
-    Waiting,
-}
-
 impl Link {
     /// A link that the engine does not know yet.
     pub fn new(driver: Arc<Driver>) -> Self {
@@ -65,9 +54,11 @@ impl Link {
         self.id.get().copied()
     }
 
-    /// Brings a batch of inputs, each about this link, and empties `inputs`.
-    pub fn submit(&self, edge: &Arc<dyn Edge>, inputs: &mut Vec<Input>) -> Submitted {
-        self.driver.submit(edge, inputs)
+    /// Brings a batch of inputs, each about this link, and empties `inputs`. If the engine is busy,
+    /// whoever is in there takes the batch along and wakes the link's task when that is done; until
+    /// then [`is_waiting`](Self::is_waiting), and the link should bring nothing more.
+    pub fn submit(&self, edge: &Arc<dyn Edge>, inputs: &mut Vec<Input>) {
+        self.driver.submit(edge, inputs);
     }
 
     /// Whether a batch of this link waits to be handled.

@@ -20,7 +20,9 @@ pub(super) fn link_of(notice: &Notice) -> Option<LinkId> {
 pub(super) fn write(notice: &Notice, edge: Option<&dyn Edge>, connection_messages: bool) {
     let address = edge.map(|edge| edge.peer().to_string()).unwrap_or_default();
     match notice {
-        Notice::Connected { client_id, version, clean_session, keep_alive_s, user_name, .. } => {
+        Notice::Connected {
+            client_id, version, clean_session, keep_alive_s, user_name, ..
+        } => {
             if !connection_messages {
                 return;
             }
@@ -40,7 +42,12 @@ pub(super) fn write(notice: &Notice, edge: Option<&dyn Edge>, connection_message
             );
         }
         Notice::Disconnected { client_id, cause, .. } => {
-            write_disconnected(&client_id.escape_debug().to_string(), &address, cause, connection_messages);
+            write_disconnected(
+                &client_id.escape_debug().to_string(),
+                &address,
+                cause,
+                connection_messages,
+            );
         }
         Notice::Refused { client_id, code, reason, .. } => {
             let code = *code as u8;
@@ -68,7 +75,10 @@ fn write_disconnected(client: &str, address: &str, cause: &DisconnectCause, orde
     let (reason, rule) = describe(cause);
     match rule {
         Some(rule) => tracing::warn!(
-            client, address, reason, rule,
+            client,
+            address,
+            reason,
+            rule,
             "Client {client} [{address}] disconnected: {reason} [{rule}]."
         ),
         None if orderly => tracing::info!(
@@ -114,7 +124,11 @@ mod tests {
     #[test]
     fn every_way_to_go_has_its_words() {
         let rows: &[(DisconnectCause, &str, Option<&str>)] = &[
-            (DisconnectCause::Lost(LostCause::Closed), "connection closed without DISCONNECT", None),
+            (
+                DisconnectCause::Lost(LostCause::Closed),
+                "connection closed without DISCONNECT",
+                None,
+            ),
             (
                 DisconnectCause::Lost(LostCause::Malformed {
                     rule: "MQTT-2.2.2-2",

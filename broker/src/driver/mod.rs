@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::driver::commits::Commits;
-use crate::driver::link::{Edge, Submitted};
+use crate::driver::link::Edge;
 use crate::driver::outbox::Queued;
 use crate::driver::table::LinkTable;
 use crate::store::{Store, StoreError};
@@ -168,22 +168,21 @@ impl Driver {
         self.settings.outbox_bytes_max
     }
 
-    pub(crate) fn submit(&self, edge: &Arc<dyn Edge>, inputs: &mut Vec<Input>) -> Submitted {
-        if self.commits.has_room()
-            && let Some(mut core) = self.core.try_lock()
-        {
+    pub(crate) fn submit(&self, edge: &Arc<dyn Edge>, inputs: &mut Vec<Input>) {
+        // What this link brought before comes first (I10).
+        let may_enter = !edge.link().is_waiting() && self.commits.has_room();
+        if may_enter && let Some(mut core) = self.core.try_lock() {
             let mut aftermath = Aftermath::default();
             self.handle(&mut core, inputs, &mut aftermath);
             self.combine(core, aftermath);
-            return Submitted::Handled;
+            return;
         }
-        let inputs = std::mem::take(inputs);
         edge.link().wait();
+        let inputs = std::mem::take(inputs);
         self.inbox.lock().push_back(Batch { from: Some(Arc::clone(edge)), inputs });
         // Whoever held the engine looks into the inbox after letting it go; if that was before the
         // push, the engine is free now.
         self.combine_if_free();
-        Submitted::Waiting
     }
 
     fn submit_from_inside(&self, inputs: Vec<Input>) {
@@ -301,7 +300,6 @@ impl Driver {
             edge.link().resume();
         }
     }
-
 }
 
 impl std::fmt::Debug for Driver {

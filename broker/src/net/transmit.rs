@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::sync::atomic::Ordering;
 
-use martlet_codec::encode;
-use martlet_codec::packet::{Packet, Publish};
+use martlet_codec::encode::{self, EncodeError};
+use martlet_codec::packet::Packet;
 use martlet_codec::reason::ProtocolVersion;
 use martlet_engine::effects::OutPacket;
 use martlet_engine::message::Message;
@@ -16,6 +16,9 @@ use crate::net::words::Words;
 
 /// Encoded bytes beyond which they are written.
 const FULL_BYTES: usize = 64 * 1024;
+
+/// What the buffer has at first: room for a packet of ordinary size behind an almost full one.
+const BUFFER_BYTES: usize = FULL_BYTES + 2 * LARGE_PAYLOAD_BYTES;
 
 /// A payload from this size on is written from where it lies instead of being copied.
 const LARGE_PAYLOAD_BYTES: usize = 16 * 1024;
@@ -105,7 +108,7 @@ impl Connection {
     ) -> io::Result<()> {
         let committed = self.link.committed();
         let mut packets = packets.into_iter();
-        while let Some(queued) = packets.next() {
+        for queued in packets.by_ref() {
             if queued.after_commit > committed {
                 sent.left.push(queued);
                 break;
@@ -198,31 +201,26 @@ impl Buffer {
         };
         match large {
             Some((message, publish)) => {
-                self.put_head(publish, version);
+                self.append(|out| encode::publish_head(publish, version, out));
                 self.payload = Some(message.clone());
             }
-            None => self.put_whole(encoded, version),
+            None => self.append(|out| encode::encode(encoded, version, out)),
         }
     }
 
-    fn put_whole(&mut self, packet: &Packet<'_>, version: ProtocolVersion) {
-        let len = encode::encoded_len(packet, version).expect(IN_BOUNDS);
-        let place = self.room(len);
-        self.used += encode::encode(packet, version, place).expect(IN_BOUNDS);
-    }
-
-    fn put_head(&mut self, publish: &Publish<'_>, version: ProtocolVersion) {
-        let len = encode::encoded_len(&Packet::Publish(*publish), version).expect(IN_BOUNDS);
-        let place = self.room(len - publish.payload.len());
-        self.used += encode::publish_head(publish, version, place).expect(IN_BOUNDS);
-    }
-
-    fn room(&mut self, len: usize) -> &mut [u8] {
-        let end = self.used + len;
-        if self.bytes.len() < end {
-            self.bytes.resize(end.max(FULL_BYTES), 0);
+    /// Lets `write` write behind what is here, with more room if it asks for that.
+    fn append(&mut self, mut write: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>) {
+        if self.bytes.is_empty() {
+            self.bytes.resize(BUFFER_BYTES, 0);
         }
-        &mut self.bytes[self.used..end]
+        self.used += match write(&mut self.bytes[self.used..]) {
+            Err(EncodeError::BufferTooSmall { needed }) => {
+                self.bytes.resize(self.used + needed, 0);
+                write(&mut self.bytes[self.used..])
+            }
+            result => result,
+        }
+        .expect("the engine sends packets of the client's version, made of decoded ones");
     }
 
     fn filled(&self) -> (&[u8], &[u8]) {
@@ -237,11 +235,8 @@ impl Buffer {
         self.used = 0;
         self.payload = None;
         self.cost = 0;
-        if self.bytes.len() > 4 * FULL_BYTES {
+        if self.bytes.len() > 4 * BUFFER_BYTES {
             self.bytes = Vec::new();
         }
     }
 }
-
-/// Why what the engine sends can be encoded.
-const IN_BOUNDS: &str = "the engine sends packets of the client's version, made of decoded ones";

@@ -53,8 +53,7 @@ fn write_publish(publish: &Publish<'_>, f: &mut Formatter<'_>) -> fmt::Result {
     let (qos, retain) = (publish.delivery.qos().get(), u8::from(publish.retain));
     let (id, dup) = match publish.delivery {
         Delivery::AtMostOnce => (0, false),
-        Delivery::AtLeastOnce { id, dup }
-        | Delivery::ExactlyOnce { id, dup } => (id.get(), dup),
+        Delivery::AtLeastOnce { id, dup } | Delivery::ExactlyOnce { id, dup } => (id.get(), dup),
     };
     let (dup, len) = (u8::from(dup), publish.payload.len());
     write!(f, "PUBLISH (d{dup}, q{qos}, r{retain}, m{id}, '{topic}', ... ({len} bytes))")
