@@ -6,8 +6,8 @@
 //!
 //! The contract:
 //! 1. One input at a time; effects are appended, never half-made. [`Engine::handle`] cannot fail:
-//!    what a peer did wrong becomes a [`Farewell`](effects::Farewell) with a reason and the id of the rule; what we did
-//!    wrong is an assertion.
+//!    what a peer did wrong becomes a [`Farewell`](effects::Farewell) with a reason and the id of
+//!    the rule; what we did wrong is an assertion.
 //! 2. Time is an argument and never goes backward. Nothing sleeps: the caller asks
 //!    [`Engine::next_deadline`] and sends [`Input::Due`] when that time has come.
 //! 3. Same inputs in the same order give the same effects, byte for byte.
@@ -15,7 +15,24 @@
 //!    loses a message to one finds it counted in [`Counters`].
 //! 5. Long work is cut: a retained replay of a million topics is a cursor kept in the session and
 //!    advanced as its link reports room.
+//! 6. A packet that says "I will remember" is marked [`promise`](effects::Outgoing::promise) when
+//!    its input changed a fact: it must not leave before those changes are on disk (I2).
 #![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+
+use crate::change::MessageKey;
+use crate::counters::Counters;
+use crate::deadlines::Deadlines;
+use crate::effects::{Effects, Farewell};
+use crate::input::{InPacket, Input, LinkId, Time};
+use crate::limits::Limits;
+use crate::router::retained::Retained;
+use crate::router::{Found, Router};
+use crate::session::{Attachment, SessionIndex, Sessions};
+use crate::snapshot::Snapshot;
+use crate::state::{Links, Recovery};
+use crate::sys_topics::SysTopics;
 
 pub mod change;
 pub mod counters;
@@ -26,17 +43,39 @@ pub mod limits;
 pub mod message;
 pub mod snapshot;
 
-use crate::counters::{Counters, Gauges};
-use crate::effects::Effects;
-use crate::input::{Input, Time};
-use crate::limits::Limits;
-use crate::snapshot::Snapshot;
+mod acknowledge;
+mod connect;
+mod deadlines;
+mod deliver;
+mod disconnect;
+mod due;
+mod publish;
+mod replay;
+mod router;
+mod session;
+mod state;
+mod subscribe;
+mod sys_topics;
+mod will;
 
 /// The machine. See the crate's first page for its contract.
 pub struct Engine {
     limits: Limits,
     now: Time,
+    links: Links,
+    sessions: Sessions,
+    router: Router,
+    retained: Retained,
+    deadlines: Deadlines,
+    /// Sessions whose replay has used its share of an input and can go on at once.
+    replaying: VecDeque<SessionIndex>,
+    /// What is to be done before the first input.
+    recovery: Option<Recovery>,
+    next_key: MessageKey,
     counters: Counters,
+    sys_topics: SysTopics,
+    /// Kept between messages, so that routing does not allocate.
+    found: Found,
 }
 
 impl Engine {
@@ -44,20 +83,59 @@ impl Engine {
     /// [`handle`](Self::handle), whatever its input, first publishes the wills of those who were
     /// connected when the snapshot ends.
     pub fn new(limits: Limits, snapshot: Snapshot, now: Time) -> Self {
-        let _ = snapshot;
-        Self { limits, now, counters: Counters::default() }
+        let hash_seed = limits.hash_seed;
+        let mut engine = Self {
+            sys_topics: SysTopics::new(&limits, now),
+            limits,
+            now,
+            links: Links::default(),
+            sessions: Sessions::new(hash_seed),
+            router: Router::new(hash_seed),
+            retained: Retained::default(),
+            deadlines: Deadlines::default(),
+            replaying: VecDeque::new(),
+            recovery: None,
+            next_key: MessageKey::default(),
+            counters: Counters::default(),
+            found: Found::default(),
+        };
+        engine.restore(snapshot);
+        engine
     }
 
     /// One input, at this time; what follows from it is appended to `effects`.
     pub fn handle(&mut self, now: Time, input: Input, effects: &mut Effects) {
+        debug_assert!(now >= self.now, "time never goes backward");
         self.now = now;
-        let _ = (input, effects, &self.limits);
+        let changes_before = effects.changes.len();
+        let outgoing_before = effects.outgoing.len();
+        if let Some(recovery) = self.recovery.take() {
+            self.recover(recovery, effects);
+        }
+        match input {
+            Input::Open { link, connect } => self.on_connect(link, *connect, effects),
+            Input::Packet { link, packet } => self.on_packet(link, packet, effects),
+            Input::Lost { link, cause } => self.on_lost(link, cause, effects),
+            Input::Room { link, bytes } => self.on_room(link, bytes, effects),
+            Input::Publish(message) => self.route(&message, effects),
+            Input::Traffic(traffic) => self.counters.traffic = traffic,
+            Input::Due => self.on_due(effects),
+            Input::Shutdown => self.on_shutdown(effects),
+        }
+        if effects.changes.len() == changes_before {
+            for outgoing in &mut effects.outgoing[outgoing_before..] {
+                outgoing.promise = false; // nothing changed that it could rest on
+            }
+        }
     }
 
     /// When to send [`Input::Due`]: at once if that time is not after now; `None`: nothing is
     /// awaited.
     pub fn next_deadline(&self) -> Option<Time> {
-        None
+        if self.recovery.is_some() || !self.replaying.is_empty() {
+            return Some(self.now);
+        }
+        [self.deadlines.next(), self.sys_topics.next()].into_iter().flatten().min()
     }
 
     /// Totals since start.
@@ -65,13 +143,30 @@ impl Engine {
         &self.counters
     }
 
-    /// What is there now.
-    pub fn gauges(&self) -> Gauges {
-        Gauges::default()
-    }
-
-    /// All facts, as the changes that were given out have made them: what a store must hold.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot::default()
+    fn on_packet(&mut self, link: LinkId, packet: InPacket, fx: &mut Effects) {
+        // [MQTT-3.1.4-5] what was pipelined behind a refused CONNECT, or a farewell, is ignored
+        let Some(index) = self.links.session(link) else { return };
+        self.counters.packets_received += 1;
+        if let Attachment::Attached(attached) = &mut self.sessions[index].attachment {
+            attached.last_seen = self.now;
+        }
+        match packet {
+            InPacket::Publish { message, delivery } => {
+                self.on_publish(index, &message, delivery, fx);
+            }
+            InPacket::PubAck(id) => self.on_puback(index, id, fx),
+            InPacket::PubRec(id) => self.on_pubrec(index, id, fx),
+            InPacket::PubRel(id) => self.on_pubrel(index, id, fx),
+            InPacket::PubComp(id) => self.on_pubcomp(index, id, fx),
+            InPacket::Subscribe { id, subscriptions } => {
+                self.on_subscribe(index, id, &subscriptions, fx);
+            }
+            InPacket::Unsubscribe { id, filters } => self.on_unsubscribe(index, id, &filters, fx),
+            InPacket::PingReq => self.on_pingreq(index, fx),
+            InPacket::Disconnect => self.close(index, Farewell::Disconnected, fx),
+            InPacket::Forbidden { rule } => {
+                self.close(index, Farewell::ProtocolViolation { rule }, fx); // [MQTT-4.8.0-1]
+            }
+        }
     }
 }

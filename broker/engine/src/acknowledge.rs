@@ -1,0 +1,69 @@
+//! PUBACK, PUBREC, PUBREL, PUBCOMP, and PINGREQ, which is answered as simply.
+
+use martlet_codec::ids::PacketId;
+
+use crate::Engine;
+use crate::change::Change;
+use crate::effects::{Effects, Farewell, OutPacket};
+use crate::session::SessionIndex;
+use crate::session::deliveries::Answer;
+
+impl Engine {
+    pub(crate) fn on_puback(&mut self, from: SessionIndex, id: PacketId, fx: &mut Effects) {
+        let answer = self.sessions[from].deliveries.on_puback(id);
+        self.after(from, id, answer, fx);
+    }
+
+    pub(crate) fn on_pubrec(&mut self, from: SessionIndex, id: PacketId, fx: &mut Effects) {
+        let answer = self.sessions[from].deliveries.on_pubrec(id);
+        self.after(from, id, answer, fx);
+        if !matches!(answer, Answer::Wrong(_)) {
+            // [MQTT-4.3.3-1]. Also for an id that we do not know: the client holds a message that
+            // it cannot let go of without, and the PUBCOMP that follows does no harm.
+            self.send(from, OutPacket::PubRel(id), fx);
+        }
+    }
+
+    pub(crate) fn on_pubcomp(&mut self, from: SessionIndex, id: PacketId, fx: &mut Effects) {
+        let answer = self.sessions[from].deliveries.on_pubcomp(id);
+        self.after(from, id, answer, fx);
+    }
+
+    pub(crate) fn on_pubrel(&mut self, from: SessionIndex, id: PacketId, fx: &mut Effects) {
+        let session = &mut self.sessions[from];
+        if session.received.forget(id) && session.durable {
+            let client_id = session.client_id.clone();
+            fx.changes.push(Change::ForgetReceived { client_id, id });
+        }
+        // [MQTT-4.3.3-2]. Also for an id that we do not know: the client may have missed our first
+        // PUBCOMP, and repeats PUBREL until it gets one.
+        self.send(from, OutPacket::PubComp(id), fx);
+    }
+
+    pub(crate) fn on_pingreq(&mut self, from: SessionIndex, fx: &mut Effects) {
+        self.send(from, OutPacket::PingResp, fx); // [MQTT-3.12.4-1]
+    }
+
+    fn after(&mut self, from: SessionIndex, id: PacketId, answer: Answer, fx: &mut Effects) {
+        let session = &self.sessions[from];
+        let client_id = || session.client_id.clone();
+        match answer {
+            Answer::Settled => {
+                if session.durable {
+                    fx.changes.push(Change::Settle { client_id: client_id(), id });
+                }
+                self.pump(from, fx); // the window has a place
+            }
+            Answer::Advanced => {
+                if session.durable {
+                    fx.changes.push(Change::Advance { client_id: client_id(), id });
+                }
+            }
+            // A late or repeated acknowledgement: the client's session may be older than ours.
+            Answer::Repeated | Answer::Unknown => {}
+            Answer::Wrong(rule) => {
+                self.close(from, Farewell::ProtocolViolation { rule }, fx); // [MQTT-4.8.0-1]
+            }
+        }
+    }
+}

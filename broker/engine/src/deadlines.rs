@@ -1,0 +1,49 @@
+//! What is due when.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::input::{LinkId, Time};
+use crate::session::SessionIndex;
+
+/// Something to look at when its time has come. Whether it is really due is decided then: a packet
+/// that arrives moves no deadline, it only leaves its time in the session.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Due {
+    /// Whether this link was silent for too long.
+    KeepAlive(LinkId, SessionIndex),
+    /// Whether this session was without a connection for too long.
+    Expiry(SessionIndex),
+}
+
+/// The deadlines, earliest first.
+#[derive(Default)]
+pub(crate) struct Deadlines(BinaryHeap<Reverse<(Time, Due)>>);
+
+impl Deadlines {
+    pub(crate) fn arm(&mut self, time: Time, due: Due) {
+        self.0.push(Reverse((time, due)));
+    }
+
+    pub(crate) fn next(&self) -> Option<Time> {
+        self.0.peek().map(|Reverse((time, _))| *time)
+    }
+
+    /// The earliest, if its time has come.
+    pub(crate) fn pop(&mut self, now: Time) -> Option<Due> {
+        if self.next()? > now {
+            return None;
+        }
+        self.0.pop().map(|Reverse((_, due))| due)
+    }
+
+    /// Whether most entries are about links and sessions that are no more, given that each session
+    /// has at most one that counts.
+    pub(crate) fn is_stale(&self, sessions: usize) -> bool {
+        self.0.len() > 1024 + 2 * sessions
+    }
+
+    pub(crate) fn retain(&mut self, mut counts: impl FnMut(Time, Due) -> bool) {
+        self.0.retain(|Reverse((time, due))| counts(*time, *due));
+    }
+}

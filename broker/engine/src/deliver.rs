@@ -1,0 +1,191 @@
+//! One message to one session: sent, queued, or lost to a bound and counted.
+
+use martlet_codec::packet::Delivery;
+use martlet_codec::reason::QoS;
+
+use crate::Engine;
+use crate::change::{Change, MessageKey, Passage};
+use crate::counters::Bound;
+use crate::effects::{Effects, Notice, OutPacket};
+use crate::input::LinkId;
+use crate::limits::Limits;
+use crate::message::Message;
+use crate::publish::Routed;
+use crate::router::shares::Readiness;
+use crate::session::deliveries::Outbound;
+use crate::session::{Attachment, Session, SessionIndex};
+
+impl Engine {
+    /// Delivers at the lower of both QoS [MQTT-3.8.4-6].
+    pub(crate) fn deliver(
+        &mut self,
+        to: SessionIndex,
+        routed: &mut Routed<'_>,
+        granted: QoS,
+        fx: &mut Effects,
+    ) {
+        let qos = routed.message.qos().min(granted);
+        let session = &mut self.sessions[to];
+        if qos == QoS::AtMostOnce {
+            if session.has_room() {
+                // May pass what is queued: order is per QoS (I10), [MQTT-4.6.0-6].
+                session.send(publish_qos0(routed.message, routed.retain), &mut self.counters, fx);
+            } else if session.attached().is_some() {
+                self.lose(to, Bound::Outbox, fx);
+            } else if self.limits.queue_qos0 {
+                self.queue(to, routed, qos, fx);
+            } else {
+                self.lose(to, Bound::QueueQos0, fx); // [MQTT-3.1.2-5] leaves QoS 0 open
+            }
+        } else if session.is_ready(self.limits.inflight_max) {
+            self.start(to, routed, qos, fx);
+        } else {
+            self.queue(to, routed, qos, fx); // [MQTT-3.1.2-5]
+        }
+    }
+
+    /// Sends a QoS 1 or 2 message that nothing stands in front of.
+    pub(crate) fn start(
+        &mut self,
+        to: SessionIndex,
+        routed: &mut Routed<'_>,
+        qos: QoS,
+        fx: &mut Effects,
+    ) {
+        let outbound = self.outbound(to, routed, qos, fx);
+        let session = &mut self.sessions[to];
+        let kept = outbound.key.map(|key| outbound.passage(key));
+        let id = session.deliveries.start(outbound.clone());
+        if let Some(passage) = kept {
+            let client_id = session.client_id.clone();
+            fx.changes.push(Change::Deliver { client_id, passage, id });
+        }
+        // [MQTT-4.3.2-1]: DUP 0 at first
+        session.send(outbound.publish(id, false), &mut self.counters, fx);
+    }
+
+    /// Sends what waits, as far as room and window go: first again what an earlier connection left
+    /// unsettled, then the queue, then retained messages.
+    pub(crate) fn pump(&mut self, index: SessionIndex, fx: &mut Effects) {
+        let inflight_max = self.limits.inflight_max;
+        let session = &mut self.sessions[index];
+        while session.has_room()
+            && let Some(packet) = session.deliveries.resend()
+        {
+            session.send(packet, &mut self.counters, fx);
+        }
+        while session.has_room()
+            && let Some(first) = session.deliveries.first_queued()
+        {
+            let qos0 = first.qos == QoS::AtMostOnce;
+            if !qos0 && !session.deliveries.window_is_open(inflight_max) {
+                break;
+            }
+            let Some(outbound) = session.deliveries.dequeue() else { break };
+            let id = (!qos0).then(|| session.deliveries.start(outbound.clone()));
+            if session.durable {
+                let client_id = session.client_id.clone();
+                fx.changes.push(Change::Send { client_id, id });
+            }
+            let packet = match id {
+                Some(id) => outbound.publish(id, false),
+                None => publish_qos0(&outbound.message, outbound.retain),
+            };
+            session.send(packet, &mut self.counters, fx);
+        }
+        if !session.replays.is_empty() {
+            self.go_on_with_replays(index, fx);
+        }
+    }
+
+    pub(crate) fn on_room(&mut self, link: LinkId, bytes: u32, fx: &mut Effects) {
+        let Some(index) = self.links.session(link) else { return };
+        let session = &mut self.sessions[index];
+        let Attachment::Attached(attached) = &mut session.attachment else { return };
+        let room_max = i64::from(attached.room_max);
+        attached.room = (attached.room + i64::from(bytes)).min(room_max);
+        if attached.room == room_max && session.deliveries.queue_is_empty() {
+            session.dropping = false; // it has caught up
+        }
+        self.pump(index, fx);
+    }
+
+    pub(crate) fn send(&mut self, to: SessionIndex, packet: OutPacket, fx: &mut Effects) {
+        self.sessions[to].send(packet, &mut self.counters, fx);
+    }
+
+    fn queue(&mut self, to: SessionIndex, routed: &mut Routed<'_>, qos: QoS, fx: &mut Effects) {
+        if let Err(bound) = self.sessions[to].deliveries.admit(routed.message, &self.limits) {
+            return self.lose(to, bound, fx);
+        }
+        let outbound = self.outbound(to, routed, qos, fx);
+        let session = &mut self.sessions[to];
+        if let Some(key) = outbound.key {
+            let client_id = session.client_id.clone();
+            fx.changes.push(Change::Enqueue { client_id, passage: outbound.passage(key) });
+        }
+        session.deliveries.enqueue(outbound);
+    }
+
+    fn lose(&mut self, to: SessionIndex, bound: Bound, fx: &mut Effects) {
+        self.counters.count_drop(bound);
+        let session = &mut self.sessions[to];
+        if !session.dropping && bound != Bound::QueueQos0 {
+            session.dropping = true;
+            let client_id = session.client_id.clone();
+            fx.notices.push(Notice::Dropping { client_id, limit: bound.name() });
+        }
+    }
+
+    /// The message as this session keeps it; in a session that is kept, under its name, which is
+    /// given here if this is the first.
+    fn outbound(
+        &mut self,
+        to: SessionIndex,
+        routed: &mut Routed<'_>,
+        qos: QoS,
+        fx: &mut Effects,
+    ) -> Outbound {
+        if self.sessions[to].durable && routed.key.is_none() {
+            let key = self.next_key();
+            routed.key = Some(key);
+            fx.changes.push(Change::KeepMessage { key, message: routed.message.clone() });
+        }
+        Outbound {
+            message: routed.message.clone(),
+            qos,
+            retain: routed.retain,
+            key: routed.key.filter(|_| self.sessions[to].durable),
+            share: routed.share.clone(),
+        }
+    }
+}
+
+impl Session {
+    /// What would become of a message.
+    pub(crate) fn readiness(&self, qos: QoS, message: &Message, limits: &Limits) -> Readiness {
+        let fits = || self.deliveries.admit(message, limits).is_ok();
+        match (qos, self.attached().is_some()) {
+            (QoS::AtMostOnce, true) if self.has_room() => Readiness::Ready,
+            (QoS::AtMostOnce, false) if limits.queue_qos0 && fits() => Readiness::Away,
+            (QoS::AtMostOnce, _) => Readiness::Unable,
+            (_, true) if self.is_ready(limits.inflight_max) => Readiness::Ready,
+            (_, true) if fits() => Readiness::Busy,
+            (_, false) if fits() => Readiness::Away,
+            (_, _) => Readiness::Unable,
+        }
+    }
+}
+
+impl Outbound {
+    /// How the facts name it.
+    pub(crate) fn passage(&self, key: MessageKey) -> Passage {
+        Passage { key, qos: self.qos, retain: self.retain, share: self.share.clone() }
+    }
+}
+
+/// QoS 0: no id, no DUP [MQTT-2.3.1-5] [MQTT-3.3.1-2] [MQTT-4.3.1-1].
+pub(crate) fn publish_qos0(message: &Message, retain: bool) -> OutPacket {
+    let delivery = Delivery::AtMostOnce;
+    OutPacket::Publish { message: message.clone(), delivery, retain }
+}

@@ -1,0 +1,95 @@
+//! The end of a connection, and the end of a session.
+
+use crate::Engine;
+use crate::change::Change;
+use crate::effects::{DisconnectCause, Effects, Farewell, Notice};
+use crate::input::{LinkId, LostCause};
+use crate::session::deliveries::{Awaiting, Outbound};
+use crate::session::{Attachment, SessionIndex};
+
+impl Engine {
+    pub(crate) fn on_lost(&mut self, link: LinkId, cause: LostCause, fx: &mut Effects) {
+        let Some(index) = self.links.session(link) else { return };
+        self.detach(index, DisconnectCause::Lost(cause), fx);
+    }
+
+    /// Closes a connection from our side. The will is discarded only when the client said
+    /// DISCONNECT [MQTT-3.14.4-3].
+    pub(crate) fn close(&mut self, index: SessionIndex, farewell: Farewell, fx: &mut Effects) {
+        let Some(attached) = self.sessions[index].attached() else { return };
+        fx.farewells.push((attached.link, farewell));
+        self.detach(index, DisconnectCause::Farewell(farewell), fx);
+    }
+
+    /// The broker stops: wills while everybody is still there to get them, then farewells. Kept
+    /// sessions stay.
+    pub(crate) fn on_shutdown(&mut self, fx: &mut Effects) {
+        let attached = self.sessions.iter().filter(|(_, session)| session.attached().is_some());
+        let indexes: Vec<SessionIndex> = attached.map(|(index, _)| index).collect();
+        for &index in &indexes {
+            if let Some(will) = self.take_will(index, fx) {
+                self.publish_will(&will, fx);
+            }
+        }
+        for index in indexes {
+            self.close(index, Farewell::ShuttingDown, fx);
+        }
+    }
+
+    /// Forgets the session and all it held [MQTT-3.1.2-6]. What other members of a share can still
+    /// deliver goes to them; says how many messages nobody gets now.
+    pub(crate) fn end_session(&mut self, index: SessionIndex, fx: &mut Effects) -> u64 {
+        let session = self.sessions.remove(index);
+        for subscription in session.subscriptions.values() {
+            self.router.unsubscribe(subscription.id);
+        }
+        if session.durable {
+            fx.changes.push(Change::DropSession { client_id: session.client_id.clone() });
+        }
+        let deliveries = &session.deliveries;
+        let (waiting, _) = deliveries.waiting();
+        // What may have arrived at QoS 2 is not given to another: it would be there twice
+        // (MQTT 5.0 [MQTT-4.8.2-5]).
+        let unacknowledged = deliveries.in_flight().filter_map(|(_, awaiting)| match awaiting {
+            Awaiting::PubAck(outbound) => Some(outbound),
+            Awaiting::PubRec(_) | Awaiting::PubComp => None,
+        });
+        let passed_on = unacknowledged.chain(deliveries.queue());
+        waiting - passed_on.filter(|outbound| self.pass_on(outbound, fx)).count() as u64
+    }
+
+    /// Gives a message of a session that ended to another member of its share.
+    fn pass_on(&mut self, outbound: &Outbound, fx: &mut Effects) -> bool {
+        let Some(filter) = &outbound.share else { return false };
+        let Some(share) = self.router.shares.find(filter) else { return false };
+        self.route_to_share(share, &outbound.message, fx)
+    }
+
+    fn detach(&mut self, index: SessionIndex, cause: DisconnectCause, fx: &mut Effects) {
+        let will = self.take_will(index, fx);
+        let session = &mut self.sessions[index];
+        let now_detached = Attachment::Detached { since: self.now };
+        if let Attachment::Attached(attached) =
+            std::mem::replace(&mut session.attachment, now_detached)
+        {
+            self.links.detach(attached.link);
+            let client_id = session.client_id.clone();
+            let cause = cause.clone();
+            fx.notices.push(Notice::Disconnected { link: attached.link, client_id, cause });
+        }
+        session.deliveries.rewind();
+        if session.durable {
+            let client_id = session.client_id.clone();
+            fx.changes.push(Change::Detach { client_id, since: Some(self.now) });
+            self.arm_expiry(index, self.now);
+        } else {
+            self.end_session(index, fx);
+        }
+        if let Some(will) = will
+            && cause != DisconnectCause::Farewell(Farewell::Disconnected)
+        {
+            self.publish_will(&will, fx); // [MQTT-3.1.2-8]
+        }
+        self.forget_stale_deadlines();
+    }
+}

@@ -1,0 +1,157 @@
+//! PUBLISH from a client, and the way of every message to those who want it.
+
+use martlet_codec::packet::Delivery;
+
+use crate::Engine;
+use crate::change::{Change, MessageKey};
+use crate::counters::Bound;
+use crate::effects::{Effects, Farewell, OutPacket};
+use crate::filter::Filter;
+use crate::message::Message;
+use crate::router::retained::is_sys;
+use crate::router::shares::{Readiness, ShareId};
+use crate::session::SessionIndex;
+
+/// One message on its way: it is named in the store at most once, however many sessions keep it.
+pub(crate) struct Routed<'m> {
+    pub(crate) message: &'m Message,
+    pub(crate) key: Option<MessageKey>,
+    pub(crate) share: Option<Filter>,
+    /// The RETAIN flag that receivers see: only a new subscription's replay sets it
+    /// [MQTT-3.3.1-8] [MQTT-3.3.1-9].
+    pub(crate) retain: bool,
+}
+
+impl<'m> Routed<'m> {
+    pub(crate) fn new(message: &'m Message) -> Self {
+        Self { message, key: None, share: None, retain: false }
+    }
+}
+
+impl Engine {
+    pub(crate) fn on_publish(
+        &mut self,
+        from: SessionIndex,
+        message: &Message,
+        delivery: Delivery,
+        fx: &mut Effects,
+    ) {
+        self.counters.publishes_received += 1;
+        self.counters.publish_bytes_received += message.payload().len() as u64;
+        match delivery {
+            Delivery::AtMostOnce => self.accept(message, fx),
+            Delivery::AtLeastOnce { id, .. } => {
+                // DUP or not, it is a new message [MQTT-4.3.2-2]
+                self.accept(message, fx);
+                self.send(from, OutPacket::PubAck(id), fx); // [MQTT-3.3.4-1]
+            }
+            Delivery::ExactlyOnce { id, .. } => {
+                let session = &mut self.sessions[from];
+                if !session.received.contains(id) {
+                    if session.received.len() >= usize::from(self.limits.received_max) {
+                        self.counters.count_drop(Bound::Received);
+                        let limit = Bound::Received.name();
+                        return self.close(from, Farewell::LimitReached { limit }, fx);
+                    }
+                    session.received.mark(id);
+                    if session.durable {
+                        let client_id = session.client_id.clone();
+                        fx.changes.push(Change::MarkReceived { client_id, id });
+                    }
+                    self.accept(message, fx); // once only [MQTT-4.3.3-2]
+                }
+                self.send(from, OutPacket::PubRec(id), fx); // [MQTT-3.3.4-1]
+            }
+        }
+    }
+
+    /// A client's message. `$SYS` is the broker's own: such a message is acknowledged like any
+    /// that its sender may not publish [MQTT-3.3.5-2], and goes nowhere.
+    fn accept(&mut self, message: &Message, fx: &mut Effects) {
+        if is_sys(message) {
+            self.counters.count_drop(Bound::SysTopic);
+        } else {
+            self.route(message, fx);
+        }
+    }
+
+    /// Gives a message to all who want it [MQTT-4.5.0-1], and retains it if it asks for that.
+    pub(crate) fn route(&mut self, message: &Message, fx: &mut Effects) {
+        if message.retain() {
+            self.retain(message, fx); // else the retained message is not touched [MQTT-3.3.1-12]
+        }
+        let mut found = std::mem::take(&mut self.found);
+        self.router.find(message.topic(), &mut found);
+        let mut routed = Routed::new(message);
+        for &(index, granted) in &found.sessions {
+            self.deliver(index, &mut routed, granted, fx);
+        }
+        for &share in &found.shares {
+            self.deliver_to_share(share, &mut routed, fx);
+        }
+        self.found = found;
+    }
+
+    /// Gives a message to a member of this share alone; says whether anybody took it.
+    pub(crate) fn route_to_share(
+        &mut self,
+        share: ShareId,
+        message: &Message,
+        fx: &mut Effects,
+    ) -> bool {
+        self.deliver_to_share(share, &mut Routed::new(message), fx)
+    }
+
+    fn deliver_to_share(
+        &mut self,
+        share: ShareId,
+        routed: &mut Routed<'_>,
+        fx: &mut Effects,
+    ) -> bool {
+        let Self { router, sessions, limits, .. } = self;
+        let member = router.shares.choose(share, |member| {
+            let session = &sessions[member.session];
+            let qos = routed.message.qos().min(member.qos);
+            session.readiness(qos, routed.message, limits)
+        });
+        let Some(member) = member else { return self.lose_in_share(share, routed, fx) };
+        routed.share = Some(self.router.shares.filter(share).clone());
+        self.deliver(member.session, routed, member.qos, fx);
+        routed.share = None;
+        true
+    }
+
+    /// Every member would lose the message: the one whose turn it is says at which bound.
+    fn lose_in_share(&mut self, share: ShareId, routed: &mut Routed<'_>, fx: &mut Effects) -> bool {
+        let anybody = |_: &_| Readiness::Ready;
+        if let Some(member) = self.router.shares.choose(share, anybody) {
+            self.deliver(member.session, routed, member.qos, fx);
+        }
+        false
+    }
+
+    /// Sets, replaces [MQTT-3.3.1-5] [MQTT-3.3.1-7] or clears [MQTT-3.3.1-10] [MQTT-3.3.1-11] the
+    /// topic's retained message.
+    fn retain(&mut self, message: &Message, fx: &mut Effects) {
+        let had = if message.payload().is_empty() {
+            self.retained.clear(message)
+        } else {
+            match self.retained.set(message, &self.limits) {
+                Ok(()) => {
+                    if !is_sys(message) {
+                        fx.changes.push(Change::Retain { message: message.clone() });
+                    }
+                    return;
+                }
+                Err(full) => {
+                    self.counters.count_drop(full.bound);
+                    full.cleared
+                }
+            }
+        };
+        if had && !is_sys(message) {
+            let topic = message.topic().as_str().into();
+            fx.changes.push(Change::ClearRetained { topic });
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Retained messages for a new subscription, however many: a walk that is cut and gone on with.
+//!
+//! - **Outside the queue.** A replay reads the retained messages as they are when their turn comes
+//!   and hands them to the link; none is queued and none is dropped. QoS 1 and 2 ones take places
+//!   in the window of messages in flight.
+//! - **It waits** for half the link's room to be free (the other half is left to live messages),
+//!   for an open window, and for the queue to be empty: what the queue holds is older than what the
+//!   replay would send. It goes on when the link reports room, when a message in flight is settled,
+//!   when the client connects again.
+//! - **It holds up nobody.** One input looks at [`STEPS_PER_INPUT`] topics at most. What then could
+//!   go on at once stands in a list, [`next_deadline`](crate::Engine::next_deadline) says "now",
+//!   and each `Due` gives the first in the list its turn.
+//! - **Live messages** pass it by with RETAIN 0. A topic's value as the replay finds it is never
+//!   older than a retained message that went out live before, because that one has replaced it.
+//! - **Interrupted.** A kept session whose connection ends goes on where it stood; after a crash
+//!   the replay begins again, so that none is lost and some may come twice. Subscribing again
+//!   begins it again; unsubscribing ends it.
+
+use martlet_codec::reason::QoS;
+
+use crate::Engine;
+use crate::change::Change;
+use crate::deliver::publish_qos0;
+use crate::effects::Effects;
+use crate::filter::Filter;
+use crate::publish::Routed;
+use crate::router::retained::Search;
+use crate::session::{Replay, Session, SessionIndex};
+
+/// How many topics one input may look at.
+pub(crate) const STEPS_PER_INPUT: u32 = 256;
+
+/// Why a replay stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stop {
+    /// All was sent.
+    Done,
+    /// It waits for room, window or queue; one of them will wake it.
+    Waits,
+    /// It used its steps.
+    OutOfSteps,
+}
+
+impl Engine {
+    /// Sends the retained messages of this subscription [MQTT-3.3.1-6], or as many as may go now.
+    pub(crate) fn begin_replay(&mut self, index: SessionIndex, filter: &Filter, fx: &mut Effects) {
+        self.sessions[index].replays.insert(filter.clone(), Replay::default());
+        let stop = self.replay(index, filter, &mut STEPS_PER_INPUT.clone(), fx);
+        let session = &mut self.sessions[index];
+        if let Some(replay) = session.replays.get_mut(filter)
+            && session.durable
+        {
+            replay.kept = true;
+            fx.changes.push(kept(session.client_id.clone(), filter, true));
+        }
+        if stop == Stop::OutOfSteps {
+            self.schedule(index);
+        }
+    }
+
+    /// Goes on with all replays of a session.
+    pub(crate) fn go_on_with_replays(&mut self, index: SessionIndex, fx: &mut Effects) {
+        let mut steps = STEPS_PER_INPUT;
+        while let Some(filter) = self.sessions[index].replays.keys().next().cloned() {
+            match self.replay(index, &filter, &mut steps, fx) {
+                Stop::Done => {}
+                Stop::Waits => return,
+                Stop::OutOfSteps => return self.schedule(index),
+            }
+        }
+    }
+
+    /// `Due`: the first in the list has its turn.
+    pub(crate) fn replay_next(&mut self, fx: &mut Effects) {
+        let Some(index) = self.replaying.pop_front() else { return };
+        // The session may have ended, and another may have its place: then that one is asked.
+        let Some(session) = self.sessions.get_mut(index) else { return };
+        session.scheduled = false;
+        self.pump(index, fx);
+    }
+
+    fn schedule(&mut self, index: SessionIndex) {
+        let session = &mut self.sessions[index];
+        if !std::mem::replace(&mut session.scheduled, true) {
+            self.replaying.push_back(index);
+        }
+    }
+
+    fn replay(
+        &mut self,
+        index: SessionIndex,
+        filter: &Filter,
+        steps: &mut u32,
+        fx: &mut Effects,
+    ) -> Stop {
+        let session = &mut self.sessions[index];
+        let granted = session.subscriptions[filter].qos;
+        let Some(replay) = session.replays.get_mut(filter) else { return Stop::Done };
+        let mut cursor = std::mem::take(&mut replay.cursor);
+        let stop = loop {
+            if !has_room_for_replay(&self.sessions[index]) {
+                break Stop::Waits;
+            }
+            let message = match self.retained.search(filter.topic_filter(), &mut cursor, steps) {
+                Search::Found(message) => message.clone(),
+                Search::OutOfSteps => break Stop::OutOfSteps,
+                Search::Done => break Stop::Done,
+            };
+            let qos = message.qos().min(granted);
+            let session = &mut self.sessions[index];
+            if qos == QoS::AtMostOnce {
+                session.send(publish_qos0(&message, true), &mut self.counters, fx);
+            } else if session.is_ready(self.limits.inflight_max) {
+                let mut routed = Routed { retain: true, ..Routed::new(&message) }; // [MQTT-3.3.1-8]
+                self.start(index, &mut routed, qos, fx);
+            } else {
+                break Stop::Waits;
+            }
+            cursor.pass();
+        };
+        let session = &mut self.sessions[index];
+        if stop != Stop::Done {
+            if let Some(replay) = session.replays.get_mut(filter) {
+                replay.cursor = cursor;
+            }
+        } else if session.replays.remove(filter).is_some_and(|replay| replay.kept) {
+            fx.changes.push(kept(session.client_id.clone(), filter, false));
+        }
+        stop
+    }
+}
+
+fn has_room_for_replay(session: &Session) -> bool {
+    session.attached().is_some_and(|attached| attached.room > i64::from(attached.room_max / 2))
+}
+
+fn kept(client_id: std::sync::Arc<str>, filter: &Filter, pending: bool) -> Change {
+    Change::Replay { client_id, filter: filter.clone(), pending }
+}

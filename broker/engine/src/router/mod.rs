@@ -1,0 +1,198 @@
+//! Who wants a message: filters in a trie, members of shares, and the retained messages.
+
+pub(crate) mod retained;
+pub(crate) mod shares;
+mod trie;
+
+use martlet_codec::reason::QoS;
+use martlet_codec::topic::TopicName;
+use slab::Slab;
+
+use crate::filter::Filter;
+use crate::router::shares::{ShareId, Shares};
+use crate::router::trie::{NodeId, Trie};
+use crate::session::SessionIndex;
+
+/// A subscription's place in the router, for its session to keep.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct SubscriptionId(u32);
+
+/// One entry in a filter's or share's list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Subscriber {
+    pub(crate) session: SessionIndex,
+    pub(crate) qos: QoS,
+    id: SubscriptionId,
+}
+
+/// Where a subscription stands, so that it is found without a search: 100,000 subscribers of one
+/// filter leave it in linear time.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Plain { node: NodeId, at: u32 },
+    Shared { share: ShareId, at: u32 },
+}
+
+/// All subscriptions of all sessions.
+pub(crate) struct Router {
+    trie: Trie,
+    pub(crate) shares: Shares,
+    places: Slab<Place>,
+    shared: u64,
+    stamps: Stamps,
+}
+
+/// Who wants one message. Kept by the caller and used again, so that routing does not allocate.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// Each session once, with the highest granted QoS of its matching subscriptions
+    /// [MQTT-3.3.5-1].
+    pub(crate) sessions: Vec<(SessionIndex, QoS)>,
+    /// Each share with a matching filter.
+    pub(crate) shares: Vec<ShareId>,
+}
+
+/// Which sessions stand in [`Found`] already: a mark by session that holds for one round, so that
+/// nothing is sorted, hashed or cleared.
+#[derive(Default)]
+struct Stamps {
+    round: u64,
+    /// By session: in which round it was last found, and where it stands.
+    found: Vec<(u64, u32)>,
+}
+
+impl Router {
+    pub(crate) fn new(hash_seed: u64) -> Self {
+        Self {
+            trie: Trie::new(hash_seed),
+            shares: Shares::new(hash_seed),
+            places: Slab::new(),
+            shared: 0,
+            stamps: Stamps::default(),
+        }
+    }
+
+    /// A new subscription: the session has none with this filter.
+    pub(crate) fn subscribe(
+        &mut self,
+        filter: &Filter,
+        session: SessionIndex,
+        qos: QoS,
+    ) -> SubscriptionId {
+        let vacant = self.places.vacant_entry();
+        let id = SubscriptionId(u32::try_from(vacant.key()).expect("under 2^32 subscriptions"));
+        let subscriber = Subscriber { session, qos, id };
+        let node = self.trie.insert(filter.topic_filter());
+        let place = if filter.share().is_some() {
+            self.shared += 1;
+            let share = match self.shares.find(filter) {
+                Some(share) => share,
+                None => {
+                    let at = self.trie.shares(node).len();
+                    let share = self.shares.create(filter, node, at);
+                    self.trie.shares(node).push(share);
+                    share
+                }
+            };
+            Place::Shared { share, at: push(self.shares.members(share), subscriber) }
+        } else {
+            Place::Plain { node, at: push(self.trie.subscribers(node), subscriber) }
+        };
+        vacant.insert(place);
+        self.stamps.make_place(session);
+        id
+    }
+
+    /// The same subscription at another QoS.
+    pub(crate) fn change_qos(&mut self, id: SubscriptionId, qos: QoS) {
+        let (list, at) = match self.places[id.0 as usize] {
+            Place::Plain { node, at } => (self.trie.subscribers(node), at),
+            Place::Shared { share, at } => (self.shares.members(share), at),
+        };
+        list[at as usize].qos = qos;
+    }
+
+    /// Ends a subscription.
+    pub(crate) fn unsubscribe(&mut self, id: SubscriptionId) {
+        match self.places.remove(id.0 as usize) {
+            Place::Plain { node, at } => {
+                remove(self.trie.subscribers(node), at, &mut self.places);
+                self.trie.prune(node);
+            }
+            Place::Shared { share, at } => {
+                self.shared -= 1;
+                remove(self.shares.members(share), at, &mut self.places);
+                if self.shares.members(share).is_empty() {
+                    let (node, at) = self.shares.remove(share);
+                    self.trie.shares(node).swap_remove(at);
+                    if let Some(&moved) = self.trie.shares(node).get(at) {
+                        self.shares.move_to(moved, at);
+                    }
+                    self.trie.prune(node);
+                }
+            }
+        }
+    }
+
+    /// Finds who wants a message to `topic` [MQTT-3.3.2-3].
+    pub(crate) fn find(&mut self, topic: TopicName<'_>, found: &mut Found) {
+        found.sessions.clear();
+        found.shares.clear();
+        self.stamps.round += 1;
+        let Self { trie, stamps, .. } = self;
+        trie.walk(topic, |subscribers, shares| {
+            for subscriber in subscribers {
+                stamps.add(subscriber, &mut found.sessions);
+            }
+            found.shares.extend_from_slice(shares);
+        });
+    }
+
+    /// How many subscriptions there are, shared ones included.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// How many of them are shared.
+    pub(crate) fn shared_len(&self) -> u64 {
+        self.shared
+    }
+}
+
+impl Stamps {
+    fn make_place(&mut self, session: SessionIndex) {
+        let len = session.slot() + 1;
+        if self.found.len() < len {
+            self.found.resize(len, (0, 0));
+        }
+    }
+
+    fn add(&mut self, subscriber: &Subscriber, sessions: &mut Vec<(SessionIndex, QoS)>) {
+        let stamp = &mut self.found[subscriber.session.slot()];
+        if stamp.0 == self.round {
+            let (_, qos) = &mut sessions[stamp.1 as usize];
+            *qos = (*qos).max(subscriber.qos);
+        } else {
+            // Under 2^32: each session stands there once.
+            *stamp = (self.round, sessions.len() as u32);
+            sessions.push((subscriber.session, subscriber.qos));
+        }
+    }
+}
+
+fn push(list: &mut Vec<Subscriber>, subscriber: Subscriber) -> u32 {
+    list.push(subscriber);
+    u32::try_from(list.len() - 1).expect("under 2^32 subscriptions")
+}
+
+fn remove(list: &mut Vec<Subscriber>, at: u32, places: &mut Slab<Place>) {
+    list.swap_remove(at as usize);
+    if let Some(moved) = list.get(at as usize) {
+        match &mut places[moved.id.0 as usize] {
+            Place::Plain { at: place, .. } | Place::Shared { at: place, .. } => *place = at,
+        }
+    }
+    if list.len() * 4 < list.capacity() {
+        list.shrink_to(list.len() * 2);
+    }
+}

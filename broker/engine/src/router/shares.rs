@@ -1,0 +1,117 @@
+//! Shared subscriptions: `$share/<name>/<filter>`, each message to one member.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use slab::Slab;
+
+use crate::filter::Filter;
+use crate::router::Subscriber;
+use crate::router::trie::NodeId;
+
+/// A share with at least one member.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ShareId(u32);
+
+/// How well a member can take a message now; greater is better.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Readiness {
+    /// It would lose the message.
+    Unable,
+    /// Its session would queue the message until the client comes back.
+    Away,
+    /// It is connected, but the message would queue.
+    Busy,
+    /// The message would be sent at once.
+    Ready,
+}
+
+/// The shares, found by their whole filter text.
+pub(crate) struct Shares {
+    shares: Slab<Share>,
+    by_filter: HashTable<ShareId>,
+    hasher: FixedState,
+}
+
+struct Share {
+    filter: Filter,
+    /// Where the filter ends in the trie, and where this share stands in that node's list.
+    node: NodeId,
+    at: usize,
+    members: Vec<Subscriber>,
+    /// Whose turn it is.
+    turn: usize,
+}
+
+impl Shares {
+    pub(super) fn new(hash_seed: u64) -> Self {
+        Self {
+            shares: Slab::new(),
+            by_filter: HashTable::new(),
+            hasher: FixedState::with_seed(hash_seed),
+        }
+    }
+
+    /// The share of exactly this text.
+    pub(crate) fn find(&self, filter: &Filter) -> Option<ShareId> {
+        let hash = self.hasher.hash_one(filter.as_str());
+        self.by_filter.find(hash, |id| self.shares[id.0 as usize].filter == *filter).copied()
+    }
+
+    /// The filter that all members have subscribed to.
+    pub(crate) fn filter(&self, id: ShareId) -> &Filter {
+        &self.shares[id.0 as usize].filter
+    }
+
+    /// Who gets the next message: turn by turn among those who are readiest. `None`: nobody is
+    /// able to take it.
+    pub(crate) fn choose(
+        &mut self,
+        id: ShareId,
+        readiness: impl Fn(&Subscriber) -> Readiness,
+    ) -> Option<Subscriber> {
+        let share = &mut self.shares[id.0 as usize];
+        let count = share.members.len();
+        let mut best: Option<(Readiness, usize)> = None;
+        for at in (share.turn..count).chain(0..share.turn.min(count)) {
+            let this = readiness(&share.members[at]);
+            if this > best.map_or(Readiness::Unable, |(readiness, _)| readiness) {
+                best = Some((this, at));
+            }
+            if this == Readiness::Ready {
+                break;
+            }
+        }
+        let (_, at) = best?;
+        share.turn = (at + 1) % count;
+        Some(share.members[at])
+    }
+
+    pub(super) fn create(&mut self, filter: &Filter, node: NodeId, at: usize) -> ShareId {
+        let share = Share { filter: filter.clone(), node, at, members: Vec::new(), turn: 0 };
+        let id = ShareId(u32::try_from(self.shares.insert(share)).expect("under 2^32 shares"));
+        let Self { shares, by_filter, hasher } = self;
+        let hash = |id: &ShareId| hasher.hash_one(shares[id.0 as usize].filter.as_str());
+        by_filter.insert_unique(hash(&id), id, hash);
+        id
+    }
+
+    pub(super) fn members(&mut self, id: ShareId) -> &mut Vec<Subscriber> {
+        &mut self.shares[id.0 as usize].members
+    }
+
+    /// Says where the share stood.
+    pub(super) fn remove(&mut self, id: ShareId) -> (NodeId, usize) {
+        let share = self.shares.remove(id.0 as usize);
+        let hash = self.hasher.hash_one(share.filter.as_str());
+        let entry = self.by_filter.find_entry(hash, |other| *other == id);
+        entry.expect("a share stands in the table").remove();
+        (share.node, share.at)
+    }
+
+    /// The share stands elsewhere in its node's list.
+    pub(super) fn move_to(&mut self, id: ShareId, at: usize) {
+        self.shares[id.0 as usize].at = at;
+    }
+}

@@ -1,0 +1,219 @@
+//! A session: what the broker remembers of one client id.
+
+pub(crate) mod deliveries;
+pub(crate) mod received;
+
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+use std::ops::{Index, IndexMut};
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use martlet_codec::packet::Delivery;
+use martlet_codec::reason::{ConnectReturnCode, QoS};
+use slab::Slab;
+
+use crate::counters::Counters;
+use crate::effects::{Effects, OutPacket, Outgoing};
+use crate::filter::Filter;
+use crate::input::{LinkId, Time};
+use crate::message::Message;
+use crate::router::SubscriptionId;
+use crate::router::retained::Cursor;
+use crate::session::deliveries::Deliveries;
+use crate::session::received::Received;
+
+/// A session's place in the table; used again when the session ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct SessionIndex(u32);
+
+impl SessionIndex {
+    pub(crate) fn slot(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Everything of one client id [MQTT-4.1.0-1].
+pub(crate) struct Session {
+    pub(crate) client_id: Arc<str>,
+    /// Clean Session was 0: it outlives its connection, and what it holds is kept on disk.
+    pub(crate) durable: bool,
+    /// A replay of its waits for its turn in the engine's list.
+    pub(crate) scheduled: bool,
+    /// It has lost a message and the log was told.
+    pub(crate) dropping: bool,
+    pub(crate) attachment: Attachment,
+    pub(crate) deliveries: Deliveries,
+    pub(crate) received: Received,
+    pub(crate) subscriptions: BTreeMap<Filter, Subscription>,
+    /// Retained messages still to be sent, for which of its subscriptions.
+    pub(crate) replays: BTreeMap<Filter, Replay>,
+    pub(crate) will: Option<Message>,
+}
+
+/// Whether a session has a connection (I4).
+pub(crate) enum Attachment {
+    Attached(Attached),
+    Detached { since: Time },
+}
+
+/// What exists only while connected.
+pub(crate) struct Attached {
+    pub(crate) link: LinkId,
+    /// What is left of `room_max`; below zero when the last packet took more.
+    pub(crate) room: i64,
+    pub(crate) room_max: u32,
+    /// One and a half times the Keep Alive, in milliseconds; 0 is none.
+    pub(crate) patience_ms: u32,
+    pub(crate) last_seen: Time,
+}
+
+/// A subscription as its session sees it.
+pub(crate) struct Subscription {
+    pub(crate) id: SubscriptionId,
+    pub(crate) qos: QoS,
+}
+
+/// A walk through the retained messages.
+#[derive(Default)]
+pub(crate) struct Replay {
+    pub(crate) cursor: Cursor,
+    /// The store knows that it is not finished.
+    pub(crate) kept: bool,
+}
+
+impl Session {
+    pub(crate) fn new(client_id: Arc<str>, durable: bool, attachment: Attachment) -> Self {
+        Self {
+            client_id,
+            durable,
+            scheduled: false,
+            dropping: false,
+            attachment,
+            deliveries: Deliveries::default(),
+            received: Received::default(),
+            subscriptions: BTreeMap::new(),
+            replays: BTreeMap::new(),
+            will: None,
+        }
+    }
+
+    pub(crate) fn attached(&self) -> Option<&Attached> {
+        match &self.attachment {
+            Attachment::Attached(attached) => Some(attached),
+            Attachment::Detached { .. } => None,
+        }
+    }
+
+    /// Whether one more PUBLISH may go to the link.
+    pub(crate) fn has_room(&self) -> bool {
+        self.attached().is_some_and(|attached| attached.room > 0)
+    }
+
+    /// Whether a QoS 1 or 2 message would go to the link at once: room, an open window, and nothing
+    /// in front of it (I10).
+    pub(crate) fn is_ready(&self, inflight_max: u16) -> bool {
+        self.has_room()
+            && self.deliveries.queue_is_empty()
+            && self.deliveries.window_is_open(inflight_max)
+    }
+
+    /// Hands a packet to the link, if there is one. Answers go whether or not there is room: the
+    /// link stops reading from a client that does not take them.
+    pub(crate) fn send(&mut self, packet: OutPacket, counters: &mut Counters, fx: &mut Effects) {
+        let Attachment::Attached(attached) = &mut self.attachment else { return };
+        attached.room -= i64::from(packet.cost());
+        counters.packets_sent += 1;
+        if let OutPacket::Publish { message, .. } = &packet {
+            counters.publishes_sent += 1;
+            counters.publish_bytes_sent += message.payload().len() as u64;
+        }
+        let promise = is_promise(&packet, self.durable);
+        fx.outgoing.push(Outgoing { link: attached.link, packet, promise });
+    }
+}
+
+/// Whether the packet says "I will remember". Whether it must wait for the disk is known once the
+/// input is handled and it is seen if any fact changed (I2).
+fn is_promise(packet: &OutPacket, durable: bool) -> bool {
+    match packet {
+        OutPacket::ConnAck { code, .. } => *code == ConnectReturnCode::Accepted,
+        OutPacket::Publish { delivery, .. } => durable && *delivery != Delivery::AtMostOnce,
+        OutPacket::PubAck(_)
+        | OutPacket::PubRec(_)
+        | OutPacket::PubRel(_)
+        | OutPacket::PubComp(_)
+        | OutPacket::SubAck(..)
+        | OutPacket::UnsubAck(_) => true,
+        OutPacket::PingResp => false,
+    }
+}
+
+/// All sessions, by index and by client id [MQTT-3.1.3-2].
+pub(crate) struct Sessions {
+    slab: Slab<Session>,
+    by_client_id: HashTable<SessionIndex>,
+    hasher: FixedState,
+}
+
+impl Sessions {
+    pub(crate) fn new(hash_seed: u64) -> Self {
+        Self {
+            slab: Slab::new(),
+            by_client_id: HashTable::new(),
+            hasher: FixedState::with_seed(hash_seed),
+        }
+    }
+
+    pub(crate) fn find(&self, client_id: &str) -> Option<SessionIndex> {
+        let hash = self.hasher.hash_one(client_id);
+        self.by_client_id.find(hash, |&index| *self[index].client_id == *client_id).copied()
+    }
+
+    /// Adds a session whose client id has none.
+    pub(crate) fn insert(&mut self, session: Session) -> SessionIndex {
+        let slot = self.slab.insert(session);
+        let index = SessionIndex(u32::try_from(slot).expect("sessions_max is a u32"));
+        let Self { slab, by_client_id, hasher } = self;
+        let hash = |index: &SessionIndex| hasher.hash_one(&*slab[index.slot()].client_id);
+        by_client_id.insert_unique(hash(&index), index, hash);
+        index
+    }
+
+    pub(crate) fn remove(&mut self, index: SessionIndex) -> Session {
+        let session = self.slab.remove(index.slot());
+        let hash = self.hasher.hash_one(&*session.client_id);
+        let entry = self.by_client_id.find_entry(hash, |&other| other == index);
+        entry.expect("a session stands in the table").remove();
+        session
+    }
+
+    /// The session there, if any: for who remembered an index across inputs.
+    pub(crate) fn get_mut(&mut self, index: SessionIndex) -> Option<&mut Session> {
+        self.slab.get_mut(index.slot())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// By index.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SessionIndex, &Session)> {
+        self.slab.iter().map(|(slot, session)| (SessionIndex(slot as u32), session))
+    }
+}
+
+impl Index<SessionIndex> for Sessions {
+    type Output = Session;
+
+    fn index(&self, index: SessionIndex) -> &Session {
+        &self.slab[index.slot()]
+    }
+}
+
+impl IndexMut<SessionIndex> for Sessions {
+    fn index_mut(&mut self, index: SessionIndex) -> &mut Session {
+        &mut self.slab[index.slot()]
+    }
+}

@@ -1,0 +1,236 @@
+//! What the engine holds besides sessions and router: the table of links, and how its state becomes
+//! a snapshot and comes from one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::Engine;
+use crate::change::{Change, MessageKey, Passage};
+use crate::counters::Gauges;
+use crate::deadlines::Due;
+use crate::effects::Effects;
+use crate::filter::Filter;
+use crate::input::{LinkId, Time};
+use crate::message::Message;
+use crate::router::retained::is_sys;
+use crate::session::deliveries::{Awaiting, Deliveries, Outbound};
+use crate::session::{Attachment, Replay, Session, SessionIndex, Subscription};
+use crate::snapshot::{KeptDelivery, KeptMessage, KeptSession, KeptSubscription, Snapshot};
+
+/// Which link belongs to which session (I4), by slot.
+#[derive(Default)]
+pub(crate) struct Links {
+    slots: Vec<Option<(u32, SessionIndex)>>,
+    connected: u64,
+}
+
+impl Links {
+    pub(crate) fn session(&self, link: LinkId) -> Option<SessionIndex> {
+        match self.slots.get(link.slot as usize) {
+            Some(Some((generation, index))) if *generation == link.generation => Some(*index),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn attach(&mut self, link: LinkId, index: SessionIndex) {
+        let slot = link.slot as usize;
+        if self.slots.len() <= slot {
+            self.slots.resize(slot + 1, None);
+        }
+        let before = self.slots[slot].replace((link.generation, index));
+        debug_assert!(before.is_none(), "a slot is used again only after Lost or farewell (I4)");
+        self.connected += 1;
+    }
+
+    pub(crate) fn detach(&mut self, link: LinkId) {
+        self.slots[link.slot as usize] = None;
+        self.connected -= 1;
+    }
+
+    pub(crate) fn connected(&self) -> u64 {
+        self.connected
+    }
+}
+
+/// What the broker's death left to be done.
+pub(crate) struct Recovery {
+    /// Sessions that were connected.
+    connected: Vec<SessionIndex>,
+    wills: BTreeMap<Arc<str>, Message>,
+}
+
+impl Engine {
+    /// Takes over the facts. Sessions that were connected are so no longer, as of now; that is a
+    /// change like any other, and comes with the first [`handle`](Self::handle).
+    pub(crate) fn restore(&mut self, snapshot: Snapshot) {
+        let Snapshot { sessions, messages, retained, wills, next_key } = snapshot;
+        self.next_key = next_key;
+        for message in retained.values() {
+            // What was kept stays kept, even if a bound was lowered since.
+            self.retained.restore(message);
+        }
+        let mut connected = Vec::new();
+        for (client_id, kept) in sessions {
+            let was_connected = kept.detached.is_none();
+            let since = kept.detached.unwrap_or(self.now);
+            let mut session = Session::new(client_id, true, Attachment::Detached { since });
+            let outbound = |passage: &Passage| restore_passage(passage, &messages);
+            session.deliveries = Deliveries::restore(
+                kept.queue.iter().filter_map(outbound),
+                kept.in_flight.iter().filter_map(|(id, delivery)| match delivery {
+                    KeptDelivery::AwaitPubComp => Some((*id, Awaiting::PubComp)),
+                    KeptDelivery::Sent(passage) => Some((*id, Awaiting::sent(outbound(passage)?))),
+                }),
+            );
+            for id in kept.received {
+                session.received.mark(id);
+            }
+            let index = self.sessions.insert(session);
+            self.restore_subscriptions(index, kept.subscriptions);
+            self.arm_expiry(index, since);
+            if was_connected {
+                connected.push(index);
+            }
+        }
+        if !connected.is_empty() || !wills.is_empty() {
+            self.recovery = Some(Recovery { connected, wills });
+        }
+    }
+
+    fn restore_subscriptions(
+        &mut self,
+        index: SessionIndex,
+        kept: BTreeMap<Filter, KeptSubscription>,
+    ) {
+        for (filter, KeptSubscription { qos, replay }) in kept {
+            let id = self.router.subscribe(&filter, index, qos);
+            let session = &mut self.sessions[index];
+            if replay {
+                session.replays.insert(filter.clone(), Replay { kept: true, ..Replay::default() });
+            }
+            session.subscriptions.insert(filter, Subscription { id, qos });
+        }
+    }
+
+    /// What the death of the broker owes: connections ended, wills fire [MQTT-3.1.2-8].
+    pub(crate) fn recover(&mut self, recovery: Recovery, fx: &mut Effects) {
+        let since = Some(self.now);
+        for index in recovery.connected {
+            let client_id = self.sessions[index].client_id.clone();
+            fx.changes.push(Change::Detach { client_id, since });
+        }
+        for (client_id, will) in recovery.wills {
+            fx.changes.push(Change::DropWill { client_id });
+            self.publish_will(&will, fx);
+        }
+    }
+
+    /// All facts, as the changes that were given out have made them: what a store must hold.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut snapshot = Snapshot { next_key: self.next_key, ..Snapshot::default() };
+        for message in self.retained.iter().filter(|message| !is_sys(message)) {
+            snapshot.retained.insert(message.topic().as_str().into(), message.clone());
+        }
+        for (_, session) in self.sessions.iter() {
+            if let Some(will) = &session.will {
+                snapshot.wills.insert(session.client_id.clone(), will.clone());
+            }
+            if session.durable {
+                let kept = keep_session(session, &mut snapshot.messages);
+                snapshot.sessions.insert(session.client_id.clone(), kept);
+            }
+        }
+        if let Some(recovery) = &self.recovery {
+            for &index in &recovery.connected {
+                if let Some(kept) = snapshot.sessions.get_mut(&self.sessions[index].client_id) {
+                    kept.detached = None;
+                }
+            }
+            snapshot.wills.clone_from(&recovery.wills);
+        }
+        snapshot
+    }
+
+    /// What is there now.
+    pub fn gauges(&self) -> Gauges {
+        let waiting = self.sessions.iter().map(|(_, session)| session.deliveries.waiting());
+        let (waiting_messages, waiting_bytes) = waiting.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+        Gauges {
+            sessions: self.sessions.len() as u64,
+            connected: self.links.connected(),
+            subscriptions: self.router.len() as u64,
+            shared_subscriptions: self.router.shared_len(),
+            retained_messages: self.retained.len() as u64,
+            retained_bytes: self.retained.bytes(),
+            waiting_messages,
+            waiting_bytes,
+        }
+    }
+
+    /// A name for a message that is to be kept.
+    pub(crate) fn next_key(&mut self) -> MessageKey {
+        let key = self.next_key;
+        self.next_key = MessageKey(key.0 + 1);
+        key
+    }
+}
+
+fn keep_session(
+    session: &Session,
+    messages: &mut BTreeMap<MessageKey, KeptMessage>,
+) -> KeptSession {
+    let mut keep = |outbound: &Outbound| keep_passage(outbound, messages);
+    let in_flight =
+        session.deliveries.in_flight().map(|(id, awaiting)| match awaiting.outbound() {
+            Some(outbound) => (id, KeptDelivery::Sent(keep(outbound))),
+            None => (id, KeptDelivery::AwaitPubComp),
+        });
+    let in_flight = in_flight.collect();
+    let subscriptions = session.subscriptions.iter().map(|(filter, subscription)| {
+        let replay = session.replays.get(filter).is_some_and(|replay| replay.kept);
+        (filter.clone(), KeptSubscription { qos: subscription.qos, replay })
+    });
+    KeptSession {
+        detached: match session.attachment {
+            Attachment::Attached(_) => None,
+            Attachment::Detached { since } => Some(since),
+        },
+        subscriptions: subscriptions.collect(),
+        in_flight,
+        queue: session.deliveries.queue().map(keep).collect(),
+        received: session.received.iter().collect(),
+    }
+}
+
+fn keep_passage(outbound: &Outbound, messages: &mut BTreeMap<MessageKey, KeptMessage>) -> Passage {
+    let key = outbound.key.expect("a durable session's messages have keys");
+    let kept = || KeptMessage { message: outbound.message.clone(), references: 0 };
+    messages.entry(key).or_insert_with(kept).references += 1;
+    outbound.passage(key)
+}
+
+/// `None` for a passage whose message is not there, which no sequence of changes leads to.
+fn restore_passage(
+    passage: &Passage,
+    messages: &BTreeMap<MessageKey, KeptMessage>,
+) -> Option<Outbound> {
+    let message = messages.get(&passage.key)?.message.clone();
+    let Passage { key, qos, retain, share } = passage.clone();
+    Some(Outbound { message, qos, retain, key: Some(key), share })
+}
+
+impl Engine {
+    /// Looks at the session again when its expiry could have come.
+    pub(crate) fn arm_expiry(&mut self, index: SessionIndex, since: Time) {
+        if let Some(expiry_ms) = self.expiry_ms() {
+            let time = Time(since.0.saturating_add(expiry_ms));
+            self.deadlines.arm(time, Due::Expiry(index));
+        }
+    }
+
+    /// How long a session without a connection is kept; `None` is for ever.
+    pub(crate) fn expiry_ms(&self) -> Option<u64> {
+        let expiry_s = self.limits.session_expiry_s;
+        (expiry_s != 0).then(|| expiry_s.saturating_mul(1000))
+    }
+}

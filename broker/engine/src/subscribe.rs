@@ -1,0 +1,94 @@
+//! SUBSCRIBE and UNSUBSCRIBE.
+
+use martlet_codec::ids::PacketId;
+use martlet_codec::reason::QoS;
+
+use crate::Engine;
+use crate::change::Change;
+use crate::counters::Bound;
+use crate::effects::{Effects, OutPacket};
+use crate::filter::Filter;
+use crate::session::{SessionIndex, Subscription};
+
+/// SUBACK's failure [MQTT-3.9.3-2].
+const REFUSED: u8 = 0x80;
+
+impl Engine {
+    /// One SUBACK [MQTT-3.8.4-1] with the same id [MQTT-3.8.4-2] for all filters [MQTT-3.8.4-4], a
+    /// code for each [MQTT-3.8.4-5] in their order [MQTT-3.9.3-1]; then the retained messages.
+    pub(crate) fn on_subscribe(
+        &mut self,
+        from: SessionIndex,
+        id: PacketId,
+        asked: &[(Filter, QoS)],
+        fx: &mut Effects,
+    ) {
+        let subscribe = |(filter, qos): &(Filter, QoS)| self.subscribe(from, filter, *qos, fx);
+        let codes: Box<[u8]> = asked.iter().map(subscribe).collect();
+        self.send(from, OutPacket::SubAck(id, codes.clone()), fx);
+        for ((filter, _), code) in asked.iter().zip(codes) {
+            // Not for shares: which member would they be for?
+            if code != REFUSED && filter.share().is_none() {
+                self.begin_replay(from, filter, fx);
+            }
+        }
+    }
+
+    /// One UNSUBACK with the same id [MQTT-3.10.4-4] for all filters [MQTT-3.10.4-6], whether or
+    /// not there were such subscriptions [MQTT-3.10.4-5]. What is in flight goes on
+    /// [MQTT-3.10.4-3].
+    pub(crate) fn on_unsubscribe(
+        &mut self,
+        from: SessionIndex,
+        id: PacketId,
+        filters: &[Filter],
+        fx: &mut Effects,
+    ) {
+        for filter in filters {
+            self.unsubscribe(from, filter, fx);
+        }
+        self.send(from, OutPacket::UnsubAck(id), fx);
+    }
+
+    /// Makes or replaces a subscription [MQTT-3.8.4-3] and says SUBACK's code for it.
+    fn subscribe(
+        &mut self,
+        index: SessionIndex,
+        filter: &Filter,
+        qos: QoS,
+        fx: &mut Effects,
+    ) -> u8 {
+        let session = &mut self.sessions[index];
+        if let Some(subscription) = session.subscriptions.get_mut(filter) {
+            subscription.qos = qos;
+            self.router.change_qos(subscription.id, qos);
+            session.replays.remove(filter); // begins again
+        } else {
+            let subscriptions_max = self.limits.subscriptions_per_session_max as usize;
+            if session.subscriptions.len() >= subscriptions_max {
+                self.counters.count_drop(Bound::Subscriptions);
+                return REFUSED;
+            }
+            let id = self.router.subscribe(filter, index, qos);
+            session.subscriptions.insert(filter.clone(), Subscription { id, qos });
+        }
+        if session.durable {
+            let client_id = session.client_id.clone();
+            fx.changes.push(Change::Subscribe { client_id, filter: filter.clone(), qos });
+        }
+        qos.get()
+    }
+
+    /// Ends the subscription with exactly this text [MQTT-3.10.4-1]: nothing new is delivered for
+    /// it [MQTT-3.10.4-2].
+    fn unsubscribe(&mut self, index: SessionIndex, filter: &Filter, fx: &mut Effects) {
+        let session = &mut self.sessions[index];
+        let Some(subscription) = session.subscriptions.remove(filter) else { return };
+        self.router.unsubscribe(subscription.id);
+        session.replays.remove(filter);
+        if session.durable {
+            let client_id = session.client_id.clone();
+            fx.changes.push(Change::Unsubscribe { client_id, filter: filter.clone() });
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The engine told and asked as its driver does it: inputs in, effects out.
+//!
+//! Every step of every test also checks the facts: what the changes add up to is what the engine
+//! holds (see [`world`]).
+
+mod acknowledgements;
+mod connecting;
+mod deliveries;
+mod limits;
+mod publishing;
+mod random;
+mod replays;
+mod restarts;
+mod shares;
+mod subscribing;
+mod sys_topics;
+mod wills;
+mod world;
