@@ -11,7 +11,7 @@ use crate::properties::{Place, Properties, TOPIC_ALIAS};
 use crate::reader::Reader;
 use crate::reason::{ProtocolVersion, ReasonCode};
 use crate::rules::{self, Checked, Rule};
-use crate::topic::TopicName;
+use crate::topic::{TopicName, fits_levels};
 
 mod connect;
 
@@ -148,14 +148,14 @@ impl FixedHeader {
 fn check_first_byte(first_byte: u8, version: ProtocolVersion) -> Checked<PacketType> {
     let packet_type = PacketType::of(first_byte).ok_or(rules::TYPE_RESERVED)?;
     let flags = first_byte & 0x0F;
-    match packet_type {
-        PacketType::Publish => check_publish_flags(flags)?,
-        PacketType::PubRel => check_flags(flags, 2, version, rules::PUBREL_FLAGS)?, // [MQTT-3.6.1-1]
-        PacketType::Subscribe => check_flags(flags, 2, version, rules::SUBSCRIBE_FLAGS)?, // [MQTT-3.8.1-1]
-        PacketType::Unsubscribe => check_flags(flags, 2, version, rules::UNSUBSCRIBE_FLAGS)?, // [MQTT-3.10.1-1]
-        PacketType::Disconnect => check_flags(flags, 0, version, rules::DISCONNECT_FLAGS)?, // [MQTT-3.14.1-1]
+    let (expected, rule) = match packet_type {
+        PacketType::Publish => return check_publish_flags(flags).map(|()| packet_type),
+        PacketType::PubRel => (0b0010, rules::PUBREL_FLAGS), // [MQTT-3.6.1-1]
+        PacketType::Subscribe => (0b0010, rules::SUBSCRIBE_FLAGS), // [MQTT-3.8.1-1]
+        PacketType::Unsubscribe => (0b0010, rules::UNSUBSCRIBE_FLAGS), // [MQTT-3.10.1-1]
+        PacketType::Disconnect => (0, rules::DISCONNECT_FLAGS), // [MQTT-3.14.1-1]
         PacketType::Auth if version < ProtocolVersion::V5 => return Err(rules::TYPE_RESERVED),
-        PacketType::Auth => check_flags(flags, 0, version, rules::AUTH_FLAGS)?,
+        PacketType::Auth => (0, rules::AUTH_FLAGS),
         PacketType::Connect
         | PacketType::ConnAck
         | PacketType::PubAck
@@ -164,20 +164,11 @@ fn check_first_byte(first_byte: u8, version: ProtocolVersion) -> Checked<PacketT
         | PacketType::SubAck
         | PacketType::UnsubAck
         | PacketType::PingReq
-        | PacketType::PingResp => check_flags(flags, 0, version, rules::FLAGS)?,
-    }
-    Ok(packet_type)
-}
-
-fn check_flags(
-    flags: u8,
-    expected: u8,
-    version: ProtocolVersion,
-    rule: &'static Rule,
-) -> Checked<()> {
+        | PacketType::PingResp => (0, rules::FLAGS),
+    };
     // 3.1 sends PUBREL, SUBSCRIBE and UNSUBSCRIBE at QoS 1, with DUP when they are sent again.
-    let dup_of_v31 = version == ProtocolVersion::V31 && expected == 2 && flags == 0b1010;
-    if flags == expected || dup_of_v31 { Ok(()) } else { Err(rule) }
+    let dup_of_v31 = version == ProtocolVersion::V31 && expected != 0 && flags == 0b1010;
+    if flags == expected || dup_of_v31 { Ok(packet_type) } else { Err(rule) }
 }
 
 #[inline]
@@ -254,11 +245,8 @@ fn topic_name<'a>(
     ill_formed: &'static Rule,
     wildcard: &'static Rule,
 ) -> Checked<TopicName<'a>> {
-    match TopicName::with_level_count(bytes) {
-        Ok((_, levels)) if levels > u32::from(limits.topic_levels_max) => Err(rules::NAME_LEVELS),
-        Ok((name, _)) => Ok(name),
-        Err(error) => Err(rules::topic(error, ill_formed, wildcard)),
-    }
+    let name = TopicName::new(bytes).map_err(|error| rules::topic(error, ill_formed, wildcard))?;
+    if fits_levels(bytes, limits.topic_levels_max) { Ok(name) } else { Err(rules::NAME_LEVELS) }
 }
 
 /// The properties of a packet: none before 5.0.

@@ -37,7 +37,10 @@ pub enum EncodeError {
 
 /// The length of the packet in bytes, fixed header included.
 pub fn encoded_len(packet: &Packet<'_>, version: ProtocolVersion) -> Result<usize, EncodeError> {
-    measure(packet, version).map(|measured| measured.len)
+    check::check(packet, version)?;
+    let mut body = Counter::default();
+    write_body(packet, version, &mut body);
+    Ok(body.0 + header_len(remaining_len(body)?))
 }
 
 /// Writes the packet to the beginning of `out` in its shortest form and returns its length.
@@ -50,11 +53,14 @@ pub fn encode(
     version: ProtocolVersion,
     out: &mut [u8],
 ) -> Result<usize, EncodeError> {
-    let Measured { remaining_len, len } = measure(packet, version)?;
-    let rest = out.get_mut(..len).ok_or(EncodeError::BufferTooSmall { needed: len })?;
-    let mut buffer = Buffer { rest };
-    buffer.u8((packet.packet_type() as u8) << 4 | flags(packet));
-    buffer.variable_byte_integer(remaining_len);
+    if let Packet::Publish(publish) = packet {
+        return encode_publish(publish, publish.payload, version, out);
+    }
+    check::check(packet, version)?;
+    let first_byte = (packet.packet_type() as u8) << 4 | flags(packet);
+    let mut body = Counter::default();
+    write_body(packet, version, &mut body);
+    let (mut buffer, len) = begin(first_byte, body, 0, out)?;
     write_body(packet, version, &mut buffer);
     debug_assert!(buffer.rest.is_empty(), "counted and written by the same description");
     Ok(len)
@@ -62,38 +68,65 @@ pub fn encode(
 
 /// Writes all of a PUBLISH but its payload, and returns the length of that: for who sends a large
 /// payload from where it lies.
+#[inline]
 pub fn publish_head(
     publish: &Publish<'_>,
     version: ProtocolVersion,
     out: &mut [u8],
 ) -> Result<usize, EncodeError> {
-    let Measured { remaining_len, len } = measure(&Packet::Publish(*publish), version)?;
-    let len = len - publish.payload.len();
-    let rest = out.get_mut(..len).ok_or(EncodeError::BufferTooSmall { needed: len })?;
-    let mut buffer = Buffer { rest };
-    buffer.u8((PacketType::Publish as u8) << 4 | publish_flags(publish));
-    buffer.variable_byte_integer(remaining_len);
-    write_publish(&Publish { payload: &[], ..*publish }, version, &mut buffer);
+    encode_publish(publish, &[], version, out)
+}
+
+/// [`encode`] for the packet that is sent most; `payload` is all of the payload, or none of it.
+#[inline]
+fn encode_publish(
+    publish: &Publish<'_>,
+    payload: &[u8],
+    version: ProtocolVersion,
+    out: &mut [u8],
+) -> Result<usize, EncodeError> {
+    if publish.topic.is_none() || !publish.properties.is_empty() {
+        check::check(&Packet::Publish(*publish), version)?;
+    }
+    let mut body = Counter::default();
+    write_publish(publish, publish.payload, version, &mut body);
+    let first_byte = (PacketType::Publish as u8) << 4 | publish_flags(publish);
+    let absent = publish.payload.len() - payload.len();
+    let (mut buffer, len) = begin(first_byte, body, absent, out)?;
+    write_publish(publish, payload, version, &mut buffer);
+    debug_assert!(buffer.rest.is_empty(), "counted and written by the same description");
     Ok(len)
 }
 
-struct Measured {
-    remaining_len: u32,
-    len: usize,
+/// Writes the fixed header; the buffer is as large as the body without its `absent` last bytes.
+#[inline]
+fn begin(
+    first_byte: u8,
+    body: Counter,
+    absent: usize,
+    out: &mut [u8],
+) -> Result<(Buffer<'_>, usize), EncodeError> {
+    let remaining_len = remaining_len(body)?;
+    let len = header_len(remaining_len) + remaining_len as usize - absent;
+    let rest = out.get_mut(..len).ok_or(EncodeError::BufferTooSmall { needed: len })?;
+    let mut buffer = Buffer { rest };
+    buffer.u8(first_byte);
+    buffer.variable_byte_integer(remaining_len);
+    Ok((buffer, len))
 }
 
 #[inline]
-fn measure(packet: &Packet<'_>, version: ProtocolVersion) -> Result<Measured, EncodeError> {
-    check::check(packet, version)?;
-    let mut body = Counter::default();
-    write_body(packet, version, &mut body);
-    let remaining_len = u32::try_from(body.0)
-        .ok()
-        .filter(|&len| len <= VARIABLE_BYTE_INTEGER_MAX)
-        .ok_or(EncodeError::PacketTooLarge)?;
+fn remaining_len(body: Counter) -> Result<u32, EncodeError> {
+    let len = u32::try_from(body.0).ok().filter(|&len| len <= VARIABLE_BYTE_INTEGER_MAX);
+    len.ok_or(EncodeError::PacketTooLarge)
+}
+
+/// The first byte and Remaining Length.
+#[inline]
+fn header_len(remaining_len: u32) -> usize {
     let mut header = Counter(1);
     header.variable_byte_integer(remaining_len);
-    Ok(Measured { remaining_len, len: header.0 + body.0 })
+    header.0
 }
 
 /// The lower half of the first byte [MQTT-2.2.2-1].
@@ -130,7 +163,7 @@ fn publish_flags(publish: &Publish<'_>) -> u8 {
 #[inline]
 fn write_body(packet: &Packet<'_>, version: ProtocolVersion, sink: &mut impl Sink) {
     match packet {
-        Packet::Publish(publish) => write_publish(publish, version, sink),
+        Packet::Publish(publish) => write_publish(publish, publish.payload, version, sink),
         Packet::Connect(connect) => write_connect(connect, sink),
         Packet::ConnAck(connack) => write_connack(connack, version, sink),
         Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) => {
@@ -169,14 +202,19 @@ fn write_body(packet: &Packet<'_>, version: ProtocolVersion, sink: &mut impl Sin
     }
 }
 
-#[inline]
-fn write_publish(publish: &Publish<'_>, version: ProtocolVersion, sink: &mut impl Sink) {
+#[inline(always)] // Into the hot path, whose sink then lives in registers: half the time.
+fn write_publish(
+    publish: &Publish<'_>,
+    payload: &[u8],
+    version: ProtocolVersion,
+    sink: &mut impl Sink,
+) {
     sink.binary(publish.topic.map_or(&[], |topic| topic.as_bytes()));
     if let Some(id) = publish.delivery.id() {
         sink.u16(id.get()); // [MQTT-2.3.1-5]
     }
     write_properties(&publish.properties, version, sink);
-    sink.bytes(publish.payload);
+    sink.bytes(payload);
 }
 
 /// Payload fields in the order of [MQTT-3.1.3-1].
@@ -206,9 +244,9 @@ fn write_connect(connect: &Connect<'_>, sink: &mut impl Sink) {
 }
 
 fn connect_flags(connect: &Connect<'_>) -> u8 {
-    let will = connect.will.as_ref().map_or(0, |will| {
-        0x04 | will.qos.get() << 3 | u8::from(will.retain) << 5 // [MQTT-3.1.2-11]
-    });
+    // [MQTT-3.1.2-11]
+    let will =
+        connect.will.map_or(0, |will| 0x04 | will.qos.get() << 3 | u8::from(will.retain) << 5);
     u8::from(connect.user_name.is_some()) << 7
         | u8::from(connect.password.is_some()) << 6
         | will
@@ -225,7 +263,7 @@ fn write_connack(connack: &ConnAck<'_>, version: ProtocolVersion, sink: &mut imp
     write_properties(&connack.properties, version, sink);
 }
 
-/// The shortest form, which is also the only one before 5.0: what says nothing is left out from the end (MQTT 5.0 3.4.2.1).
+/// The shortest form, the only one before 5.0: what says nothing is left out (MQTT 5.0 3.4.2.1).
 fn write_reason_and_properties(
     reason: ReasonCode,
     properties: &Properties<'_>,
@@ -267,10 +305,20 @@ fn write_properties(properties: &Properties<'_>, version: ProtocolVersion, sink:
     if version < ProtocolVersion::V5 {
         return;
     }
+    if properties.is_empty() {
+        return sink.u8(0); // MQTT 5.0 [MQTT-2.2.2-1]
+    }
+    // By value, so that a sink whose packet has no properties can live in registers.
+    *sink = write_some_properties(properties, core::mem::take(sink));
+}
+
+#[inline(never)]
+fn write_some_properties<S: Sink>(properties: &Properties<'_>, mut sink: S) -> S {
     let mut len = Counter::default();
     properties.iter().for_each(|property| property.write(&mut len));
     sink.variable_byte_integer(u32::try_from(len.0).unwrap_or(u32::MAX));
-    properties.iter().for_each(|property| property.write(sink));
+    properties.iter().for_each(|property| property.write(&mut sink));
+    sink
 }
 
 impl EncodeError {

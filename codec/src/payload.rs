@@ -7,7 +7,7 @@ use crate::packet::{PacketType, RetainHandling, Subscription};
 use crate::reader::Reader;
 use crate::reason::{ProtocolVersion, QoS, ReasonCode};
 use crate::rules::{self, Checked, Rule};
-use crate::topic::{SubscriptionFilter, TopicError};
+use crate::topic::{SubscriptionFilter, fits_levels};
 
 /// The subscriptions of a SUBSCRIBE, in order, at least one [MQTT-3.8.3-3].
 #[derive(Clone, Copy)]
@@ -184,17 +184,12 @@ fn read_filter<'a>(
     reader: &mut Reader<'a>,
     ill_formed: &'static Rule,
 ) -> Checked<SubscriptionFilter<'a>> {
-    SubscriptionFilter::parse(reader.binary()?).map_err(|error| filter_rule(error, ill_formed))
-}
-
-fn filter_rule(error: TopicError, ill_formed: &'static Rule) -> &'static Rule {
-    rules::topic(error, ill_formed, rules::TOPIC_WILDCARD)
+    SubscriptionFilter::parse(reader.binary()?)
+        .map_err(|error| rules::topic(error, ill_formed, rules::TOPIC_WILDCARD))
 }
 
 fn check_levels(filter: &SubscriptionFilter<'_>, levels_max: u16) -> Checked<()> {
-    // A level takes a byte, save one: short filters need no counting.
-    let fits = filter.filter.as_bytes().len() < usize::from(levels_max)
-        || filter.filter.levels().nth(usize::from(levels_max)).is_none();
+    let fits = fits_levels(filter.filter.as_bytes(), levels_max);
     if fits { Ok(()) } else { Err(rules::FILTER_LEVELS) }
 }
 

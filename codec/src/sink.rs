@@ -4,7 +4,7 @@
 pub(crate) const VARIABLE_BYTE_INTEGER_MAX: u32 = 268_435_455;
 
 /// Takes fields one after the other.
-pub(crate) trait Sink {
+pub(crate) trait Sink: Default {
     /// Bytes as they are.
     fn bytes(&mut self, bytes: &[u8]);
 
@@ -52,6 +52,7 @@ impl Sink for Counter {
 }
 
 /// Writes.
+#[derive(Default)]
 pub(crate) struct Buffer<'b> {
     /// What is still to be filled.
     pub(crate) rest: &'b mut [u8],

@@ -7,8 +7,6 @@ pub(crate) struct Scan {
     pub(crate) null: bool,
     /// `+` or `#`.
     pub(crate) wildcard: bool,
-    /// How many `/`.
-    pub(crate) separators: u32,
 }
 
 /// Scans a text; `None` if it is not UTF-8.
@@ -22,13 +20,19 @@ pub(crate) fn scan(bytes: &[u8]) -> Option<Scan> {
     for word in words {
         found.add(u64::from_le_bytes(*word));
     }
-    found.add(tail.iter().fold(EACH * PADDING, |word, &byte| word << 8 | u64::from(byte)));
+    match bytes.last_chunk::<8>() {
+        _ if tail.is_empty() => {}
+        Some(last) => {
+            // What was seen already goes out at the bottom, padding comes in at the top.
+            let seen = 64 - 8 * tail.len();
+            found.add(u64::from_le_bytes(*last) >> seen | (EACH * PADDING) << (64 - seen));
+        }
+        None => {
+            found.add(tail.iter().fold(EACH * PADDING, |word, &byte| word << 8 | u64::from(byte)));
+        }
+    }
     if found.all & (EACH << 7) == 0 {
-        return Some(Scan {
-            null: found.null != 0,
-            wildcard: found.wildcard != 0,
-            separators: found.separators,
-        });
+        return Some(Scan { null: found.null != 0, wildcard: found.wildcard != 0 });
     }
     scan_unicode(bytes)
 }
@@ -43,7 +47,6 @@ struct Words {
     all: u64,
     null: u64,
     wildcard: u64,
-    separators: u32,
 }
 
 impl Words {
@@ -53,8 +56,6 @@ impl Words {
         self.null |= zeros(word);
         // '#' is 0x23 and '+' is 0x2B: with bit 3 set, both are '+'.
         self.wildcard |= zeros((word | EACH << 3) ^ (EACH * u64::from(b'+')));
-        let separators = zeros(word ^ (EACH * u64::from(b'/'))) >> 7;
-        self.separators += (separators.wrapping_mul(EACH) >> 56) as u32;
     }
 }
 
@@ -70,7 +71,6 @@ fn scan_unicode(bytes: &[u8]) -> Option<Scan> {
     Some(Scan {
         null: bytes.contains(&0),
         wildcard: bytes.iter().any(|byte| matches!(byte, b'+' | b'#')),
-        separators: bytes.iter().map(|&byte| u32::from(byte == b'/')).sum(),
     })
 }
 

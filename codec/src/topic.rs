@@ -50,18 +50,12 @@ pub enum TopicError {
 
 impl<'a> TopicName<'a> {
     /// Checks `bytes` and wraps them.
-    pub fn new(bytes: &'a [u8]) -> Result<Self, TopicError> {
-        Self::with_level_count(bytes).map(|(name, _)| name)
-    }
-
-    /// As [`Self::new`], and counts the levels on the way.
     #[inline]
-    pub(crate) fn with_level_count(bytes: &'a [u8]) -> Result<(Self, u32), TopicError> {
-        let scan = check_text(bytes)?;
-        if scan.wildcard {
+    pub fn new(bytes: &'a [u8]) -> Result<Self, TopicError> {
+        if check_text(bytes)?.wildcard {
             return Err(TopicError::WildcardInName); // [MQTT-3.3.2-2] [MQTT-4.7.1-1]
         }
-        Ok((Self(bytes), scan.separators + 1))
+        Ok(Self(bytes))
     }
 
     /// Wraps bytes that came out of [`TopicName::as_bytes`]; checked in debug builds only.
@@ -205,6 +199,14 @@ fn check_wildcards(bytes: &[u8]) -> Result<(), TopicError> {
         }
     }
     Ok(())
+}
+
+/// Whether a topic name or filter has at most `levels_max` levels.
+#[inline]
+pub(crate) fn fits_levels(topic: &[u8], levels_max: u16) -> bool {
+    // Every level but one takes a separator: what is short needs no counting.
+    let levels_max = usize::from(levels_max);
+    topic.len() < levels_max || Levels { rest: Some(topic) }.nth(levels_max).is_none()
 }
 
 /// The levels of a topic name or filter, as bytes.

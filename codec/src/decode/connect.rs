@@ -107,7 +107,8 @@ fn read_will<'a>(
         ProtocolVersion::V5 => Properties::read(reader, Place::Will)?,
         ProtocolVersion::V31 | ProtocolVersion::V311 => Properties::EMPTY,
     };
-    let topic = topic_name(reader.binary()?, limits, rules::WILL_UTF8, rules::WILL_WILDCARD)?; // [MQTT-3.1.3-10]
+    let topic = reader.binary()?; // [MQTT-3.1.3-10]
+    let topic = topic_name(topic, limits, rules::WILL_UTF8, rules::WILL_WILDCARD)?;
     let payload = reader.binary()?;
     let qos = QoS::new(flags.will_qos()).ok_or(rules::WILL_QOS)?; // [MQTT-3.1.2-14]
     Ok(Will { topic, payload, qos, retain: flags.has(ConnectFlags::WILL_RETAIN), properties })
