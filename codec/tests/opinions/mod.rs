@@ -6,9 +6,11 @@ use bytes::BytesMut;
 use martlet_codec::packet::{Delivery, Packet};
 use martlet_codec::reason::ProtocolVersion;
 
+/// Asks for the packet at the beginning of these bytes.
+pub(crate) type Ask = fn(ProtocolVersion, &[u8]) -> Opinion;
+
 /// Who is asked.
-pub(crate) const WHO: [(&str, fn(ProtocolVersion, &[u8]) -> Opinion); 2] =
-    [("mqttbytes", mqttbytes), ("rumqttc", rumqttc)];
+pub(crate) const WHO: [(&str, Ask); 2] = [("mqttbytes", mqttbytes), ("rumqttc", rumqttc)];
 
 /// What it says.
 #[derive(Clone, PartialEq, Eq, Debug)]
