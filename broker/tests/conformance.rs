@@ -3,7 +3,8 @@
 //!
 //! A mark is a rule's id, as in `MQTT-3.1.2-24`, on the line that keeps the rule (product code) or
 //! shows it (a test, a row of a test's table, a conversation). A `!` in front of its bracket says
-//! that we deviate, and why. Ids of MQTT 5.0 are written `MQTT5-` and are not counted here.
+//! that we deviate, and why. `MQTT 5.0` in front of an id says that it is one of that version's,
+//! which are not counted here.
 
 #![allow(missing_docs, unreachable_pub, reason = "a test")]
 

@@ -3,24 +3,46 @@
 //!
 //! `MARTLET_CONVERSATION=part-of-a-name` holds only those.
 
-#![allow(missing_docs, unreachable_pub, reason = "a test")]
+#![allow(missing_docs, unreachable_pub, clippy::print_stderr, reason = "a test")]
 
+mod in_process;
+#[path = "../machine/mod.rs"]
+mod machine;
 mod mosquitto;
 #[path = "../raw/mod.rs"]
 mod raw;
+#[path = "../running/mod.rs"]
+mod running;
 mod script;
 mod sockets;
 
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Mutex;
 
+use in_process::InProcess;
 use mosquitto::Mosquitto;
+use running::Running;
 use script::{Broker, Script};
-use sockets::Sockets;
+use sockets::{Server, Sockets};
 
 /// What a conversation with a clock of its own may take; longer ones are held in virtual time only.
 const REAL_SECONDS_MAX: u64 = 8;
+
+#[test]
+fn the_engine_holds_every_conversation() {
+    hold("the engine", |_| true, |_| Box::new(InProcess::new()));
+}
+
+#[test]
+fn martlet_holds_them_over_sockets() {
+    hold(
+        "martlet",
+        |script| script.seconds() <= REAL_SECONDS_MAX,
+        |_| Box::new(Sockets::new(Running::start(running::settings()))),
+    );
+}
 
 #[test]
 fn mosquitto_agrees_or_the_difference_is_listed() {
@@ -31,6 +53,20 @@ fn mosquitto_agrees_or_the_difference_is_listed() {
     );
 }
 
+impl Server for Running {
+    fn name(&self) -> &'static str {
+        "martlet"
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.address()
+    }
+
+    fn restart(&mut self) {
+        self.restart();
+    }
+}
+
 /// Holds every conversation that `fits`, each with a broker of its own.
 fn hold(
     with: &str,
@@ -39,7 +75,7 @@ fn hold(
 ) {
     let (fitting, left_out): (Vec<Script>, Vec<Script>) = scripts().into_iter().partition(fits);
     let left_out: Vec<&str> = left_out.iter().map(|script| script.name.as_str()).collect();
-    println!("with {with}: {} conversations; left out: {left_out:?}", fitting.len());
+    eprintln!("with {with}: {} conversations; left out: {left_out:?}", fitting.len());
     let waiting = Mutex::new(fitting.iter());
     let faults = Mutex::new(Vec::new());
     let worker = || {

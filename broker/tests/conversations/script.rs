@@ -99,10 +99,6 @@ impl Script {
         advances.sum()
     }
 
-    pub fn restarts(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step.act, Act::Restart))
-    }
-
     /// Holds the conversation.
     pub fn hold(&self, broker: &mut dyn Broker) -> Result<(), String> {
         let mut talk = Talk { broker, variables: BTreeMap::new(), different: BTreeSet::new() };

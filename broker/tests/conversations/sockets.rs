@@ -1,15 +1,12 @@
 //! A conversation over real sockets, with whatever listens there.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::raw::{self, Packet};
+use crate::raw::Packet;
+use crate::raw::client::{Client, Heard};
 use crate::script::{Broker, Received};
-
-/// How long a packet that must come may take. Only a failure takes so long.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A broker that listens.
 pub trait Server {
@@ -20,12 +17,11 @@ pub trait Server {
 
 pub struct Sockets<S> {
     server: S,
-    clients: BTreeMap<String, Client>,
+    clients: BTreeMap<String, Talker>,
 }
 
-struct Client {
-    stream: TcpStream,
-    unread: Vec<u8>,
+struct Talker {
+    client: Client,
     /// Received while something else was waited for.
     early: VecDeque<Received>,
     /// CONNACK came with code 0.
@@ -38,7 +34,7 @@ impl<S: Server> Sockets<S> {
         Self { server, clients: BTreeMap::new() }
     }
 
-    fn client(&mut self, who: &str) -> &mut Client {
+    fn client(&mut self, who: &str) -> &mut Talker {
         self.clients.get_mut(who).unwrap_or_else(|| panic!("{who} is not connected"))
     }
 }
@@ -50,9 +46,9 @@ impl<S: Server> Broker for Sockets<S> {
 
     fn send(&mut self, who: &str, bytes: &[u8]) {
         if !self.clients.contains_key(who) {
-            self.clients.insert(who.to_owned(), Client::connect(self.server.address()));
+            self.clients.insert(who.to_owned(), Talker::new(self.server.address()));
         }
-        self.client(who).send(bytes);
+        self.client(who).client.send_bytes(bytes);
     }
 
     fn next(&mut self, who: &str) -> Received {
@@ -84,7 +80,7 @@ impl<S: Server> Broker for Sockets<S> {
         let mut client =
             self.clients.remove(who).unwrap_or_else(|| panic!("{who} is not connected"));
         // The broker closes its side when it has seen ours end.
-        let _ = client.stream.shutdown(Shutdown::Write);
+        client.client.finish();
         while !matches!(client.read(), Received::Closed | Received::Nothing) {}
     }
 
@@ -102,18 +98,10 @@ impl<S: Server> Broker for Sockets<S> {
     }
 }
 
-impl Client {
-    fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap_or_else(|e| panic!("{address}: {e}"));
-        stream.set_nodelay(true).expect("a socket of ours");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a socket of ours");
-        let early = VecDeque::new();
-        Self { stream, unread: Vec::new(), early, accepted: false, closed: false }
-    }
-
-    /// A broker that has closed already does not take it; what it says is read all the same.
-    fn send(&mut self, bytes: &[u8]) {
-        let _ = self.stream.write_all(bytes);
+impl Talker {
+    fn new(address: SocketAddr) -> Self {
+        let client = Client::open(address);
+        Self { client, early: VecDeque::new(), accepted: false, closed: false }
     }
 
     fn next(&mut self) -> Received {
@@ -124,7 +112,7 @@ impl Client {
         if !self.accepted || self.closed {
             return;
         }
-        self.send(&Packet::PingReq.encode());
+        self.client.send(&Packet::PingReq);
         loop {
             match self.read() {
                 Received::Packet(Packet::PingResp) => return,
@@ -139,28 +127,16 @@ impl Client {
 
     /// The next packet from the socket; `Nothing` when patience is over.
     fn read(&mut self) -> Received {
-        loop {
-            if let Some(len) = raw::packet_len(&self.unread) {
-                let bytes: Vec<u8> = self.unread.drain(..len).collect();
-                let packet = Packet::decode(&bytes);
+        match self.client.hear() {
+            Heard::Packet(packet) => {
                 self.accepted |= matches!(packet, Packet::ConnAck { code: 0, .. });
-                return Received::Packet(packet);
+                Received::Packet(packet)
             }
-            let mut chunk = [0; 16_384];
-            match self.stream.read(&mut chunk) {
-                Ok(0) => return self.end(),
-                Ok(len) => self.unread.extend(&chunk[..len]),
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    return Received::Nothing;
-                }
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return self.end(),
+            Heard::Closed => {
+                self.closed = true;
+                Received::Closed
             }
+            Heard::Silence => Received::Nothing,
         }
-    }
-
-    fn end(&mut self) -> Received {
-        self.closed = true;
-        Received::Closed
     }
 }

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub mod client;
+
 use std::fmt;
 
 /// A packet of either direction. Expected ones may leave their Packet Identifier open.
@@ -378,6 +380,7 @@ impl fmt::Display for Packet {
                 f.write_str("hex")?;
                 bytes.iter().try_for_each(|byte| write!(f, " {byte:02x}"))
             }
+            Self::PingResp => f.write_str("pingresp"),
             other => write!(f, "{other:?}"),
         }
     }

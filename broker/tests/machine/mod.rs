@@ -1,0 +1,166 @@
+//! The driver's part without sockets, threads or a disk: inputs to the engine, facts to a disk that
+//! forgets what was not committed, packets to links that hold promises back until then (I2).
+
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::collections::{BTreeMap, VecDeque};
+
+use martlet_engine::Engine;
+use martlet_engine::change::Change;
+use martlet_engine::effects::{Effects, Farewell, Notice, OutPacket};
+use martlet_engine::input::{Input, LinkId, Time};
+use martlet_engine::limits::Limits;
+use martlet_engine::snapshot::Snapshot;
+
+pub struct Machine {
+    engine: Engine,
+    limits: Limits,
+    now: Time,
+    disk: Snapshot,
+    /// Not on disk yet: each batch with its number.
+    uncommitted: VecDeque<(u64, Vec<Change>)>,
+    newest: u64,
+    watermark: u64,
+    links: BTreeMap<LinkId, Outbox>,
+    generations: u32,
+    pub notices: Vec<Notice>,
+    /// Every effect of every input so far, in a number.
+    pub digest: u64,
+}
+
+/// What waits to be sent on one link, in order.
+#[derive(Default)]
+struct Outbox {
+    waiting: VecDeque<(Parcel, u64)>,
+}
+
+/// What a link is given.
+#[derive(Clone, Debug)]
+pub enum Parcel {
+    Packet(OutPacket),
+    /// We close.
+    Farewell(Farewell),
+}
+
+impl Machine {
+    pub fn new(limits: Limits, disk: Snapshot, now: Time) -> Self {
+        Self {
+            engine: Engine::new(limits.clone(), disk.clone(), now),
+            limits,
+            now,
+            disk,
+            uncommitted: VecDeque::new(),
+            newest: 0,
+            watermark: 0,
+            links: BTreeMap::new(),
+            generations: 0,
+            notices: Vec::new(),
+            digest: 0,
+        }
+    }
+
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub fn disk(&self) -> &Snapshot {
+        &self.disk
+    }
+
+    /// A new link, in the lowest slot that is free.
+    pub fn link(&mut self) -> LinkId {
+        let taken = |slot: &u32| self.links.keys().any(|link| link.slot == *slot);
+        let slot = (0..).find(|slot| !taken(slot)).expect("there are not that many links");
+        self.generations += 1;
+        let link = LinkId { slot, generation: self.generations };
+        self.links.insert(link, Outbox::default());
+        link
+    }
+
+    pub fn handle(&mut self, input: Input) {
+        let mut effects = Effects::default();
+        self.engine.handle(self.now, input, &mut effects);
+        self.digest = fold(self.digest, &format!("{effects:?}"));
+        let mut number = 0;
+        if !effects.changes.is_empty() {
+            self.newest += 1;
+            number = self.newest;
+            self.uncommitted.push_back((number, effects.changes));
+        }
+        for outgoing in effects.outgoing {
+            let number = if outgoing.promise { number } else { 0 };
+            if let Some(outbox) = self.links.get_mut(&outgoing.link) {
+                outbox.waiting.push_back((Parcel::Packet(outgoing.packet), number));
+            }
+        }
+        for (link, farewell) in effects.farewells {
+            if let Some(outbox) = self.links.get_mut(&link) {
+                outbox.waiting.push_back((Parcel::Farewell(farewell), 0));
+            }
+        }
+        self.notices.extend(effects.notices);
+    }
+
+    /// Up to so many batches reach the disk.
+    pub fn commit(&mut self, batches: usize) {
+        for _ in 0..batches {
+            let Some((number, changes)) = self.uncommitted.pop_front() else { return };
+            changes.iter().for_each(|change| self.disk.apply(change));
+            self.watermark = number;
+        }
+    }
+
+    pub fn is_committed(&self) -> bool {
+        self.uncommitted.is_empty()
+    }
+
+    /// The next thing that may leave on this link; what leaves makes room.
+    pub fn take(&mut self, link: LinkId) -> Option<Parcel> {
+        let outbox = self.links.get_mut(&link)?;
+        if outbox.waiting.front()?.1 > self.watermark {
+            return None;
+        }
+        let (parcel, _) = outbox.waiting.pop_front()?;
+        match &parcel {
+            Parcel::Packet(packet) => self.handle(Input::Room { link, bytes: packet.cost() }),
+            Parcel::Farewell(_) => self.forget(link),
+        }
+        Some(parcel)
+    }
+
+    /// The link is gone; nothing leaves on it any more.
+    pub fn forget(&mut self, link: LinkId) {
+        self.links.remove(&link);
+    }
+
+    /// Time goes on, deadline by deadline.
+    pub fn advance_to(&mut self, time: Time) {
+        while let Some(deadline) = self.engine.next_deadline()
+            && deadline <= time
+        {
+            self.now = self.now.max(deadline);
+            self.handle(Input::Due);
+        }
+        self.now = self.now.max(time);
+    }
+
+    /// The power goes: what was not on disk never was, and every link is gone.
+    pub fn crash(&mut self) {
+        let digest = self.digest;
+        let generations = self.generations;
+        *self = Self::new(self.limits.clone(), std::mem::take(&mut self.disk), self.now);
+        self.generations = generations;
+        self.digest = digest;
+    }
+}
+
+/// FNV-1a.
+fn fold(digest: u64, text: &str) -> u64 {
+    text.bytes().fold(digest ^ 0xcbf2_9ce4_8422_2325, |digest, byte| {
+        (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}

@@ -1,0 +1,149 @@
+//! Martlet, running on a free port of the loopback interface, with its log.
+
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use martlet::access::Policy;
+use martlet::driver;
+use martlet::net::listener;
+use martlet::server::{Server, Settings};
+use martlet::store::memory::Memory;
+use martlet_codec::decode::DecodeLimits;
+use martlet_engine::limits::Limits;
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+
+/// A broker on threads of its own. Stopped in order when dropped.
+pub struct Running {
+    settings: Settings,
+    store: Memory,
+    log: Log,
+    address: SocketAddr,
+    threads: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+/// What it logged, line by line.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+/// One listener for everybody, and otherwise what a broker has by default.
+pub fn settings() -> Settings {
+    let listener = listener::Settings {
+        address: (Ipv4Addr::LOCALHOST, 0).into(),
+        tcp_nodelay: true,
+        connections_max: None,
+    };
+    Settings {
+        listeners: vec![(listener, Policy { allow_anonymous: true })],
+        driver: driver::Settings {
+            limits: Limits { sys_interval_s: 0, ..Limits::default() },
+            outbox_bytes_max: 256 * 1024,
+            connection_messages: true,
+        },
+        decode_limits: DecodeLimits { packet_size_max: 10_000_000, topic_levels_max: 200 },
+        connections_max: 1000,
+        connect_timeout: Duration::from_secs(30),
+    }
+}
+
+impl Running {
+    pub fn start(settings: Settings) -> Self {
+        let (store, log) = (Memory::default(), Log::default());
+        let address = settings.listeners[0].0.address;
+        let mut broker = Self { settings, store, log, address, threads: None };
+        broker.run();
+        broker
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Stops it in order and starts another on what it kept.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.run();
+    }
+
+    fn run(&mut self) {
+        let (settings, store, log) = (self.settings.clone(), self.store.clone(), self.log.clone());
+        let (started, address) = std::sync::mpsc::sync_channel(1);
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .on_thread_start({
+                    let log = log.clone();
+                    move || std::mem::forget(log.listen())
+                })
+                .build()
+                .expect("a runtime of tokio's");
+            runtime.block_on(async {
+                let _log = log.listen();
+                let server = Server::start(settings, Box::new(store)).expect("a server starts");
+                started.send(server.addresses()[0]).expect("the test waits for it");
+                let stop = async { drop(stopped.await) };
+                tokio::spawn(server.run(stop)).await.expect("a server that does not panic");
+            });
+        });
+        self.address = address.recv().expect("the server says where it listens");
+        self.threads = Some((stop, thread));
+    }
+
+    fn stop(&mut self) {
+        let Some((stop, thread)) = self.threads.take() else { return };
+        drop(stop);
+        let ended = thread.join();
+        assert!(ended.is_ok() || std::thread::panicking(), "the server panicked");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Log {
+    /// Takes what this thread logs.
+    fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        let log = self.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_max_level(tracing::Level::INFO)
+            .with_writer(move || log.clone())
+            .finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    pub fn lines(&self) -> Vec<String> {
+        let bytes = self.0.lock().expect("nobody panics with it");
+        String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
+    }
+
+    /// The lines that hold this.
+    pub fn with(&self, part: &str) -> Vec<String> {
+        self.lines().into_iter().filter(|line| line.contains(part)).collect()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("nobody panics with it").extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
