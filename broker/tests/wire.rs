@@ -18,6 +18,14 @@ fn publish(topic: &str, payload: impl Into<Vec<u8>>, qos: u8, id: u16) -> Packet
     Packet::Publish(Publish { qos, id, ..Publish::new(topic, payload) })
 }
 
+impl running::Log {
+    /// The lines about this client's end.
+    fn ends(&self, client: &Client) -> Vec<String> {
+        let lines = self.with(&client.address().to_string()).into_iter();
+        lines.filter(|line| line.contains("disconnected")).collect()
+    }
+}
+
 fn subscribe(client: &mut Client, filter: &str, qos: u8) {
     client.send(&Packet::Subscribe { id: Id::Number(1), filters: vec![(filter.into(), qos)] });
     client.expect(&format!("suback 1 {qos}"));
@@ -51,9 +59,8 @@ fn bad_bytes_close_one_connection_and_leave_one_line_in_the_log() {
         client.send_bytes(bytes);
         client.expect_closed();
         bystander.ping();
-        let lines = broker.log().with(&client.address().to_string());
-        let ends: Vec<_> = lines.iter().filter(|line| line.contains("disconnected")).collect();
-        assert_eq!(ends.len(), 1, "{bytes:02x?}: {lines:#?}");
+        let ends = broker.log().ends(&client);
+        assert_eq!(ends.len(), 1, "{bytes:02x?}: {ends:#?}");
         assert!(ends[0].contains(&format!("bad-{number}")), "who: {}", ends[0]);
         assert!(ends[0].contains(rule), "{rule}: {}", ends[0]);
     }
@@ -78,8 +85,7 @@ fn what_is_no_connect_is_closed_with_one_line() {
         let mut client = Client::open(broker.address());
         client.send_bytes(bytes);
         client.expect_closed();
-        let lines = broker.log().with(&client.address().to_string());
-        assert_eq!(lines.len(), 1, "{bytes:02x?}: {lines:#?}");
+        assert_eq!(broker.log().ends(&client).len(), 1, "{bytes:02x?}");
     }
 }
 
@@ -266,7 +272,7 @@ fn who_sends_no_connect_is_closed_in_time() {
     halting.expect_closed();
     decent.ping();
     for client in [silent, halting] {
-        let lines = broker.log().with(&client.address().to_string());
+        let lines = broker.log().ends(&client);
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(lines[0].contains("connect timeout"), "{lines:?}");
     }
