@@ -16,8 +16,9 @@ pub trait Server {
 }
 
 pub struct Sockets<S> {
-    server: S,
+    /// Dropped before the server, which would wait for them to close.
     clients: BTreeMap<String, Talker>,
+    server: S,
 }
 
 struct Talker {
@@ -31,7 +32,7 @@ struct Talker {
 
 impl<S: Server> Sockets<S> {
     pub fn new(server: S) -> Self {
-        Self { server, clients: BTreeMap::new() }
+        Self { clients: BTreeMap::new(), server }
     }
 
     fn client(&mut self, who: &str) -> &mut Talker {
