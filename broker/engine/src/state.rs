@@ -54,6 +54,8 @@ impl Links {
 
 /// What the broker's death left to be done.
 pub(crate) struct Recovery {
+    /// When the engine started.
+    since: Time,
     /// Sessions that were connected.
     connected: Vec<SessionIndex>,
     wills: BTreeMap<Arc<str>, Message>,
@@ -93,7 +95,7 @@ impl Engine {
             }
         }
         if !connected.is_empty() || !wills.is_empty() {
-            self.recovery = Some(Recovery { connected, wills });
+            self.recovery = Some(Recovery { since: self.now, connected, wills });
         }
     }
 
@@ -114,7 +116,7 @@ impl Engine {
 
     /// What the death of the broker owes: connections ended, wills fire [MQTT-3.1.2-8].
     pub(crate) fn recover(&mut self, recovery: Recovery, fx: &mut Effects) {
-        let since = Some(self.now);
+        let since = Some(recovery.since);
         for index in recovery.connected {
             let client_id = self.sessions[index].client_id.clone();
             fx.changes.push(Change::Detach { client_id, since });

@@ -24,8 +24,10 @@ fn in_state(world: &mut World, state: &str) -> LinkId {
 
 /// State, packet with id 1, what is answered, what goes out when the session then resumes, the rule
 /// that is broken.
+type Row<'a> = (&'a str, &'a str, &'a [&'a str], &'a [&'a str], Option<&'a str>);
+
 #[rustfmt::skip]
-const TABLE: &[(&str, &str, &[&str], &[&str], Option<&str>)] = &[
+const TABLE: &[Row<'_>] = &[
     // An id that is not in use: late or repeated acknowledgements are let pass.
     ("none", "PUBACK", &[], &[], None),
     ("none", "PUBREC", &["PUBREL #1"], &[], None), // [MQTT-4.3.3-1]

@@ -1,1 +1,158 @@
-//! placeholder
+//! Each bound: what happens at it, and that it is counted.
+
+use martlet_engine::counters::Bound;
+use martlet_engine::effects::{Farewell, Notice};
+use martlet_engine::input::{Connect, InPacket};
+use martlet_engine::limits::Limits;
+
+use crate::world::{World, clean, id, limits, message, retained};
+
+#[test]
+fn inflight_max() {
+    let mut world = World::with(Limits { inflight_max: 2, ..limits() });
+    let client = world.clean("c");
+    world.subscribe(client, "t", 1);
+    for payload in ["a", "b", "c", "d"] {
+        world.inside(message("t", payload, 1));
+    }
+    assert_eq!(world.heard(client), ["t a q1 #1", "t b q1 #2"]);
+    world.inside(message("t", "e", 0)); // QoS 0 has no window
+    assert_eq!(world.heard(client), ["t e"]);
+    world.packet(client, InPacket::PubAck(id(2)));
+    assert_eq!(world.heard(client), ["t c q1 #3"]);
+    assert_eq!(world.engine.counters().messages_dropped(), 0);
+}
+
+#[test]
+fn queue_messages_max_and_queue_bytes_max() {
+    let by_count = Limits { queue_messages_max: 2, ..limits() };
+    let by_bytes = Limits { queue_messages_max: 0, queue_bytes_max: 5, ..limits() };
+    for (limits, bound) in [(by_count, Bound::QueueMessages), (by_bytes, Bound::QueueBytes)] {
+        let mut world = World::with(limits);
+        let client = world.durable("c");
+        world.subscribe(client, "t", 1);
+        world.lose(client);
+        for payload in ["a", "b"] {
+            world.inside(message("t", payload, 1)); // topic and payload: two bytes each
+            assert_eq!(world.notices(), []);
+        }
+        world.inside(message("t", "c", 1));
+        let notice = Notice::Dropping { client_id: "c".into(), limit: bound.name() };
+        assert_eq!(world.notices(), [notice]);
+        world.inside(message("t", "d", 1));
+        assert_eq!(world.notices(), [], "the log is told once");
+        assert_eq!(world.engine.counters().dropped(bound), 2);
+        assert_eq!(world.engine.counters().messages_dropped(), 2);
+        let client = world.durable("c");
+        assert_eq!(world.heard(client), ["t a q1 #1", "t b q1 #2"], "the new ones are dropped");
+    }
+}
+
+#[test]
+fn queue_qos0() {
+    for queue_qos0 in [false, true] {
+        let mut world = World::with(Limits { queue_qos0, ..limits() });
+        let client = world.durable("c");
+        world.subscribe(client, "t", 1);
+        world.lose(client);
+        world.inside(message("t", "a", 0));
+        world.inside(message("t", "b", 1));
+        world.inside(message("t", "c", 0));
+        world.crash();
+        let client = world.durable("c");
+        let expected: &[&str] =
+            if queue_qos0 { &["t a", "t b q1 #1", "t c"] } else { &["t b q1 #1"] };
+        assert_eq!(world.heard(client), expected);
+    }
+}
+
+#[test]
+fn room_of_the_outbox() {
+    let mut world = World::new();
+    let client = world.connect(Connect { room_bytes: 64 + 150, ..clean("c") });
+    // 64 for the CONNACK, 64 for the SUBACK and its byte
+    world.subscribe(client, "t", 1);
+    world.inside(message("t", "a", 0)); // 66 of 85
+    world.inside(message("t", "b", 0)); // the last that finds any
+    world.inside(message("t", "c", 0));
+    world.inside(message("t", "d", 1));
+    world.packet(client, InPacket::PingReq); // an answer goes always
+    assert_eq!(world.heard(client), ["t a", "t b", "PINGRESP"]);
+    assert_eq!(world.engine.counters().dropped(Bound::Outbox), 1);
+    world.room(client, 66);
+    assert_eq!(world.heard(client), [""; 0], "not enough yet");
+    world.room(client, 300);
+    assert_eq!(world.heard(client), ["t d q1 #1"]);
+    world.inside(message("t", "e", 0));
+    assert_eq!(world.heard(client), ["t e"]);
+    assert_eq!(world.engine.counters().messages_dropped(), 1);
+}
+
+#[test]
+fn the_largest_message_passes_the_smallest_outbox() {
+    let mut world = World::new();
+    let client = world.connect(Connect { room_bytes: 1000, ..clean("c") });
+    world.subscribe(client, "t", 0);
+    world.inside(message("t", &"x".repeat(1 << 20), 0));
+    assert_eq!(world.read(client).len(), 1);
+}
+
+#[test]
+fn retained_messages_max_and_retained_bytes_max() {
+    let by_count = Limits { retained_messages_max: 2, ..limits() };
+    let by_bytes = Limits { retained_bytes_max: 5, ..limits() };
+    for (limits, bound) in [(by_count, Bound::RetainedMessages), (by_bytes, Bound::RetainedBytes)] {
+        let mut world = World::with(limits);
+        let client = world.clean("c");
+        world.subscribe(client, "c", 0);
+        for topic in ["a", "b", "c"] {
+            world.inside(retained(topic, "1", 0));
+        }
+        assert_eq!(world.heard(client), ["c 1"], "delivered, not retained");
+        assert_eq!(world.engine.counters().dropped(bound), 1);
+        world.inside(retained("a", "2", 0)); // a known topic may change
+        world.inside(retained("b", "", 0)); // and make place
+        world.inside(retained("c", "3", 0));
+        let client = world.clean("d");
+        world.subscribe(client, "#", 0);
+        assert_eq!(world.heard(client), ["a 2 retained", "c 3 retained"]);
+    }
+}
+
+#[test]
+fn a_retained_message_that_outgrows_the_bound_leaves_no_old_one() {
+    let mut world = World::with(Limits { retained_bytes_max: 5, ..limits() });
+    world.inside(retained("a", "old", 0));
+    world.inside(retained("a", "newer", 0));
+    assert_eq!(world.engine.counters().dropped(Bound::RetainedBytes), 1);
+    assert_eq!(world.engine.gauges().retained_messages, 0);
+    assert_eq!(world.engine.gauges().retained_bytes, 0);
+}
+
+#[test]
+fn sessions_max() {
+    let mut world = World::with(Limits { sessions_max: 2, ..limits() });
+    let first = world.durable("a");
+    world.lose(first);
+    world.clean("b");
+    let refused = world.open(clean("c"));
+    assert_eq!(world.heard(refused), ["CONNACK 3 false"]);
+    assert_eq!(world.engine.counters().dropped(Bound::Sessions), 1);
+    world.durable("a"); // a known one may come back
+    world.clean("b"); // and be taken over
+    assert_eq!(world.engine.gauges().sessions, 2);
+}
+
+#[test]
+fn received_max() {
+    let mut world = World::with(Limits { received_max: 2, ..limits() });
+    let client = world.clean("c");
+    world.publish(client, message("t", "m", 2), 1);
+    world.publish(client, message("t", "m", 2), 2);
+    world.publish(client, message("t", "m", 2), 2);
+    assert_eq!(world.farewell(client), None);
+    world.publish(client, message("t", "m", 2), 3);
+    let limit = "received_max";
+    assert_eq!(world.farewell(client), Some(Farewell::LimitReached { limit }));
+    assert_eq!(world.engine.counters().dropped(Bound::Received), 1);
+}

@@ -114,6 +114,13 @@ impl World {
         self.connect(durable(client_id))
     }
 
+    /// A client with a clean session, without the checks of [`Self::step`]: for many.
+    pub(crate) fn link_of(&mut self, client_id: &str) -> LinkId {
+        let link = self.link();
+        self.step_unchecked(Input::Open { link, connect: Box::new(clean(client_id)) });
+        link
+    }
+
     pub(crate) fn packet(&mut self, link: LinkId, packet: InPacket) -> &Effects {
         self.step(Input::Packet { link, packet })
     }
@@ -127,17 +134,17 @@ impl World {
     }
 
     /// Subscribes and reads the SUBACK away.
-    pub(crate) fn subscribe(&mut self, link: LinkId, filter: &str, qos: u8) {
-        let subscriptions = Box::new([(Filter::parse(filter).unwrap(), QoS::new(qos).unwrap())]);
+    pub(crate) fn subscribe(&mut self, link: LinkId, text: &str, code: u8) {
+        let subscriptions = Box::new([(filter(text), qos(code))]);
         self.packet(link, InPacket::Subscribe { id: id(9), subscriptions });
         let at = self.unread.iter().position(|o| o.link == link && is_suback(&o.packet));
         let suback = self.unread.remove(at.expect("SUBACK")).packet;
-        assert_eq!(suback, OutPacket::SubAck(id(9), Box::new([qos])));
+        assert_eq!(suback, OutPacket::SubAck(id(9), Box::new([code])));
     }
 
     /// Unsubscribes and reads the UNSUBACK away.
-    pub(crate) fn unsubscribe(&mut self, link: LinkId, filter: &str) {
-        let filters = Box::new([Filter::parse(filter).unwrap()]);
+    pub(crate) fn unsubscribe(&mut self, link: LinkId, text: &str) {
+        let filters = Box::new([filter(text)]);
         self.packet(link, InPacket::Unsubscribe { id: id(9), filters });
         let ours = |o: &Outgoing| o.link == link && o.packet == OutPacket::UnsubAck(id(9));
         let at = self.unread.iter().position(ours);
@@ -244,6 +251,18 @@ pub(crate) fn id(number: u16) -> PacketId {
     PacketId::new(number).expect("not zero")
 }
 
+pub(crate) fn filter(text: &str) -> Filter {
+    Filter::parse(text).expect("a filter")
+}
+
+pub(crate) fn qos(number: u8) -> QoS {
+    QoS::new(number).expect("0, 1 or 2")
+}
+
+pub(crate) fn topic_name(text: &str) -> TopicName<'_> {
+    TopicName::new(text.as_bytes()).expect("a topic name")
+}
+
 pub(crate) fn delivery(qos: QoS, number: u16, dup: bool) -> Delivery {
     match qos {
         QoS::AtMostOnce => Delivery::AtMostOnce,
@@ -252,14 +271,12 @@ pub(crate) fn delivery(qos: QoS, number: u16, dup: bool) -> Delivery {
     }
 }
 
-pub(crate) fn message(topic: &str, payload: &str, qos: u8) -> Message {
-    let topic = TopicName::new(topic.as_bytes()).unwrap();
-    Message::new(topic, payload.as_bytes(), QoS::new(qos).unwrap(), false)
+pub(crate) fn message(topic: &str, payload: &str, code: u8) -> Message {
+    Message::new(topic_name(topic), payload.as_bytes(), qos(code), false)
 }
 
-pub(crate) fn retained(topic: &str, payload: &str, qos: u8) -> Message {
-    let topic = TopicName::new(topic.as_bytes()).unwrap();
-    Message::new(topic, payload.as_bytes(), QoS::new(qos).unwrap(), true)
+pub(crate) fn retained(topic: &str, payload: &str, code: u8) -> Message {
+    Message::new(topic_name(topic), payload.as_bytes(), qos(code), true)
 }
 
 pub(crate) fn clean(client_id: &str) -> Connect {
