@@ -8,6 +8,7 @@ pub(crate) const LIMITS: DecodeLimits =
     DecodeLimits { packet_size_max: 65_536, topic_levels_max: 16 };
 
 /// One row.
+#[allow(dead_code)] // Not every test reads every column.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) version: ProtocolVersion,
