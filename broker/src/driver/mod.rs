@@ -331,3 +331,133 @@ impl Drop for AbortOnPanic {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use martlet_codec::reason::ProtocolVersion;
+    use martlet_engine::effects::OutPacket;
+    use martlet_engine::input::{Connect, InPacket, LostCause};
+
+    use super::*;
+    use crate::driver::link::Link;
+    use crate::driver::outbox::Sent;
+    use crate::store::memory::Volatile;
+
+    /// An edge that takes everything at once and counts the answers.
+    struct Counting {
+        link: Link,
+        pongs: AtomicU32,
+    }
+
+    impl Edge for Counting {
+        fn link(&self) -> &Link {
+            &self.link
+        }
+
+        fn send(&self) {
+            let mut next = self.link.outbox().begin(false);
+            while let Some(packets) = next {
+                let mut sent = Sent::default();
+                for queued in packets {
+                    sent.cost += u64::from(queued.packet.cost());
+                    let pong = u32::from(queued.packet == OutPacket::PingResp);
+                    self.pongs.fetch_add(pong, Ordering::Relaxed);
+                }
+                next = self.link.outbox().end(sent, u32::MAX);
+            }
+        }
+
+        fn peer(&self) -> &dyn std::fmt::Display {
+            &"test"
+        }
+    }
+
+    fn connect(link: LinkId) -> Input {
+        let connect = Connect {
+            version: ProtocolVersion::V311,
+            client_id: format!("c{}", link.slot).into(),
+            clean_session: true,
+            keep_alive_s: 0,
+            will: None,
+            user_name: None,
+            room_bytes: u32::MAX,
+            nonce: 0,
+        };
+        Input::Open { link, connect: Box::new(connect) }
+    }
+
+    fn driver() -> Arc<Driver> {
+        let settings = Settings {
+            limits: Limits::default(),
+            outbox_bytes_max: u32::MAX,
+            connection_messages: false,
+        };
+        Driver::start(settings, Clock::start(), Box::new(Volatile)).expect("nothing to read")
+    }
+
+    #[test]
+    fn threads_that_find_the_engine_busy_lose_nothing_and_are_woken() {
+        const THREADS: u32 = 4;
+        const PINGS: u32 = 5_000;
+        let driver = driver();
+        // What the pump does when a visitor leaves something behind.
+        let pump = Arc::clone(&driver);
+        let ping = |driver: Arc<Driver>| {
+            let link = Link::new(Arc::clone(&driver));
+            let edge = Arc::new(Counting { link, pongs: AtomicU32::new(0) });
+            let as_edge: Arc<dyn Edge> = edge.clone();
+            let link = edge.link.attach(Arc::clone(&as_edge));
+            let mut inputs = vec![connect(link)];
+            for _ in 0..PINGS {
+                edge.link.submit(&as_edge, &mut inputs);
+                assert!(inputs.is_empty(), "taken");
+                while edge.link.is_waiting() {
+                    std::thread::yield_now();
+                }
+                inputs.push(Input::Packet { link, packet: InPacket::PingReq });
+            }
+            edge
+        };
+        let threads: Vec<_> = (0..THREADS)
+            .map(|_| {
+                let driver = Arc::clone(&driver);
+                std::thread::spawn(move || ping(driver))
+            })
+            .collect();
+        while threads.iter().any(|thread| !thread.is_finished()) {
+            pump.turn();
+            std::thread::yield_now();
+        }
+        for thread in threads {
+            let edge = thread.join().expect("no assertion failed");
+            pump.turn();
+            assert_eq!(edge.pongs.load(Ordering::Relaxed), PINGS - 1);
+        }
+    }
+
+    #[test]
+    fn a_slot_that_is_used_again_is_another_link() {
+        let driver = driver();
+        let edge = || {
+            let link = Link::new(Arc::clone(&driver));
+            Arc::new(Counting { link, pongs: AtomicU32::new(0) })
+        };
+        let (first, second) = (edge(), edge());
+        let first_edge: Arc<dyn Edge> = first.clone();
+        let first_id = first.link.attach(Arc::clone(&first_edge));
+        let cause = LostCause::Closed;
+        let lost = Input::Lost { link: first_id, cause };
+        first.link.submit(&first_edge, &mut vec![connect(first_id), lost]);
+        let second_edge: Arc<dyn Edge> = second.clone();
+        let second_id = second.link.attach(Arc::clone(&second_edge));
+        assert_eq!(second_id.slot, first_id.slot);
+        second.link.submit(&second_edge, &mut vec![connect(second_id)]);
+        // A straggler of the first link reaches nobody.
+        let packet = Input::Packet { link: first_id, packet: InPacket::PingReq };
+        first.link.submit(&first_edge, &mut vec![packet]);
+        assert_eq!(first.pongs.load(Ordering::Relaxed), 0);
+        assert_eq!(second.pongs.load(Ordering::Relaxed), 0);
+    }
+}
