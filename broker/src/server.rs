@@ -95,6 +95,11 @@ impl Server {
         self.listeners.iter().filter_map(local).collect()
     }
 
+    /// The pump, for whoever embeds the broker and wants to see what it counts.
+    pub fn driver(&self) -> Arc<Driver> {
+        Arc::clone(&self.driver)
+    }
+
     /// Serves until `stop` is done; then stops in order: no new connections, every client gets
     /// what waits for it and its farewell, and what was changed is kept.
     pub async fn run(self, stop: impl Future<Output = ()>) {

@@ -5,6 +5,7 @@
 //! busy leaves the batch there. A message from a readable socket to a subscriber thus needs no other
 //! thread to wake.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -73,6 +74,11 @@ struct Batch {
     inputs: Vec<Input>,
 }
 
+thread_local! {
+    /// Kept between batches, so that none need allocate.
+    static AFTERMATH: Cell<Aftermath> = Cell::default();
+}
+
 /// What is to be done once the engine is let go.
 #[derive(Default)]
 struct Aftermath {
@@ -88,6 +94,10 @@ pub struct TrafficCounters {
     pub bytes_received: AtomicU64,
     /// Bytes written to sockets.
     pub bytes_sent: AtomicU64,
+    /// Reads that brought bytes, a system call each.
+    pub reads: AtomicU64,
+    /// Writes that took bytes, a system call each.
+    pub writes: AtomicU64,
     /// Sockets accepted.
     pub sockets_accepted: AtomicU64,
     /// Sockets closed.
@@ -172,7 +182,7 @@ impl Driver {
         // What this link brought before comes first (I10).
         let may_enter = !edge.link().is_waiting() && self.commits.has_room();
         if may_enter && let Some(mut core) = self.core.try_lock() {
-            let mut aftermath = Aftermath::default();
+            let mut aftermath = AFTERMATH.take();
             self.handle(&mut core, inputs, &mut aftermath);
             self.combine(core, aftermath);
             return;
@@ -213,7 +223,7 @@ impl Driver {
         if self.commits.has_room()
             && let Some(core) = self.core.try_lock()
         {
-            self.combine(core, Aftermath::default());
+            self.combine(core, AFTERMATH.take());
         }
     }
 
@@ -289,16 +299,17 @@ impl Driver {
         self.commits.add(&mut effects.changes, &mut promised);
     }
 
-    fn see_to(&self, aftermath: Aftermath) {
-        for (notice, edge) in &aftermath.notices {
-            log::write(notice, edge.as_deref(), self.settings.connection_messages);
+    fn see_to(&self, mut aftermath: Aftermath) {
+        for (notice, edge) in aftermath.notices.drain(..) {
+            log::write(&notice, edge.as_deref(), self.settings.connection_messages);
         }
-        for edge in aftermath.to_send {
+        for edge in aftermath.to_send.drain(..) {
             edge.send();
         }
-        for edge in aftermath.to_resume {
+        for edge in aftermath.to_resume.drain(..) {
             edge.link().resume();
         }
+        AFTERMATH.set(aftermath);
     }
 }
 
@@ -309,6 +320,18 @@ impl std::fmt::Debug for Driver {
 }
 
 impl TrafficCounters {
+    /// One read brought this many bytes.
+    pub fn count_read(&self, bytes: usize) {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// One write took this many bytes.
+    pub fn count_write(&self, bytes: usize) {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
     fn totals(&self) -> Traffic {
         let accepted = self.sockets_accepted.load(Ordering::Relaxed);
         Traffic {

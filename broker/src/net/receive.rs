@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use martlet_codec::decode::{DecodeError, Decoded, decode};
@@ -104,7 +103,7 @@ impl Connection {
         if len == 0 {
             return Poll::Ready(Ok(Received::End(self.lose(LostCause::Closed))));
         }
-        self.traffic().bytes_received.fetch_add(len as u64, Ordering::Relaxed);
+        self.traffic().count_read(len);
         bytes[..kept].copy_from_slice(&incoming.bytes);
         let filled = &bytes[..kept + len];
         let taken = self.take_packets(filled);
@@ -133,7 +132,7 @@ impl Connection {
         if ready!(read)? == 0 {
             return Poll::Ready(Ok(Received::End(self.lose(LostCause::Closed))));
         }
-        self.traffic().bytes_received.fetch_add(len as u64, Ordering::Relaxed);
+        self.traffic().count_read(len);
         incoming.missing -= len;
         if incoming.missing > 0 {
             return Poll::Ready(Ok(Received::Packets { more: true }));

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
-use std::sync::atomic::Ordering;
 
 use martlet_codec::encode::{self, EncodeError};
 use martlet_codec::packet::Packet;
@@ -164,13 +163,15 @@ impl Connection {
             };
             match result {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(more) => written += more,
+                Ok(more) => {
+                    self.traffic().count_write(more);
+                    written += more;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        self.traffic().bytes_sent.fetch_add(written as u64, Ordering::Relaxed);
         Ok(written)
     }
 }

@@ -1,0 +1,155 @@
+//! What a message costs, counted: allocations in the whole broker, reads and writes of sockets.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use martlet::access::Policy;
+use martlet::driver::{self, Driver};
+use martlet::net::listener;
+use martlet::server::{Server, Settings};
+use martlet::store::memory::Volatile;
+use martlet_codec::decode::DecodeLimits;
+use martlet_engine::limits::Limits;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+
+/// Broker and clients on one thread, so that what this thread allocates is what they allocate; the
+/// clients allocate nothing once they are connected.
+struct World {
+    runtime: Runtime,
+    driver: Arc<Driver>,
+    publisher: TcpStream,
+    subscribers: Vec<TcpStream>,
+}
+
+/// What something cost the broker.
+#[derive(Debug)]
+struct Cost {
+    allocations: u64,
+    reads: u64,
+    writes: u64,
+}
+
+const PUBLISH_QOS0: &[u8] = b"\x30\x0d\x00\x03a/b12345678";
+const PUBLISH_QOS1: &[u8] = b"\x32\x0f\x00\x03a/b\x00\x0112345678";
+
+impl World {
+    fn new(subscribers: usize, qos: u8) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let (driver, publisher, subscribers) = runtime.block_on(async {
+            let server = Server::start(settings(), Box::new(Volatile)).expect("it starts");
+            let (driver, address) = (server.driver(), server.addresses()[0]);
+            tokio::spawn(server.run(std::future::pending()));
+            let publisher = connect(address, b'p').await;
+            let mut all = Vec::new();
+            for id in 0..subscribers {
+                let mut subscriber = connect(address, b'0' + id as u8).await;
+                let subscribe = [0x82, 8, 0, 1, 0, 3, b'a', b'/', b'b', qos];
+                exchange(&mut subscriber, &subscribe, &mut [0; 5]).await;
+                all.push(subscriber);
+            }
+            (driver, publisher, all)
+        });
+        Self { runtime, driver, publisher, subscribers }
+    }
+
+    /// Publishes `rounds` times what `packets` holds, each in one write, and waits each time until
+    /// all subscribers and the publisher have got what they are to get.
+    fn cost(&mut self, rounds: u32, packets: &[u8], answer_len: usize, got_len: usize) -> Cost {
+        self.run(2, packets, answer_len, got_len);
+        let traffic = &self.driver.clone().traffic;
+        let before =
+            (traffic.reads.load(Ordering::Relaxed), traffic.writes.load(Ordering::Relaxed));
+        let allocations =
+            allocation_counter::measure(|| self.run(rounds, packets, answer_len, got_len));
+        Cost {
+            allocations: allocations.count_total,
+            reads: traffic.reads.load(Ordering::Relaxed) - before.0,
+            writes: traffic.writes.load(Ordering::Relaxed) - before.1,
+        }
+    }
+
+    fn run(&mut self, rounds: u32, packets: &[u8], answer_len: usize, got_len: usize) {
+        let Self { runtime, publisher, subscribers, .. } = self;
+        let mut buffer = [0; 8192];
+        runtime.block_on(async {
+            for _ in 0..rounds {
+                exchange(publisher, packets, &mut buffer[..answer_len]).await;
+                for subscriber in &mut *subscribers {
+                    subscriber.read_exact(&mut buffer[..got_len]).await.expect("messages");
+                }
+            }
+        });
+    }
+}
+
+fn settings() -> Settings {
+    let listener = listener::Settings {
+        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        tcp_nodelay: true,
+        connections_max: None,
+    };
+    Settings {
+        listeners: vec![(listener, Policy { allow_anonymous: true })],
+        driver: driver::Settings {
+            limits: Limits { sys_interval_s: 0, ..Limits::default() },
+            outbox_bytes_max: 1 << 20,
+            connection_messages: false,
+        },
+        decode_limits: DecodeLimits { packet_size_max: 1 << 20, topic_levels_max: 100 },
+        connections_max: 100,
+        connect_timeout: Duration::from_secs(20),
+    }
+}
+
+async fn connect(address: SocketAddr, id: u8) -> TcpStream {
+    let mut socket = TcpStream::connect(address).await.expect("it listens");
+    socket.set_nodelay(true).expect("a socket");
+    let mut connect = *b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01?";
+    connect[14] = id;
+    exchange(&mut socket, &connect, &mut [0; 4]).await;
+    socket
+}
+
+async fn exchange(socket: &mut TcpStream, packets: &[u8], answer: &mut [u8]) {
+    socket.write_all(packets).await.expect("it takes bytes");
+    socket.read_exact(answer).await.expect("it answers");
+}
+
+#[test]
+fn a_message_is_one_allocation() {
+    let mut world = World::new(1, 0);
+    let cost = world.cost(1000, PUBLISH_QOS0, 0, PUBLISH_QOS0.len());
+    assert_eq!(cost.allocations, 1000, "{cost:?}");
+}
+
+#[test]
+fn a_delivery_is_no_allocation() {
+    let mut world = World::new(50, 0);
+    let cost = world.cost(1000, PUBLISH_QOS0, 0, PUBLISH_QOS0.len());
+    assert_eq!(cost.allocations, 1000, "50,000 deliveries: {cost:?}");
+}
+
+#[test]
+fn a_batch_is_one_read_and_one_write_for_each_receiver() {
+    const BATCH: usize = 100;
+    let mut world = World::new(3, 0);
+    let cost = world.cost(200, &PUBLISH_QOS0.repeat(BATCH), 0, BATCH * PUBLISH_QOS0.len());
+    assert_eq!((cost.reads, cost.writes), (200, 3 * 200), "20,000 messages: {cost:?}");
+    // One for each message, and a few for each batch while its outboxes grow.
+    let for_batches = cost.allocations - 200 * BATCH as u64;
+    assert!(for_batches <= 200 * 3 * 8, "{cost:?}");
+}
+
+#[test]
+fn acknowledgements_of_a_batch_are_one_write() {
+    const BATCH: usize = 100;
+    let mut world = World::new(1, 0);
+    let got_len = BATCH * PUBLISH_QOS0.len();
+    let cost = world.cost(200, &PUBLISH_QOS1.repeat(BATCH), BATCH * 4, got_len);
+    assert_eq!((cost.reads, cost.writes), (200, 2 * 200), "20,000 messages: {cost:?}");
+}
