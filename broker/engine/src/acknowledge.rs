@@ -10,12 +10,12 @@ use crate::session::deliveries::Answer;
 
 impl Engine {
     pub(crate) fn on_puback(&mut self, from: SessionIndex, id: PacketId, fx: &mut Effects) {
-        let answer = self.sessions[from].deliveries.on_puback(id);
+        let answer = self.sessions[from].deliveries.on_puback(id, &mut self.waiting);
         self.after(from, id, answer, fx);
     }
 
     pub(crate) fn on_pubrec(&mut self, from: SessionIndex, id: PacketId, fx: &mut Effects) {
-        let answer = self.sessions[from].deliveries.on_pubrec(id);
+        let answer = self.sessions[from].deliveries.on_pubrec(id, &mut self.waiting);
         self.after(from, id, answer, fx);
         if !matches!(answer, Answer::Wrong(_)) {
             // [MQTT-4.3.3-1]. Also for an id that we do not know: the client holds a message that

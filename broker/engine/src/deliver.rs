@@ -27,8 +27,10 @@ impl Engine {
         let qos = routed.message.qos().min(granted);
         let session = &mut self.sessions[to];
         if qos == QoS::AtMostOnce {
-            if session.has_room() {
-                // May pass what is queued: order is per QoS (I10), [MQTT-4.6.0-6].
+            if session.deliveries.queue_holds_qos0() {
+                self.queue(to, routed, qos, fx);
+            } else if session.has_room() {
+                // May pass what is queued at QoS 1 and 2: order is per QoS (I10), [MQTT-4.6.0-6].
                 session.send(publish_qos0(routed.message, routed.retain), &mut self.counters, fx);
             } else if session.attached().is_some() {
                 self.lose(to, Bound::Outbox, fx);
@@ -55,7 +57,7 @@ impl Engine {
         let outbound = self.outbound(to, routed, qos, fx);
         let session = &mut self.sessions[to];
         let kept = outbound.key.map(|key| outbound.passage(key));
-        let id = session.deliveries.start(outbound.clone());
+        let id = session.deliveries.start(outbound.clone(), &mut self.waiting);
         if let Some(passage) = kept {
             let client_id = session.client_id.clone();
             fx.changes.push(Change::Deliver { client_id, passage, id });
@@ -81,8 +83,8 @@ impl Engine {
             if !qos0 && !session.deliveries.window_is_open(inflight_max) {
                 break;
             }
-            let Some(outbound) = session.deliveries.dequeue() else { break };
-            let id = (!qos0).then(|| session.deliveries.start(outbound.clone()));
+            let Some(outbound) = session.deliveries.dequeue(&mut self.waiting) else { break };
+            let id = (!qos0).then(|| session.deliveries.start(outbound.clone(), &mut self.waiting));
             if session.durable {
                 let client_id = session.client_id.clone();
                 fx.changes.push(Change::Send { client_id, id });
@@ -124,7 +126,7 @@ impl Engine {
             let client_id = session.client_id.clone();
             fx.changes.push(Change::Enqueue { client_id, passage: outbound.passage(key) });
         }
-        session.deliveries.enqueue(outbound);
+        session.deliveries.enqueue(outbound, &mut self.waiting);
     }
 
     fn lose(&mut self, to: SessionIndex, bound: Bound, fx: &mut Effects) {
@@ -165,14 +167,21 @@ impl Session {
     /// What would become of a message.
     pub(crate) fn readiness(&self, qos: QoS, message: &Message, limits: &Limits) -> Readiness {
         let fits = || self.deliveries.admit(message, limits).is_ok();
-        match (qos, self.attached().is_some()) {
-            (QoS::AtMostOnce, true) if self.has_room() => Readiness::Ready,
-            (QoS::AtMostOnce, false) if limits.queue_qos0 && fits() => Readiness::Away,
-            (QoS::AtMostOnce, _) => Readiness::Unable,
-            (_, true) if self.is_ready(limits.inflight_max) => Readiness::Ready,
-            (_, true) if fits() => Readiness::Busy,
-            (_, false) if fits() => Readiness::Away,
-            (_, _) => Readiness::Unable,
+        let at_once = match qos {
+            QoS::AtMostOnce => self.has_room() && !self.deliveries.queue_holds_qos0(),
+            QoS::AtLeastOnce | QoS::ExactlyOnce => self.is_ready(limits.inflight_max),
+        };
+        let attached = self.attached().is_some();
+        let queues = match qos {
+            QoS::AtMostOnce if attached => self.deliveries.queue_holds_qos0(),
+            QoS::AtMostOnce => limits.queue_qos0,
+            QoS::AtLeastOnce | QoS::ExactlyOnce => true,
+        };
+        match (at_once, attached) {
+            (true, _) => Readiness::Ready,
+            (false, _) if !(queues && fits()) => Readiness::Unable,
+            (false, true) => Readiness::Busy,
+            (false, false) => Readiness::Away,
         }
     }
 }

@@ -47,7 +47,9 @@ impl Engine {
             fx.changes.push(Change::DropSession { client_id: session.client_id.clone() });
         }
         let deliveries = &session.deliveries;
-        let (waiting, _) = deliveries.waiting();
+        let waiting = deliveries.waiting();
+        self.waiting.messages -= waiting.messages;
+        self.waiting.bytes -= waiting.bytes;
         // What may have arrived at QoS 2 is not given to another: it would be there twice
         // (MQTT 5.0 [MQTT-4.8.2-5]).
         let unacknowledged = deliveries.in_flight().filter_map(|(_, awaiting)| match awaiting {
@@ -55,7 +57,7 @@ impl Engine {
             Awaiting::PubRec(_) | Awaiting::PubComp => None,
         });
         let passed_on = unacknowledged.chain(deliveries.queue());
-        waiting - passed_on.filter(|outbound| self.pass_on(outbound, fx)).count() as u64
+        waiting.messages - passed_on.filter(|outbound| self.pass_on(outbound, fx)).count() as u64
     }
 
     /// Gives a message of a session that ended to another member of its share.

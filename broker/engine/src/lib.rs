@@ -29,6 +29,7 @@ use crate::input::{InPacket, Input, LinkId, Time};
 use crate::limits::Limits;
 use crate::router::retained::Retained;
 use crate::router::{Found, Router};
+use crate::session::deliveries::Waiting;
 use crate::session::{Attachment, SessionIndex, Sessions};
 use crate::snapshot::Snapshot;
 use crate::state::{Links, Recovery};
@@ -73,6 +74,8 @@ pub struct Engine {
     recovery: Option<Recovery>,
     next_key: MessageKey,
     counters: Counters,
+    /// In all sessions together.
+    waiting: Waiting,
     sys_topics: SysTopics,
     /// Kept between messages, so that routing does not allocate.
     found: Found,
@@ -97,6 +100,7 @@ impl Engine {
             recovery: None,
             next_key: MessageKey::default(),
             counters: Counters::default(),
+            waiting: Waiting::default(),
             found: Found::default(),
         };
         engine.restore(snapshot);

@@ -42,19 +42,29 @@ enum Stop {
 }
 
 impl Engine {
-    /// Sends the retained messages of this subscription [MQTT-3.3.1-6], or as many as may go now.
-    pub(crate) fn begin_replay(&mut self, index: SessionIndex, filter: &Filter, fx: &mut Effects) {
-        self.sessions[index].replays.insert(filter.clone(), Replay::default());
-        let stop = self.replay(index, filter, &mut STEPS_PER_INPUT.clone(), fx);
-        let session = &mut self.sessions[index];
-        if let Some(replay) = session.replays.get_mut(filter)
-            && session.durable
-        {
-            replay.kept = true;
-            fx.changes.push(kept(session.client_id.clone(), filter, true));
-        }
-        if stop == Stop::OutOfSteps {
-            self.schedule(index);
+    /// Sends the retained messages of these subscriptions [MQTT-3.3.1-6], in the order of the
+    /// filters, or as many as may go now.
+    pub(crate) fn begin_replays<'f>(
+        &mut self,
+        index: SessionIndex,
+        filters: impl Iterator<Item = &'f Filter>,
+        fx: &mut Effects,
+    ) {
+        let mut steps = STEPS_PER_INPUT;
+        for filter in filters {
+            let session = &mut self.sessions[index];
+            session.replays.insert(filter.clone(), Replay::default());
+            let stop = self.replay(index, filter, &mut steps, fx);
+            let session = &mut self.sessions[index];
+            if let Some(replay) = session.replays.get_mut(filter)
+                && session.durable
+            {
+                replay.kept = true;
+                fx.changes.push(kept(session.client_id.clone(), filter, true));
+            }
+            if stop == Stop::OutOfSteps {
+                self.schedule(index);
+            }
         }
     }
 

@@ -84,6 +84,9 @@ impl Engine {
                     KeptDelivery::Sent(passage) => Some((*id, Awaiting::sent(outbound(passage)?))),
                 }),
             );
+            let waiting = session.deliveries.waiting();
+            self.waiting.messages += waiting.messages;
+            self.waiting.bytes += waiting.bytes;
             for id in kept.received {
                 session.received.mark(id);
             }
@@ -155,8 +158,6 @@ impl Engine {
 
     /// What is there now.
     pub fn gauges(&self) -> Gauges {
-        let waiting = self.sessions.iter().map(|(_, session)| session.deliveries.waiting());
-        let (waiting_messages, waiting_bytes) = waiting.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
         Gauges {
             sessions: self.sessions.len() as u64,
             connected: self.links.connected(),
@@ -164,8 +165,8 @@ impl Engine {
             shared_subscriptions: self.router.shared_len(),
             retained_messages: self.retained.len() as u64,
             retained_bytes: self.retained.bytes(),
-            waiting_messages,
-            waiting_bytes,
+            waiting_messages: self.waiting.messages,
+            waiting_bytes: self.waiting.bytes,
         }
     }
 

@@ -26,12 +26,10 @@ impl Engine {
         let subscribe = |(filter, qos): &(Filter, QoS)| self.subscribe(from, filter, *qos, fx);
         let codes: Box<[u8]> = asked.iter().map(subscribe).collect();
         self.send(from, OutPacket::SubAck(id, codes.clone()), fx);
-        for ((filter, _), code) in asked.iter().zip(codes) {
-            // Not for shares: which member would they be for?
-            if code != REFUSED && filter.share().is_none() {
-                self.begin_replay(from, filter, fx);
-            }
-        }
+        // Not for shares: which member would they be for?
+        let granted = asked.iter().zip(codes).filter(|(_, code)| *code != REFUSED);
+        let filters = granted.map(|((filter, _), _)| filter);
+        self.begin_replays(from, filters.filter(|filter| filter.share().is_none()), fx);
     }
 
     /// One UNSUBACK with the same id [MQTT-3.10.4-4] for all filters [MQTT-3.10.4-6], whether or

@@ -19,7 +19,7 @@ fn link(slot: u32) -> LinkId {
 }
 
 /// A publisher on link 0 and subscribers behind it.
-fn house(filter: &str) -> Engine {
+fn house(filter: &str, clean_session: bool) -> Engine {
     let limits = Limits { sys_interval_s: 0, ..Limits::default() };
     let mut engine = Engine::new(limits, Snapshot::default(), Time(0));
     let mut fx = Effects::default();
@@ -27,7 +27,7 @@ fn house(filter: &str) -> Engine {
         let connect = Connect {
             version: ProtocolVersion::V311,
             client_id: format!("client {slot}").into(),
-            clean_session: true,
+            clean_session,
             keep_alive_s: 60,
             will: None,
             user_name: None,
@@ -85,9 +85,22 @@ fn allocations(engine: &mut Engine, qos: QoS, retain: bool) -> u64 {
 #[test]
 fn routing_does_not_allocate() {
     for filter in ["site/7/temperature", "site/+/#", "#"] {
-        assert_eq!(allocations(&mut house(filter), QoS::AtMostOnce, false), 0, "{filter}, QoS 0");
-        assert_eq!(allocations(&mut house(filter), QoS::AtLeastOnce, false), 0, "{filter}, QoS 1");
+        assert_eq!(
+            allocations(&mut house(filter, true), QoS::AtMostOnce, false),
+            0,
+            "{filter}, QoS 0"
+        );
+        assert_eq!(
+            allocations(&mut house(filter, true), QoS::AtLeastOnce, false),
+            0,
+            "{filter}, QoS 1"
+        );
     }
+}
+
+#[test]
+fn facts_about_kept_sessions_do_not_allocate() {
+    assert_eq!(allocations(&mut house("#", false), QoS::AtLeastOnce, false), 0);
 }
 
 #[test]
@@ -98,5 +111,5 @@ fn the_counter_counts() {
 
 #[test]
 fn replacing_a_retained_message_does_not_allocate() {
-    assert_eq!(allocations(&mut house("#"), QoS::AtMostOnce, true), 0);
+    assert_eq!(allocations(&mut house("#", true), QoS::AtMostOnce, true), 0);
 }

@@ -56,11 +56,20 @@ pub(crate) enum Answer {
     Wrong(&'static str),
 }
 
-/// The deliveries of one session.
+/// Messages that wait or are in flight, of one session or of all.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Waiting {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+}
+
+/// The deliveries of one session. What adds or takes a message keeps the `total` of all sessions.
 #[derive(Default)]
 pub(crate) struct Deliveries {
     queue: VecDeque<Outbound>,
     queue_bytes: u64,
+    /// How many in the queue have QoS 0.
+    queue_qos0: usize,
     /// In send order. What was settled out of order leaves a hole until it is the first.
     in_flight: VecDeque<Slot>,
     holes: usize,
@@ -89,6 +98,7 @@ impl Deliveries {
             in_flight.map(|(id, awaiting)| Slot { id, awaiting: Some(awaiting) }).collect();
         Self {
             queue_bytes: queue.iter().map(|outbound| outbound.message.len() as u64).sum(),
+            queue_qos0: queue.iter().filter(|outbound| outbound.qos == QoS::AtMostOnce).count(),
             queue,
             holes: 0,
             resent: 0,
@@ -107,7 +117,7 @@ impl Deliveries {
 
     /// Puts a message in flight as the last and gives it an id that is not in use
     /// [MQTT-2.3.1-4] [MQTT-4.3.2-1] [MQTT-4.3.3-1]. The window must be open.
-    pub(crate) fn start(&mut self, outbound: Outbound) -> PacketId {
+    pub(crate) fn start(&mut self, outbound: Outbound, total: &mut Waiting) -> PacketId {
         debug_assert_eq!(self.resent, self.in_flight.len(), "resend comes first (I10)");
         let mut id = self.last_id.map_or(PacketId::FIRST, PacketId::next);
         while self.position(id).is_some() {
@@ -115,14 +125,17 @@ impl Deliveries {
             id = id.next();
         }
         self.last_id = Some(id);
+        total.add(&outbound.message);
         self.in_flight.push_back(Slot { id, awaiting: Some(Awaiting::sent(outbound)) });
         self.resent = self.in_flight.len();
         id
     }
 
     /// Puts a message at the end of the queue. [`admit`](Self::admit) comes first.
-    pub(crate) fn enqueue(&mut self, outbound: Outbound) {
+    pub(crate) fn enqueue(&mut self, outbound: Outbound, total: &mut Waiting) {
+        total.add(&outbound.message);
         self.queue_bytes += outbound.message.len() as u64;
+        self.queue_qos0 += usize::from(outbound.qos == QoS::AtMostOnce);
         self.queue.push_back(outbound);
     }
 
@@ -143,13 +156,20 @@ impl Deliveries {
         self.queue.is_empty()
     }
 
+    /// Whether QoS 0 messages wait, so that another must not pass them (I10).
+    pub(crate) fn queue_holds_qos0(&self) -> bool {
+        self.queue_qos0 > 0
+    }
+
     pub(crate) fn first_queued(&self) -> Option<&Outbound> {
         self.queue.front()
     }
 
-    pub(crate) fn dequeue(&mut self) -> Option<Outbound> {
+    pub(crate) fn dequeue(&mut self, total: &mut Waiting) -> Option<Outbound> {
         let outbound = self.queue.pop_front()?;
+        total.take(&outbound.message);
         self.queue_bytes -= outbound.message.len() as u64;
+        self.queue_qos0 -= usize::from(outbound.qos == QoS::AtMostOnce);
         Some(outbound)
     }
 
@@ -175,21 +195,25 @@ impl Deliveries {
         }
     }
 
-    pub(crate) fn on_puback(&mut self, id: PacketId) -> Answer {
+    pub(crate) fn on_puback(&mut self, id: PacketId, total: &mut Waiting) -> Answer {
         let Some(at) = self.position(id) else { return Answer::Unknown };
-        match self.in_flight[at].awaiting {
-            Some(Awaiting::PubAck(_)) => self.settle(at),
+        match &self.in_flight[at].awaiting {
+            Some(Awaiting::PubAck(outbound)) => {
+                total.take(&outbound.message);
+                self.settle(at)
+            }
             // QoS 2 is answered with PUBREC.
             Some(Awaiting::PubRec(_) | Awaiting::PubComp) => Answer::Wrong("MQTT-3.3.4-1"),
             None => Answer::Unknown,
         }
     }
 
-    pub(crate) fn on_pubrec(&mut self, id: PacketId) -> Answer {
+    pub(crate) fn on_pubrec(&mut self, id: PacketId, total: &mut Waiting) -> Answer {
         let Some(at) = self.position(id) else { return Answer::Unknown };
         let awaiting = &mut self.in_flight[at].awaiting;
         match awaiting {
-            Some(Awaiting::PubRec(_)) => {
+            Some(Awaiting::PubRec(outbound)) => {
+                total.take(&outbound.message);
                 *awaiting = Some(Awaiting::PubComp);
                 Answer::Advanced
             }
@@ -220,12 +244,12 @@ impl Deliveries {
         self.queue.iter()
     }
 
-    /// Messages that wait or are in flight, and their bytes.
-    pub(crate) fn waiting(&self) -> (u64, u64) {
+    /// All messages that wait or are in flight.
+    pub(crate) fn waiting(&self) -> Waiting {
         let in_flight = self.in_flight().filter_map(|(_, awaiting)| awaiting.outbound());
-        in_flight.fold((self.queue.len() as u64, self.queue_bytes), |(count, bytes), outbound| {
-            (count + 1, bytes + outbound.message.len() as u64)
-        })
+        let mut waiting = Waiting::default();
+        in_flight.chain(&self.queue).for_each(|outbound| waiting.add(&outbound.message));
+        waiting
     }
 
     fn in_flight_len(&self) -> usize {
@@ -274,6 +298,18 @@ impl Deliveries {
 fn distance(from: PacketId, to: PacketId) -> u32 {
     let (from, to) = (u32::from(from.get()), u32::from(to.get()));
     if to >= from { to - from } else { to + u32::from(u16::MAX) - from }
+}
+
+impl Waiting {
+    fn add(&mut self, message: &Message) {
+        self.messages += 1;
+        self.bytes += message.len() as u64;
+    }
+
+    fn take(&mut self, message: &Message) {
+        self.messages -= 1;
+        self.bytes -= message.len() as u64;
+    }
 }
 
 impl Awaiting {

@@ -67,6 +67,25 @@ fn queue_qos0() {
 }
 
 #[test]
+fn a_qos_0_message_does_not_pass_those_that_were_queued() {
+    // I10, [MQTT-4.6.0-6]
+    let mut world = World::with(Limits { queue_qos0: true, inflight_max: 1, ..limits() });
+    let client = world.durable("c");
+    world.subscribe(client, "t", 1);
+    world.lose(client);
+    for (payload, qos) in [("a", 1), ("b", 1), ("c", 0)] {
+        world.inside(message("t", payload, qos));
+    }
+    let client = world.durable("c");
+    world.inside(message("t", "d", 0));
+    assert_eq!(world.heard(client), ["t a q1 #1"]);
+    world.packet(client, InPacket::PubAck(id(1)));
+    assert_eq!(world.heard(client), ["t b q1 #2", "t c", "t d"]);
+    world.inside(message("t", "e", 0));
+    assert_eq!(world.heard(client), ["t e"]);
+}
+
+#[test]
 fn room_of_the_outbox() {
     let mut world = World::new();
     let client = world.connect(Connect { room_bytes: 64 + 150, ..clean("c") });

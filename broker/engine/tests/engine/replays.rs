@@ -3,7 +3,7 @@
 use martlet_engine::input::{Connect, InPacket, Input, LinkId};
 use martlet_engine::limits::Limits;
 
-use crate::world::{ROOM, World, clean, durable, id, limits, message, retained};
+use crate::world::{ROOM, World, clean, durable, filter, id, limits, message, qos, retained};
 
 const MANY: usize = 5000;
 
@@ -164,6 +164,20 @@ fn several_replays_take_turns_and_others_are_served_between() {
     }
     let shares = clients.map(|client| world.read(client).len());
     assert_eq!(shares, [512, 512]);
+}
+
+#[test]
+fn many_filters_in_one_subscribe_share_its_piece_of_work() {
+    let mut world = World::new();
+    fill(&mut world, 0);
+    let client = world.durable("c");
+    let filters = ["#", "many/#", "many/+", "+/+", "+/#"];
+    let subscriptions = filters.iter().map(|text| (filter(text), qos(0))).collect();
+    world.packet(client, InPacket::Subscribe { id: id(1), subscriptions });
+    assert!(world.fx.outgoing.len() <= 257);
+    let heard = serve(&mut world, client, false);
+    assert_eq!(heard.len(), 1 + filters.len() * MANY);
+    assert_eq!(world.kept, world.engine.snapshot());
 }
 
 #[test]

@@ -57,6 +57,9 @@ impl World {
     pub(crate) fn step(&mut self, input: Input) -> &Effects {
         self.step_unchecked(input);
         assert_eq!(self.engine.snapshot(), self.kept, "the changes say what the engine holds");
+        let references = self.kept.messages.values().map(|kept| u64::from(kept.references));
+        let waiting = self.engine.gauges().waiting_messages;
+        assert!(waiting >= references.sum(), "clean sessions may wait for more");
         &self.fx
     }
 
