@@ -29,6 +29,8 @@ impl<'m> Routed<'m> {
 }
 
 impl Engine {
+    /// Answers with the id of the PUBLISH [MQTT-2.3.1-6], at once and thus in the order of arrival
+    /// [MQTT-4.6.0-2] [MQTT-4.6.0-3].
     pub(crate) fn on_publish(
         &mut self,
         from: SessionIndex,
@@ -51,6 +53,7 @@ impl Engine {
                     if session.received.len() >= usize::from(self.limits.received_max) {
                         self.counters.count_drop(Bound::Received);
                         let limit = Bound::Received.name();
+                        // [MQTT-4.8.0-2]
                         return self.close(from, Farewell::LimitReached { limit }, fx);
                     }
                     session.received.mark(id);
@@ -75,7 +78,8 @@ impl Engine {
         }
     }
 
-    /// Gives a message to all who want it [MQTT-4.5.0-1], and retains it if it asks for that.
+    /// Gives a message to all who want it [MQTT-4.5.0-1], in the order in which messages come
+    /// [MQTT-4.6.0-5] [MQTT-4.6.0-6], and retains it if it asks for that.
     pub(crate) fn route(&mut self, message: &Message, fx: &mut Effects) {
         if message.retain() {
             self.retain(message, fx); // else the retained message is not touched [MQTT-3.3.1-12]
@@ -130,6 +134,7 @@ impl Engine {
         false
     }
 
+    /// Retained messages belong to no session [MQTT-3.1.2-7].
     /// Sets, replaces [MQTT-3.3.1-5] [MQTT-3.3.1-7] or clears [MQTT-3.3.1-10] [MQTT-3.3.1-11] the
     /// topic's retained message.
     fn retain(&mut self, message: &Message, fx: &mut Effects) {

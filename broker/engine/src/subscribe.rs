@@ -14,7 +14,8 @@ use crate::session::{SessionIndex, Subscription};
 const REFUSED: u8 = 0x80;
 
 impl Engine {
-    /// One SUBACK [MQTT-3.8.4-1] with the same id [MQTT-3.8.4-2] for all filters [MQTT-3.8.4-4], a
+    /// One SUBACK [MQTT-3.8.4-1] with the same id [MQTT-3.8.4-2]
+    /// [MQTT-2.3.1-7] for all filters [MQTT-3.8.4-4], a
     /// code for each [MQTT-3.8.4-5] in their order [MQTT-3.9.3-1]; then the retained messages.
     pub(crate) fn on_subscribe(
         &mut self,

@@ -52,7 +52,8 @@ pub(crate) struct Session {
     pub(crate) will: Option<Message>,
 }
 
-/// Whether a session has a connection (I4).
+/// Whether a session has a connection (I4). A connection is a part of its session, and cannot
+/// outlive it [MQTT-4.1.0-2].
 pub(crate) enum Attachment {
     Attached(Attached),
     Detached { since: Time },

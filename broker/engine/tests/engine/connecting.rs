@@ -121,7 +121,7 @@ fn connack_comes_before_what_waited() {
 
 #[test]
 fn a_second_connection_takes_over() {
-    // [MQTT-3.1.4-2]
+    // [MQTT-3.1.4-2]; no connection without a session [MQTT-4.1.0-2]
     for connect in [clean("c"), durable("c")] {
         let mut world = World::new();
         let first = world.connect(connect.clone());

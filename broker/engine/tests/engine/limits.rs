@@ -164,6 +164,7 @@ fn sessions_max() {
 
 #[test]
 fn received_max() {
+    // [MQTT-4.8.0-2]
     let mut world = World::with(Limits { received_max: 2, ..limits() });
     let client = world.clean("c");
     world.publish(client, message("t", "m", 2), 1);

@@ -39,6 +39,29 @@ fn acknowledgements_carry_the_id() {
 }
 
 #[test]
+fn topics_of_any_text_and_length_arrive_byte_for_byte() {
+    let longest = "x/".repeat(32_767) + "x";
+    assert_eq!(longest.len(), 65_535);
+    let rows = [
+        ("\u{FEFF}a", "\u{FEFF}a"), // [MQTT-1.5.3-3] no byte order mark is taken away
+        ("e\u{301}", "e\u{301}"),   // [MQTT-4.7.3-4] and nothing composed
+        (&longest, &longest),       // [MQTT-4.7.3-3]
+        ("é", ""),
+        ("A", ""),
+    ];
+    let mut world = World::new();
+    let client = world.clean("c");
+    for filter in ["\u{FEFF}a", "e\u{301}", &longest, "a"] {
+        world.subscribe(client, filter, 0);
+    }
+    for (topic, expected) in rows {
+        world.inside(message(topic, "", 0));
+        let heard = world.heard(client).concat();
+        assert_eq!(heard.trim_end_matches(' '), expected);
+    }
+}
+
+#[test]
 fn dup_and_retain_of_the_publisher_are_not_carried_on() {
     // [MQTT-3.3.1-3] [MQTT-3.3.1-9]
     let mut world = World::new();

@@ -8,6 +8,7 @@ use crate::world::{World, clean, durable, id, message, retained};
 
 #[test]
 fn everything_durable_goes_on() {
+    // [MQTT-4.1.0-1] [MQTT-3.1.3-2]
     let mut world = World::new();
     let client = world.durable("c");
     world.subscribe(client, "t", 2);

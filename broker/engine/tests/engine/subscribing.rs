@@ -29,7 +29,7 @@ fn one_suback_with_a_code_for_each_filter_in_order() {
 
 #[test]
 fn delivery_qos_is_the_lower_of_both() {
-    // [MQTT-3.8.4-6]
+    // [MQTT-3.8.4-6]; QoS 0 without id and DUP [MQTT-2.3.1-5] [MQTT-3.3.1-2] [MQTT-4.3.1-1]
     for published in 0..3 {
         for granted in 0..3 {
             let mut world = World::new();
