@@ -1,0 +1,18 @@
+//! The one reader of the clock here: a bench measures time.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// Nanoseconds since the first call.
+#[expect(clippy::disallowed_methods, reason = "what is measured is time")]
+pub(crate) fn now_ns() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let elapsed = START.get_or_init(Instant::now).elapsed();
+    u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Lets a broker come to rest before its memory is read.
+#[expect(clippy::disallowed_methods, reason = "rest is the absence of events")]
+pub(crate) fn rest() {
+    std::thread::sleep(Duration::from_secs(1));
+}

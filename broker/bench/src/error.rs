@@ -1,0 +1,44 @@
+//! Why a run has no result.
+
+use std::io;
+
+use mosquitto_compat_tests::broker::BrokerError;
+use thiserror::Error;
+
+/// Why a run has no result. Wrong deliveries are results, not errors.
+#[derive(Debug, Error)]
+pub(crate) enum BenchError {
+    /// No broker.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The broker closed a connection.
+    #[error("the broker closed a connection")]
+    Closed,
+    /// It sent bytes that are no packet.
+    #[error("the broker sent bytes that are no packet: {0}")]
+    Malformed(&'static str),
+    /// It did not accept a connection or a subscription.
+    #[error("the broker refused a connection or a subscription: {0}")]
+    Refused(String),
+    /// No scenario of this name.
+    #[error("no scenario is called {0:?}; see `bench list`")]
+    Scenario(String),
+    /// strace.
+    #[error("cannot count system calls: {0}")]
+    Strace(String),
+    /// The system.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl BenchError {
+    /// For `map_err`.
+    pub(crate) fn system(what: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+}

@@ -1,0 +1,38 @@
+//! Connections that do nothing.
+
+use std::net::{SocketAddr, TcpStream};
+
+use crate::clock::now_ns;
+use crate::error::BenchError;
+use crate::peer;
+use crate::scenario::Scenario;
+use crate::wire;
+
+/// Clients that have connected, perhaps subscribed, and fallen silent.
+pub(crate) struct Idle {
+    streams: Vec<TcpStream>,
+    /// How long it took to connect all, one after the other.
+    pub(crate) seconds: f64,
+}
+
+impl Idle {
+    /// Connects all, each with a subscription of its own if `subscribed`.
+    pub(crate) fn connect(
+        broker: SocketAddr,
+        scenario: &Scenario,
+        subscribed: bool,
+    ) -> Result<Self, BenchError> {
+        let start_ns = now_ns();
+        let mut streams = Vec::with_capacity(scenario.subscribers);
+        for n in 0..scenario.subscribers {
+            let subscribe = wire::subscribe(&scenario.filter(n), scenario.qos);
+            streams.push(peer::connect(broker, n, subscribed.then_some(&subscribe[..]))?);
+        }
+        Ok(Self { streams, seconds: (now_ns() - start_ns) as f64 / 1e9 })
+    }
+
+    /// Asks each for a sign of life, and says how many did not give it.
+    pub(crate) fn count_dead(&mut self) -> u64 {
+        self.streams.iter_mut().map(|stream| u64::from(peer::ping(stream).is_err())).sum()
+    }
+}

@@ -1,0 +1,117 @@
+//! Cores, file descriptors, and what `/proc` tells about a process.
+
+use std::fs;
+use std::io;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::error::BenchError;
+
+/// The kernel's unit of CPU time in `/proc/<pid>/stat`: `USER_HZ`, 100 on every Linux.
+const TICKS_PER_S: f64 = 100.0;
+
+/// The core for the broker and the core for the load: the same one on a machine with one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cores {
+    pub(crate) broker: usize,
+    pub(crate) load: usize,
+}
+
+impl Cores {
+    /// The first and the last core that this process may use.
+    pub(crate) fn choose() -> Result<Self, BenchError> {
+        let allowed = sched_getaffinity(None).map_err(io::Error::from);
+        let allowed = allowed.map_err(BenchError::system("sched_getaffinity"))?;
+        let mut cores = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core));
+        let broker = cores.next().unwrap_or(0);
+        Ok(Self { broker, load: cores.next_back().unwrap_or(broker) })
+    }
+}
+
+/// Keeps this process, and children started from now on, on one core.
+pub(crate) fn pin(core: usize) -> Result<(), BenchError> {
+    let mut set = CpuSet::new();
+    set.set(core);
+    let pinned = sched_setaffinity(None, &set).map_err(io::Error::from);
+    pinned.map_err(BenchError::system("sched_setaffinity"))
+}
+
+/// Raises the limit of open files, ours and our children's, as far as it may be raised; returns it.
+pub(crate) fn raise_open_files() -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Refused only above the maximum, which this is not.
+    let _ = setrlimit(Resource::Nofile, limit);
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// CPU seconds that a process has used, all its threads together.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct CpuTime {
+    pub(crate) user_s: f64,
+    pub(crate) system_s: f64,
+}
+
+impl CpuTime {
+    /// From `/proc/<pid>/stat`, fields 14 and 15.
+    pub(crate) fn of(pid: u32) -> Result<Self, BenchError> {
+        let stat = read(pid, "stat")?;
+        // The second field, the program's name in parentheses, may hold anything.
+        let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+        let mut ticks = fields.split(' ').skip(11).map(|field| field.parse::<f64>().unwrap_or(0.0));
+        let mut next = || ticks.next().unwrap_or(0.0) / TICKS_PER_S;
+        Ok(Self { user_s: next(), system_s: next() })
+    }
+
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self { user_s: self.user_s - earlier.user_s, system_s: self.system_s - earlier.system_s }
+    }
+
+    pub(crate) fn total_s(self) -> f64 {
+        self.user_s + self.system_s
+    }
+}
+
+/// Memory and threads of a process, from `/proc/<pid>/status`.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Footprint {
+    pub(crate) rss_kib: u64,
+    pub(crate) rss_peak_kib: u64,
+    pub(crate) threads: u64,
+}
+
+impl Footprint {
+    pub(crate) fn of(pid: u32) -> Result<Self, BenchError> {
+        let status = read(pid, "status")?;
+        let number = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("");
+            line.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0)
+        };
+        Ok(Self {
+            rss_kib: number("VmRSS:"),
+            rss_peak_kib: number("VmHWM:"),
+            threads: number("Threads:"),
+        })
+    }
+}
+
+fn read(pid: u32, file: &str) -> Result<String, BenchError> {
+    fs::read_to_string(format!("/proc/{pid}/{file}"))
+        .map_err(BenchError::system("reading the broker's /proc"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CpuTime, Footprint};
+
+    #[test]
+    fn this_process_has_threads_memory_and_time() {
+        let pid = std::process::id();
+        let footprint = Footprint::of(pid).unwrap();
+        assert!(footprint.threads >= 1);
+        assert!(footprint.rss_kib > 100 && footprint.rss_peak_kib >= footprint.rss_kib);
+        let before = CpuTime::of(pid).unwrap();
+        assert!(CpuTime::of(pid).unwrap().since(before).total_s() >= 0.0);
+    }
+}

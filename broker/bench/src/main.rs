@@ -1,0 +1,204 @@
+//! `bench`: what a message, and a connection, cost a broker.
+//!
+//! One thread plays all clients ([`load`], [`idle`]) on one core; the broker has another core to
+//! itself ([`subject`], [`machine`]). Every message carries its number ([`wire`]), so that losses,
+//! duplicates and disorder are counted exactly ([`tally`]). Two brokers are measured in turns,
+//! A B A B, and compared by medians ([`report`]). `docs/performance.md` tells what the figures mean.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints results")]
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::error::BenchError;
+use crate::load::Bounds;
+use crate::machine::Cores;
+use crate::measure::Run;
+use crate::scenario::{ALL, Scenario, Shape};
+use crate::subject::Source;
+
+mod clock;
+mod error;
+mod idle;
+mod load;
+mod machine;
+mod measure;
+mod peer;
+mod report;
+mod scenario;
+mod subject;
+mod syscalls;
+mod tally;
+mod wire;
+
+/// What a message, and a connection, cost a broker.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Martlet against Debian's mosquitto, in turns; a table of medians and ratios
+    Compare(Options),
+    /// One broker alone
+    Run(Options),
+    /// System calls per 1,000 messages, counted by strace
+    Syscalls(Options),
+    /// The scenarios
+    List,
+}
+
+#[derive(Args)]
+struct Options {
+    /// Only these scenarios, separated by commas (`bench list`)
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// How often each is run with each broker
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Short runs and 1,000 idle connections: to see that it works
+    #[arg(long)]
+    quick: bool,
+    /// How long publishers publish in one run, in seconds
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// After how many deliveries they stop before
+    #[arg(long, default_value_t = 20_000_000)]
+    deliveries: u64,
+    /// Idle connections
+    #[arg(long, default_value_t = 10_000)]
+    connections: usize,
+    /// Instead of Martlet: a program (mosquitto's command line if that is in its name, Martlet's
+    /// otherwise), or the address of a broker that runs already
+    #[arg(long)]
+    broker: Option<String>,
+    /// The process id of the broker that runs already, for its CPU time and memory
+    #[arg(long)]
+    pid: Option<u32>,
+    /// Write a line of JSON for each run to this file
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let chore = Cli::parse().chore;
+    let done = match &chore {
+        Chore::Compare(options) => compare(options, true),
+        Chore::Run(options) => compare(options, false),
+        Chore::Syscalls(options) => count_syscalls(options),
+        Chore::List => {
+            ALL.iter().for_each(|name| println!("{name}"));
+            println!("each of the first kinds also with another window: p2p-q0-w1000");
+            Ok(true)
+        }
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("bench: a broker lost, repeated or reordered messages, see above");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs all, A B A B, and prints the table. `false`: a delivery was wrong.
+fn compare(options: &Options, with_mosquitto: bool) -> Result<bool, BenchError> {
+    let cores = Cores::choose()?;
+    let scenarios = options.scenarios()?;
+    let sources = options.sources(with_mosquitto)?;
+    let files = machine::raise_open_files();
+    eprintln!("broker on core {}, load on core {}, {files} open files", cores.broker, cores.load);
+    let mut json = options.json.as_ref().map(File::create).transpose();
+    let json = json.as_mut().map_err(|error| BenchError::System {
+        what: "creating the file for JSON",
+        source: std::io::Error::new(error.kind(), error.to_string()),
+    })?;
+    let mut runs = Vec::new();
+    for scenario in &scenarios {
+        for round in 1..=options.rounds() {
+            for source in &sources {
+                let run = measure::run(source, scenario, options.bounds(), cores, round)?;
+                let line = serde_json::to_string(&run).expect("numbers and names are JSON");
+                progress(&run, options.rounds());
+                if let Some(json) = json.as_mut() {
+                    writeln!(json, "{line}").map_err(BenchError::system("writing JSON"))?;
+                }
+                runs.push(run);
+            }
+        }
+    }
+    println!("{}", report::table(&runs));
+    Ok(!runs.iter().any(|run| run.faults.any()))
+}
+
+fn count_syscalls(options: &Options) -> Result<bool, BenchError> {
+    let cores = Cores::choose()?;
+    let sources = options.sources(true)?;
+    machine::raise_open_files();
+    let bounds = Bounds { seconds: 10.0, deliveries: 100_000 };
+    for scenario in options.scenarios()? {
+        if matches!(scenario.shape, Shape::Idle { .. }) {
+            continue;
+        }
+        for source in &sources {
+            let count = syscalls::count(source, &scenario, bounds, cores)?;
+            let most: Vec<String> = count.calls[..count.calls.len().min(5)]
+                .iter()
+                .map(|(name, calls)| format!("{name} {:.0}", count.per_thousand(*calls)))
+                .collect();
+            let total = count.per_thousand(count.total());
+            let (scenario, broker) = (&scenario.name, source.name());
+            println!("{scenario:<16} {broker:<12} {total:>8.0}  ({})", most.join(", "));
+        }
+    }
+    Ok(true)
+}
+
+fn progress(run: &Run, rounds: u32) {
+    let Run { scenario, broker, round, seconds, cpu_s, load_cpu_s, faults, .. } = run;
+    eprintln!(
+        "{scenario} {broker} {round}/{rounds}: {seconds:.1} s, broker {cpu_s:.2} CPU-s, \
+         load {load_cpu_s:.2} CPU-s"
+    );
+    if faults.any() {
+        eprintln!("  WRONG: {faults:?}");
+    }
+}
+
+impl Options {
+    fn scenarios(&self) -> Result<Vec<Scenario>, BenchError> {
+        let connections = if self.quick { 1_000 } else { self.connections };
+        let all = ALL.map(str::to_owned);
+        let names = if self.only.is_empty() { &all[..] } else { &self.only[..] };
+        names.iter().map(|name| Scenario::parse(name, connections)).collect()
+    }
+
+    fn sources(&self, with_mosquitto: bool) -> Result<Vec<Source>, BenchError> {
+        let first = match &self.broker {
+            Some(text) => Source::parse(text, self.pid),
+            None => Source::martlet()?,
+        };
+        let mosquitto = with_mosquitto.then(Source::mosquitto);
+        Ok([Some(first), mosquitto].into_iter().flatten().collect())
+    }
+
+    fn bounds(&self) -> Bounds {
+        let seconds = if self.quick { 0.5 } else { self.seconds };
+        Bounds { seconds, deliveries: self.deliveries }
+    }
+
+    fn rounds(&self) -> u32 {
+        if self.quick { 1 } else { self.rounds }
+    }
+}

@@ -1,0 +1,148 @@
+//! Results: a line of JSON for each run, and one table of medians.
+
+use std::fmt::Write as _;
+
+use crate::measure::{Figures, Run};
+
+/// One broker's medians in one scenario.
+struct Median {
+    broker: String,
+    /// Messages per second, or connections per second.
+    rate: f64,
+    /// Messages per CPU second of the broker, or connections per CPU second.
+    per_cpu_s: f64,
+    /// Microseconds, or nothing.
+    latency_us: Option<(f64, f64)>,
+    /// KiB in all, or bytes per connection.
+    memory: f64,
+    /// Seconds of CPU per million messages or connections.
+    cpu_s_per_million: f64,
+}
+
+/// The table of all runs: one row for each scenario and broker, in the order of `runs`; the last
+/// column is the broker's work per CPU second against the last broker's.
+pub(crate) fn table(runs: &[Run]) -> String {
+    let mut text = format!(
+        "{:<16} {:<12} {:>12} {:>13} {:>12} {:>10} {:>10} {:>13} {:>7}\n",
+        "scenario",
+        "broker",
+        "per second",
+        "per CPU-s",
+        "CPU-s per M",
+        "p50 us",
+        "p99 us",
+        "memory",
+        "ratio"
+    );
+    for scenario in distinct(runs.iter().map(|run| run.scenario.as_str())) {
+        let of_scenario: Vec<&Run> = runs.iter().filter(|run| run.scenario == scenario).collect();
+        let brokers = distinct(of_scenario.iter().map(|run| run.broker.as_str()));
+        let medians: Vec<Median> =
+            brokers.into_iter().map(|broker| Median::of(broker, &of_scenario)).collect();
+        let last = medians.last().map_or(f64::NAN, |median| median.per_cpu_s);
+        for median in &medians {
+            text.push_str(&row(scenario, median, median.per_cpu_s / last));
+        }
+    }
+    text
+}
+
+fn row(scenario: &str, median: &Median, ratio: f64) -> String {
+    let mut text = format!(
+        "{scenario:<16} {:<12} {:>12.0} {:>13.0} {:>12.3} ",
+        median.broker, median.rate, median.per_cpu_s, median.cpu_s_per_million
+    );
+    let memory = match median.latency_us {
+        Some((p50, p99)) => {
+            let _ = write!(text, "{p50:>10.0} {p99:>10.0}");
+            format!("{:.0} KiB", median.memory)
+        }
+        None => {
+            let _ = write!(text, "{:>10} {:>10}", "-", "-");
+            format!("{:.0} B/conn", median.memory)
+        }
+    };
+    let _ = writeln!(text, " {memory:>13} {ratio:>7.2}");
+    text
+}
+
+impl Median {
+    fn of(broker: &str, runs: &[&Run]) -> Self {
+        let runs: Vec<&&Run> = runs.iter().filter(|run| run.broker == broker).collect();
+        let of = |figure: &dyn Fn(&Run) -> f64| median(runs.iter().map(|run| figure(run)));
+        let messages =
+            matches!(runs.first().map(|run| &run.figures), Some(Figures::Messages { .. }));
+        Self {
+            broker: broker.to_owned(),
+            rate: of(&|run| rate(run)),
+            per_cpu_s: of(&|run| 1e6 / cpu_s_per_million(run)),
+            latency_us: messages.then(|| (of(&|run| latency(run).0), of(&|run| latency(run).1))),
+            memory: of(&|run| memory(run)),
+            cpu_s_per_million: of(&cpu_s_per_million),
+        }
+    }
+}
+
+fn rate(run: &Run) -> f64 {
+    match run.figures {
+        Figures::Messages { messages_per_s, .. } => messages_per_s,
+        Figures::Idle { connections, .. } => connections as f64 / run.seconds,
+    }
+}
+
+fn cpu_s_per_million(run: &Run) -> f64 {
+    match run.figures {
+        Figures::Messages { cpu_s_per_million, .. } => cpu_s_per_million,
+        Figures::Idle { cpu_us_per_connection, .. } => cpu_us_per_connection,
+    }
+}
+
+fn latency(run: &Run) -> (f64, f64) {
+    match run.figures {
+        Figures::Messages { latency_p50_us, latency_p99_us, .. } => {
+            (latency_p50_us, latency_p99_us)
+        }
+        Figures::Idle { .. } => (f64::NAN, f64::NAN),
+    }
+}
+
+fn memory(run: &Run) -> f64 {
+    match run.figures {
+        Figures::Messages { .. } => run.rss_peak_kib as f64,
+        Figures::Idle { rss_bytes_per_connection, .. } => rss_bytes_per_connection,
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let (below, above) = (values.get((values.len().max(1) - 1) / 2), values.get(values.len() / 2));
+    below.zip(above).map_or(f64::NAN, |(below, above)| (below + above) / 2.0)
+}
+
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    for name in names {
+        if !found.contains(&name) {
+            found.push(name);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{distinct, median};
+
+    #[test]
+    fn a_median_is_the_middle() {
+        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
+        assert_eq!(median([4.0, 1.0, 2.0, 3.0].into_iter()), 2.5);
+        assert!(median([].into_iter()).is_nan());
+    }
+
+    #[test]
+    fn names_keep_their_order() {
+        assert_eq!(distinct(["b", "a", "b"].into_iter()), ["b", "a"]);
+    }
+}

@@ -1,0 +1,154 @@
+//! What is measured: who sends to whom, how often, at which QoS.
+
+use martlet_codec::reason::QoS;
+
+use crate::error::BenchError;
+
+/// PUBLISHes of one publisher that the broker has not acknowledged: mosquitto's own default window
+/// towards its clients.
+const IN_FLIGHT: usize = 20;
+
+/// Who talks to whom.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Shape {
+    /// Publisher n to subscriber n, each pair with a topic of its own.
+    Pairs,
+    /// All publishers, each on its topic, to one subscriber with a `+`.
+    FanIn,
+    /// One publisher to all subscribers, on one topic.
+    FanOut,
+    /// Connections that do nothing, with or without a subscription.
+    Idle {
+        /// Whether each subscribes to a topic of its own.
+        subscribed: bool,
+    },
+}
+
+/// One thing to measure.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) name: String,
+    pub(crate) shape: Shape,
+    pub(crate) qos: QoS,
+    pub(crate) publishers: usize,
+    pub(crate) subscribers: usize,
+    /// Messages of one publisher that some subscriber of theirs has not received yet, at most:
+    /// small enough that no broker's bound on queues is ever reached, whatever the QoS.
+    pub(crate) window: usize,
+    /// PUBLISHes of one publisher that are not acknowledged yet, at most.
+    pub(crate) in_flight: usize,
+}
+
+/// The names that run when none is asked for.
+pub(crate) const ALL: [&str; 13] = [
+    "p2p-q0",
+    "p2p-q1",
+    "p2p-q2",
+    "p2p-q0-w1",
+    "p2p-q1-w1",
+    "fan-in-q0",
+    "fan-in-q1",
+    "fan-in-q2",
+    "fan-out-q0",
+    "fan-out-q1",
+    "fan-out-q2",
+    "idle",
+    "idle-subscribed",
+];
+
+impl Scenario {
+    /// `p2p`, `fan-in` or `fan-out`, then `-q0`, `-q1` or `-q2`, then perhaps `-w` and a window;
+    /// or `idle`, or `idle-subscribed`.
+    pub(crate) fn parse(name: &str, connections: usize) -> Result<Self, BenchError> {
+        let unknown = || BenchError::Scenario(name.to_owned());
+        if let Some(rest) = name.strip_prefix("idle") {
+            let subscribed = match rest {
+                "" => false,
+                "-subscribed" => true,
+                _ => return Err(unknown()),
+            };
+            return Ok(Self::idle(name, subscribed, connections));
+        }
+        let (rest, window) = match name.rsplit_once("-w") {
+            Some((rest, window)) => (rest, Some(window.parse().map_err(|_| unknown())?)),
+            None => (name, None),
+        };
+        let (shape, qos) = rest.rsplit_once("-q").ok_or_else(unknown)?;
+        let qos = qos.parse().ok().and_then(QoS::new).ok_or_else(unknown)?;
+        let (shape, publishers, subscribers, default_window) = match shape {
+            "p2p" => (Shape::Pairs, 10, 10, 100),
+            "fan-in" => (Shape::FanIn, 50, 1, 10),
+            "fan-out" => (Shape::FanOut, 1, 1000, 20),
+            _ => return Err(unknown()),
+        };
+        let window = window.unwrap_or(default_window).max(1);
+        let in_flight = if qos == QoS::AtMostOnce { usize::MAX } else { IN_FLIGHT };
+        let name = name.to_owned();
+        Ok(Self { name, shape, qos, publishers, subscribers, window, in_flight })
+    }
+
+    /// Which subscribers get what publisher `n` sends: how many.
+    pub(crate) fn receivers(&self) -> usize {
+        if self.shape == Shape::FanOut { self.subscribers } else { 1 }
+    }
+
+    /// Where publisher `n` publishes.
+    pub(crate) fn topic(&self, n: usize) -> String {
+        match self.shape {
+            Shape::Idle { .. } => format!("devices/{n:05}/commands"),
+            Shape::Pairs | Shape::FanIn | Shape::FanOut => format!("bench/{n:03}/temperature"),
+        }
+    }
+
+    /// What subscriber `n` subscribes to.
+    pub(crate) fn filter(&self, n: usize) -> String {
+        match self.shape {
+            Shape::Pairs | Shape::Idle { .. } => self.topic(n),
+            Shape::FanIn => "bench/+/temperature".to_owned(),
+            Shape::FanOut => self.topic(0),
+        }
+    }
+
+    /// The next message that subscriber `n` may expect of publisher `from`.
+    pub(crate) fn hears(&self, n: usize, from: usize) -> bool {
+        from < self.publishers && (self.shape != Shape::Pairs || n == from)
+    }
+
+    fn idle(name: &str, subscribed: bool, connections: usize) -> Self {
+        Self {
+            name: name.to_owned(),
+            shape: Shape::Idle { subscribed },
+            qos: QoS::AtMostOnce,
+            publishers: 0,
+            subscribers: connections,
+            window: 1,
+            in_flight: 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use martlet_codec::reason::QoS;
+
+    use super::{ALL, Scenario, Shape};
+
+    #[test]
+    fn every_listed_name_is_a_scenario() {
+        for name in ALL {
+            assert_eq!(Scenario::parse(name, 10).unwrap().name, name);
+        }
+    }
+
+    #[test]
+    fn a_name_says_shape_qos_and_window() {
+        let scenario = Scenario::parse("fan-out-q2-w7", 10).unwrap();
+        assert_eq!(
+            (scenario.shape, scenario.qos, scenario.window),
+            (Shape::FanOut, QoS::ExactlyOnce, 7)
+        );
+        for wrong in ["", "p2p", "p2p-q3", "p2p-q", "idle-", "star-q0", "p2p-q0-w", "p2p-q0-wx"] {
+            assert!(Scenario::parse(wrong, 10).is_err(), "{wrong}");
+        }
+    }
+}

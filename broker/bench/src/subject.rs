@@ -1,0 +1,104 @@
+//! The broker that is measured: a child on a core of its own, or one that runs already.
+
+use std::ffi::OsStr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use mosquitto_compat_tests::broker::{Broker, Kind, mosquitto_binary};
+use mosquitto_compat_tests::martlet;
+
+use crate::error::BenchError;
+use crate::machine::{self, Cores, CpuTime, Footprint};
+
+/// Where a broker comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Source {
+    /// A program to start, with its defaults, on a free loopback port.
+    Program {
+        /// Which command line it takes.
+        kind: Kind,
+        /// Its path.
+        path: PathBuf,
+    },
+    /// One that listens already.
+    Running {
+        /// Where.
+        address: SocketAddr,
+        /// Its process, when it is on this machine: without it, no CPU time and no memory.
+        pid: Option<u32>,
+    },
+}
+
+impl Source {
+    /// The Martlet of these sources, built for release.
+    pub(crate) fn martlet() -> Result<Self, BenchError> {
+        eprintln!("building martlet ...");
+        Ok(Self::Program { kind: Kind::Martlet, path: martlet::binary()? })
+    }
+
+    /// Debian's mosquitto.
+    pub(crate) fn mosquitto() -> Self {
+        Self::Program { kind: Kind::Mosquitto, path: mosquitto_binary() }
+    }
+
+    /// An address, or a program; a program with `mosquitto` in its name takes mosquitto's command
+    /// line.
+    pub(crate) fn parse(text: &str, pid: Option<u32>) -> Self {
+        if let Ok(address) = text.parse() {
+            return Self::Running { address, pid };
+        }
+        let path = PathBuf::from(text);
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let kind = if name.contains("mosquitto") { Kind::Mosquitto } else { Kind::Martlet };
+        Self::Program { kind, path }
+    }
+
+    /// Its name in tables.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Program { kind, .. } => kind.name().to_owned(),
+            Self::Running { address, .. } => address.to_string(),
+        }
+    }
+
+    /// Starts it on its core; this program then goes on on the other.
+    pub(crate) fn start(&self, cores: Cores) -> Result<Subject, BenchError> {
+        match self {
+            Self::Program { kind, path } => {
+                machine::pin(cores.broker)?;
+                let broker = start(*kind, path);
+                machine::pin(cores.load)?;
+                let broker = broker?;
+                let address = SocketAddr::from((Ipv4Addr::LOCALHOST, broker.port()));
+                let pid = Some(broker.pid());
+                Ok(Subject { address, pid, _broker: Some(broker) })
+            }
+            Self::Running { address, pid } => {
+                Ok(Subject { address: *address, pid: *pid, _broker: None })
+            }
+        }
+    }
+}
+
+fn start(kind: Kind, path: &Path) -> Result<Broker, BenchError> {
+    Ok(Broker::start(kind, path, "")?)
+}
+
+/// A broker under load. A child ends with it.
+pub(crate) struct Subject {
+    pub(crate) address: SocketAddr,
+    pub(crate) pid: Option<u32>,
+    _broker: Option<Broker>,
+}
+
+impl Subject {
+    /// What it has used; nothing for a stranger.
+    pub(crate) fn cpu(&self) -> Result<CpuTime, BenchError> {
+        self.pid.map_or(Ok(CpuTime::default()), CpuTime::of)
+    }
+
+    /// What it holds; nothing for a stranger.
+    pub(crate) fn footprint(&self) -> Result<Footprint, BenchError> {
+        self.pid.map_or(Ok(Footprint::default()), Footprint::of)
+    }
+}

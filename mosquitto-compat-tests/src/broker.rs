@@ -1,0 +1,233 @@
+//! A broker as a child process.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use thiserror::Error;
+
+use crate::martlet;
+use crate::ports::Port;
+
+/// How often and how many times a broker's port and its end are looked at: 20 seconds together.
+const PAUSE: Duration = Duration::from_millis(10);
+const PAUSES_MAX: u32 = 2_000;
+
+/// Which broker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Ours.
+    Martlet,
+    /// Debian's mosquitto, the control.
+    Mosquitto,
+}
+
+impl Kind {
+    /// The name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Martlet => "martlet",
+            Self::Mosquitto => "mosquitto",
+        }
+    }
+}
+
+/// Why there is no broker.
+#[derive(Debug, Error)]
+pub enum BrokerError {
+    /// Cargo could not build Martlet.
+    #[error("{0}")]
+    Build(String),
+    /// The program is not there.
+    #[error("cannot start {program}: {source}{hint}")]
+    Start {
+        /// Its path.
+        program: PathBuf,
+        /// What the system said.
+        source: io::Error,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// It ended before it listened.
+    #[error("{program} ended with {status} before it listened; its log:\n{log}")]
+    Ended {
+        /// Its path.
+        program: PathBuf,
+        /// How it ended.
+        status: ExitStatus,
+        /// All it said.
+        log: String,
+    },
+    /// It runs and does not listen.
+    #[error("{program} does not listen on port {port}; its log:\n{log}")]
+    Deaf {
+        /// Its path.
+        program: PathBuf,
+        /// Where it should.
+        port: u16,
+        /// All it said.
+        log: String,
+    },
+    /// Temporary files, ports.
+    #[error("cannot prepare a broker: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A running broker on 127.0.0.1 that allows anonymous clients and has its defaults otherwise.
+/// Dropped, it is killed, by its process id.
+#[derive(Debug)]
+pub struct Broker {
+    kind: Kind,
+    child: Child,
+    port: Port,
+    folder: TempDir,
+}
+
+impl Broker {
+    /// Martlet, built from the sources beside us.
+    ///
+    /// # Panics
+    /// When it does not start: the test that asked has failed.
+    pub fn martlet() -> Self {
+        Self::martlet_with("")
+    }
+
+    /// Martlet with a configuration, in TOML, that defines no listener.
+    ///
+    /// # Panics
+    /// When it does not start: the test that asked has failed.
+    pub fn martlet_with(config: &str) -> Self {
+        let binary = martlet::binary();
+        let broker = binary.and_then(|binary| Self::start(Kind::Martlet, &binary, config));
+        broker.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Debian's mosquitto.
+    ///
+    /// # Panics
+    /// When it does not start: the test that asked has failed.
+    pub fn mosquitto() -> Self {
+        let broker = Self::start(Kind::Mosquitto, &mosquitto_binary(), "");
+        broker.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Starts `program` on a free port, with `config` besides, and waits until it listens.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not listen.
+    pub fn start(kind: Kind, program: &Path, config: &str) -> Result<Self, BrokerError> {
+        let port = Port::reserve()?;
+        let folder = TempDir::with_prefix("martlet-test-")?;
+        let mut command = command(kind, program, port.number(), folder.path(), config)?;
+        let log = File::create(folder.path().join("log"))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let child = command.spawn().map_err(|source| BrokerError::Start {
+            program: program.to_owned(),
+            source,
+            hint: match kind {
+                Kind::Martlet => "",
+                Kind::Mosquitto => " (Debian's package is `mosquitto`: apt-get install mosquitto)",
+            },
+        })?;
+        let mut broker = Self { kind, child, port, folder };
+        broker.wait_until_listening(program)?;
+        Ok(broker)
+    }
+
+    /// Which one it is.
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Its port on 127.0.0.1.
+    pub const fn port(&self) -> u16 {
+        self.port.number()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// All it has written to standard output and standard error.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Sends a signal, and waits for the end. `None`: it does not end within 20 seconds, and is
+    /// killed.
+    pub fn stop(mut self, signal: Signal) -> Option<ExitStatus> {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).ok()?;
+        for _ in 0..PAUSES_MAX {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
+            }
+            pause();
+        }
+        None
+    }
+
+    fn wait_until_listening(&mut self, program: &Path) -> Result<(), BrokerError> {
+        let program = program.to_owned();
+        for _ in 0..PAUSES_MAX {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(BrokerError::Ended { program, status, log: self.log() });
+            }
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port())).is_ok() {
+                return Ok(());
+            }
+            pause();
+        }
+        Err(BrokerError::Deaf { program, port: self.port(), log: self.log() })
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // Fails only when it has ended already, and then there is nothing to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Where Debian puts the broker, which is not in every user's `PATH`.
+pub fn mosquitto_binary() -> PathBuf {
+    let debian = Path::new("/usr/sbin/mosquitto");
+    if debian.exists() { debian.to_owned() } else { PathBuf::from("mosquitto") }
+}
+
+/// The command line of a broker on `port` of the loopback addresses with its state in `folder`.
+fn command(
+    kind: Kind,
+    program: &Path,
+    port: u16,
+    folder: &Path,
+    config: &str,
+) -> io::Result<Command> {
+    let mut command = martlet::command(program);
+    let file = folder.join("config");
+    let listener = match kind {
+        Kind::Martlet => {
+            command.args(["-p", &port.to_string()]).arg("--data").arg(folder.join("data"));
+            String::new()
+        }
+        Kind::Mosquitto => format!("listener {port} 127.0.0.1\nallow_anonymous true\n"),
+    };
+    let text = listener + config;
+    if !text.is_empty() {
+        fs::write(&file, text)?;
+        command.arg("-c").arg(file);
+    }
+    Ok(command)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a port and an exit can only be looked at again")]
+fn pause() {
+    std::thread::sleep(PAUSE);
+}
