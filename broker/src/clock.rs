@@ -32,6 +32,12 @@ impl Clock {
     }
 }
 
+/// The wall clock, which somebody may set: for people who read the log, never for the engine.
+#[expect(clippy::disallowed_methods, reason = "this is the room that reads the clock")]
+pub fn wall() -> SystemTime {
+    SystemTime::now()
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -9,11 +9,19 @@
 //! - [`driver`]: runs the engine, hands its facts to the store and its packets to the links.
 //! - [`net`]: sockets; bytes to packets and back.
 //! - [`server`]: builds every part, runs them, stops them in order.
+//! - [`config`]: what the operator wrote, from every source, checked and resolved.
+//! - [`machine`], [`signals`], [`logging`]: what the system allows, asks and is told.
+//! - [`cli`]: the command line.
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod driver;
+pub mod logging;
+pub mod machine;
 pub mod net;
 pub mod server;
+pub mod signals;
 pub mod store;

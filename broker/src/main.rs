@@ -1,2 +1,116 @@
-//! The binary.
-fn main() {}
+//! The binary `martlet`: reads the command line and the configuration, then runs the server until
+//! it is asked to stop.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::thread::available_parallelism;
+
+use martlet::cli::{Arguments, BAD_CONFIGURATION, FAILED, Todo};
+use martlet::config::Config;
+use martlet::server::{Server, StartError};
+use martlet::store::memory::Volatile;
+use martlet::{clock, logging, machine, signals};
+use tokio::runtime::{Builder, Runtime};
+
+const VERSION: &str = concat!("martlet version ", env!("CARGO_PKG_VERSION"));
+
+fn main() -> ExitCode {
+    match Arguments::of_process().resolve(std::env::vars_os().collect()) {
+        Ok(Todo::Serve(resolved)) => serve(resolved.config),
+        // Whoever closes the pipe has read enough.
+        Ok(Todo::Print(text)) => match std::io::stdout().write_all(text.as_bytes()) {
+            Ok(()) | Err(_) => ExitCode::SUCCESS,
+        },
+        Err(mistakes) => {
+            complain(&mistakes.to_string());
+            ExitCode::from(BAD_CONFIGURATION)
+        }
+    }
+}
+
+fn serve(config: Config) -> ExitCode {
+    logging::init(config.log, clock::wall);
+    match run(config) {
+        Ok(()) => {
+            tracing::info!("{VERSION} terminating");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            tracing::error!("{failure}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn announce(config: &Config) {
+    tracing::info!("{VERSION} starting");
+    match &config.file {
+        Some(file) => tracing::info!("Config loaded from {}.", file.display()),
+        None => tracing::info!("Using default config."),
+    }
+    if config.local_only {
+        tracing::info!(
+            "Starting in local only mode. Connections will only be possible from clients running \
+             on this machine."
+        );
+        tracing::info!(
+            "Create a configuration file which defines a listener to allow remote access, and \
+             start with -c FILE. `martlet config manual` shows how."
+        );
+    }
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+fn run(config: Config) -> Result<(), String> {
+    let stop = signals::listen(end_at_once).map_err(|e| format!("Cannot hear signals: {e}."))?;
+    announce(&config);
+    let Config { mut server, optional_addresses, .. } = config;
+    let open_files = machine::raise_open_files();
+    if let Some(warning) = machine::too_few_open_files(open_files, server.connections_max) {
+        tracing::warn!("{warning}");
+    }
+    server.listeners.retain(|(listener, _)| {
+        !optional_addresses.contains(&listener.address) || exists_here(listener.address)
+    });
+    let runtime = runtime().map_err(|e| format!("Cannot start threads: {e}."))?;
+    runtime.block_on(async {
+        let server = Server::start(server, Box::new(Volatile)).map_err(|error| match error {
+            StartError::Bind { address, source } => machine::diagnose_bind(address, &source),
+            StartError::Store(_) => error.to_string(),
+        })?;
+        tracing::info!("{VERSION} running");
+        // The sender lives as long as the thread that hears signals: for ever.
+        server.run(async { drop(stop.await) }).await;
+        Ok(())
+    })
+}
+
+fn exists_here(address: SocketAddr) -> bool {
+    let exists = machine::has_address(address.ip());
+    if !exists {
+        tracing::info!("{address} is not opened: this machine has no IPv6.");
+    }
+    exists
+}
+
+/// One worker for each processor that this process may use. One alone needs no threads.
+fn runtime() -> std::io::Result<Runtime> {
+    match available_parallelism().map_or(1, usize::from) {
+        1 => Builder::new_current_thread().enable_all().build(),
+        workers => Builder::new_multi_thread().worker_threads(workers).enable_all().build(),
+    }
+}
+
+fn end_at_once(words: &str) {
+    complain(words);
+    std::process::exit(FAILED.into());
+}
+
+/// Says something where there is no log, or not any more.
+fn complain(words: &str) {
+    // Where standard error is gone there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "{words}");
+}

@@ -33,6 +33,14 @@ impl Policy {
     }
 }
 
+/// The warning for a broker that no client can enter.
+pub fn nobody_may_come_in<'a>(policies: impl IntoIterator<Item = &'a Policy>) -> Option<String> {
+    let open = policies.into_iter().any(|policy| policy.allow_anonymous);
+    let warning = "No client can connect: no listener allows anonymous clients, and there are no \
+                   users. Set allow_anonymous = true on a listener where every client may come in.";
+    (!open).then(|| warning.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +56,12 @@ mod tests {
         for (allow_anonymous, user_name, expected) in rows {
             assert_eq!(Policy { allow_anonymous }.admit(user_name, None), expected);
         }
+    }
+
+    #[test]
+    fn one_open_listener_is_a_way_in() {
+        let (open, shut) = (Policy { allow_anonymous: true }, Policy { allow_anonymous: false });
+        assert_eq!(nobody_may_come_in([&shut, &open]), None);
+        assert!(nobody_may_come_in([&shut, &shut]).is_some());
     }
 }

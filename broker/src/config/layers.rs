@@ -1,0 +1,107 @@
+//! Defaults, file, environment, command line: the later one wins, and each value remembers where
+//! it came from. The `config` crate does the layering; what it is given is already typed and
+//! checked, so none of its conversions ever happens.
+
+use std::borrow::Cow;
+
+use config::{ConfigError, Map, Source, Value as Layered};
+
+use crate::config::Override;
+use crate::config::origin::{Mistake, Origin};
+use crate::config::rows::{self, LISTENER, ROWS, Row, Value};
+use crate::config::written::{Setting, Written, WrittenListener};
+
+/// Everything that was said, from the weakest voice to the strongest.
+#[derive(Debug, Default)]
+pub(crate) struct Layers {
+    pub(crate) written: Written,
+    pub(crate) environment: Written,
+    pub(crate) command_line: Vec<Setting>,
+}
+
+impl Layers {
+    pub(crate) fn merge(&self) -> Result<config::Config, ConfigError> {
+        let mut builder = config::Config::builder();
+        for row in ROWS.iter().filter(|row| row.section != LISTENER) {
+            if let Some(value) = &row.default {
+                builder = builder.set_default(row.key(), layered(value, &Origin::Default))?;
+            }
+        }
+        builder = builder.add_source(self.written.clone()).add_source(self.environment.clone());
+        for setting in &self.command_line {
+            builder = builder.set_override(setting.row.key(), setting.layered())?;
+        }
+        builder.build()
+    }
+
+    /// Who had the last word on an option outside of listeners.
+    pub(crate) fn origin(&self, section: &str, name: &str) -> Origin {
+        let voices = self.written.settings.iter().chain(&self.environment.settings);
+        voices
+            .chain(&self.command_line)
+            .rfind(|setting| (setting.row.section, setting.row.name) == (section, name))
+            .map_or(Origin::Default, |setting| setting.origin.clone())
+    }
+}
+
+/// What the command line overrides; what is wrong with it is added to `mistakes`.
+pub(crate) fn overridden(overrides: &[Override], mistakes: &mut Vec<Mistake>) -> Vec<Setting> {
+    let mut settings = Vec::new();
+    for Override { option, section, name, value } in overrides {
+        let row = rows::find(section, name).expect("the command line overrides options that exist");
+        let origin = Origin::CommandLine { option };
+        match row.parse(Cow::Owned(value.clone())) {
+            Ok(value) => settings.push(Setting { row, value, origin }),
+            Err(text) => mistakes.push(Mistake::new(origin, text)),
+        }
+    }
+    settings
+}
+
+impl Source for Written {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Layered>, ConfigError> {
+        let listeners: Vec<Layered> = self.listeners.iter().map(WrittenListener::layered).collect();
+        let listeners = (!listeners.is_empty()).then(|| (LISTENER.to_owned(), listeners.into()));
+        let settings = self.settings.iter().map(|setting| (setting.row.key(), setting.layered()));
+        Ok(settings.chain(listeners).collect())
+    }
+}
+
+impl Row {
+    /// Its path in the layered configuration.
+    fn key(&self) -> String {
+        format!("{}.{}", self.section, self.name)
+    }
+}
+
+impl Setting {
+    fn layered(&self) -> Layered {
+        layered(&self.value, &self.origin)
+    }
+}
+
+impl WrittenListener {
+    /// Lists are not merged, so a listener brings its defaults along.
+    fn layered(&self) -> Layered {
+        let defaults = rows::of(LISTENER).filter_map(|row| {
+            let default = layered(row.default.as_ref()?, &Origin::Default);
+            Some((row.name.to_owned(), default))
+        });
+        let set =
+            self.settings.iter().map(|setting| (setting.row.name.to_owned(), setting.layered()));
+        Layered::new(None, defaults.chain(set).collect::<Map<String, Layered>>())
+    }
+}
+
+fn layered(value: &Value, origin: &Origin) -> Layered {
+    let origin = Some(origin.to_string());
+    match value {
+        Value::Bool(value) => Layered::new(origin.as_ref(), *value),
+        Value::Integer(value) => Layered::new(origin.as_ref(), *value),
+        Value::Text(text) => Layered::new(origin.as_ref(), text.clone().into_owned()),
+    }
+}

@@ -1,0 +1,121 @@
+//! Where to listen: from what `[[listener]]` says to one address each.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use serde::Deserialize;
+
+use crate::access::Policy;
+use crate::config::origin::{Mistake, Origin};
+use crate::config::rows::{self, LISTENER, Value};
+use crate::config::written::{Setting, WrittenListener};
+use crate::net::listener;
+
+/// One `[[listener]]` with its defaults.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Section {
+    address: Option<SocketAddr>,
+    port: Option<u16>,
+    bind: Option<IpAddr>,
+    allow_anonymous: bool,
+    max_connections: u32,
+    tcp_nodelay: bool,
+}
+
+/// One address to listen on.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) settings: listener::Settings,
+    pub(crate) policy: Policy,
+    /// Nobody named this address: a machine without IPv6 does without it.
+    pub(crate) optional: bool,
+}
+
+/// What stands for a configuration without listeners: loopback only, everybody may come in.
+pub(crate) fn local_only(ports: &[u16]) -> Vec<WrittenListener> {
+    let (ports, origin) = match ports {
+        [] => (&[1883][..], Origin::Default),
+        ports => (ports, Origin::CommandLine { option: "-p" }),
+    };
+    let mut listeners = Vec::new();
+    for port in ports {
+        for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+            let address = Value::Text(SocketAddr::new(ip, *port).to_string().into());
+            let settings = vec![
+                setting("address", address, &origin),
+                setting("allow_anonymous", Value::Bool(true), &Origin::Default),
+            ];
+            listeners.push(WrittenListener { origin: origin.clone(), settings, broken: false });
+        }
+    }
+    listeners
+}
+
+fn setting(name: &str, value: Value, origin: &Origin) -> Setting {
+    let row = rows::find(LISTENER, name).expect("a listener has this option");
+    Setting { row, value, origin: origin.clone() }
+}
+
+/// Resolves every section; what does not go together is added to `mistakes`.
+pub(crate) fn resolve(
+    sections: &[Section],
+    written: &[WrittenListener],
+    local_only: bool,
+    mistakes: &mut Vec<Mistake>,
+) -> Vec<Listener> {
+    let mut listeners = Vec::new();
+    let mut taken: Vec<(SocketAddr, &Origin)> = Vec::new();
+    for (section, written) in sections.iter().zip(written) {
+        let addresses = match section.addresses() {
+            Ok(addresses) => addresses,
+            Err(text) => {
+                if !written.broken {
+                    mistakes.push(Mistake::new(written.origin.clone(), text));
+                }
+                continue;
+            }
+        };
+        let unnamed = local_only || addresses.len() > 1;
+        for address in addresses {
+            if let Some((other, place)) = taken.iter().find(|(other, _)| overlap(*other, address)) {
+                let text = format!("{address} is taken by the listener on {other} ({place})");
+                mistakes.push(Mistake::new(written.origin.clone(), text));
+            }
+            taken.push((address, &written.origin));
+            listeners.push(section.listener(address, unnamed && address.is_ipv6()));
+        }
+    }
+    listeners
+}
+
+impl Section {
+    fn addresses(&self) -> Result<Vec<SocketAddr>, &'static str> {
+        let every = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+        match (self.address, self.port, self.bind) {
+            (Some(address), None, None) => Ok(vec![address]),
+            (None, Some(port), Some(ip)) => Ok(vec![SocketAddr::new(ip, port)]),
+            (None, Some(port), None) => Ok(every.map(|ip| SocketAddr::new(ip, port)).to_vec()),
+            (Some(_), _, _) => Err("\"address\" says it all: \"port\" and \"bind\" must go"),
+            (None, None, Some(_)) => Err("\"bind\" wants a \"port\" beside it"),
+            (None, None, None) => Err("this listener wants an \"address\" or a \"port\""),
+        }
+    }
+
+    fn listener(&self, address: SocketAddr, optional: bool) -> Listener {
+        let connections_max = (self.max_connections != 0).then_some(self.max_connections);
+        Listener {
+            settings: listener::Settings {
+                address,
+                tcp_nodelay: self.tcp_nodelay,
+                connections_max,
+            },
+            policy: Policy { allow_anonymous: self.allow_anonymous },
+            optional,
+        }
+    }
+}
+
+/// Whether the system would refuse to open both. Sockets of IPv6 do not take IPv4 along.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_ip = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && a.is_ipv4() == b.is_ipv4() && same_ip
+}

@@ -1,0 +1,281 @@
+//! # What the operator wrote
+//!
+//! In two steps: *written* (what the file says, with places; nothing opened, nothing computed),
+//! then [`Config`] (defaults, file, environment and command line put together, checked, resolved).
+//! All mistakes come at once, each with its place.
+//!
+//! Nobody but `cli` and `main` imports this room (I12): the rooms below own the settings that they
+//! need, and this one fills them.
+
+mod environment;
+mod layers;
+mod listeners;
+mod manual;
+mod nearest;
+mod origin;
+mod rows;
+mod show;
+mod written;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use martlet_codec::decode::DecodeLimits;
+use martlet_engine::limits::Limits;
+use serde::Deserialize;
+
+use crate::access;
+use crate::config::layers::Layers;
+pub use crate::config::origin::Mistake;
+use crate::config::written::Written;
+use crate::{driver, logging, server};
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The file, if there is one.
+    pub file: Option<PathBuf>,
+    /// The environment. Only variables that begin with `MARTLET_` matter.
+    pub variables: Vec<(OsString, OsString)>,
+    /// What the command line says of single options.
+    pub overrides: Vec<Override>,
+    /// Ports for local only mode; none is 1883. A configuration with listeners ignores them.
+    pub ports: Vec<u16>,
+}
+
+/// An option that the command line sets.
+#[derive(Clone, Debug)]
+pub struct Override {
+    /// What was typed, e.g. `--data`.
+    pub option: &'static str,
+    /// The option's section.
+    pub section: &'static str,
+    /// The option's name.
+    pub name: &'static str,
+    /// Its value, as text.
+    pub value: String,
+}
+
+/// A configuration with the origin of each value.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The configuration.
+    pub config: Config,
+    merged: config::Config,
+}
+
+/// What the broker is told, checked and complete.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file that was read.
+    pub file: Option<PathBuf>,
+    /// No listener is configured: loopback only, everybody may come in.
+    pub local_only: bool,
+    /// What the server is told. There is at least one listener, and the engine's hash seed is
+    /// drawn anew each time.
+    pub server: server::Settings,
+    /// Those of the server's addresses that nobody named: a machine without IPv6 does without.
+    pub optional_addresses: Vec<SocketAddr>,
+    /// The log.
+    pub log: logging::Settings,
+    /// The state directory.
+    pub data_dir: PathBuf,
+    /// What the operator should know although nothing is wrong.
+    pub warnings: Vec<String>,
+}
+
+/// Everything that is wrong, in the order of the places.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistakes(pub Vec<Mistake>);
+
+impl std::error::Error for Mistakes {}
+
+impl fmt::Display for Mistakes {
+    /// One line each.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(Mistake::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+/// The manual of all options: the chapter in `docs/configuration.md`, as Markdown.
+pub fn manual() -> String {
+    manual::manual()
+}
+
+/// Reads every source and resolves them.
+///
+/// # Errors
+/// All mistakes of all sources.
+pub fn load(sources: &Sources) -> Result<Resolved, Mistakes> {
+    let mut mistakes = Vec::new();
+    let mut layers = Layers {
+        written: match &sources.file {
+            Some(path) => written::read(path, &mut mistakes),
+            None => Written::default(),
+        },
+        environment: environment::read(&sources.variables, &mut mistakes),
+        command_line: layers::overridden(&sources.overrides, &mut mistakes),
+    };
+    let local_only = layers.written.listeners.is_empty();
+    if local_only {
+        layers.written.listeners = listeners::local_only(&sources.ports);
+    }
+    let merged = layers.merge().expect("the keys of all rows are paths");
+    let all: Settings =
+        merged.clone().try_deserialize().expect("what a row allows fits its field, as tests show");
+    all.check(&layers, &mut mistakes);
+    let listeners =
+        listeners::resolve(&all.listener, &layers.written.listeners, local_only, &mut mistakes);
+    if !mistakes.is_empty() {
+        mistakes.sort();
+        return Err(Mistakes(mistakes));
+    }
+    let optional = listeners.iter().filter(|listener| listener.optional);
+    let config = Config {
+        file: sources.file.clone(),
+        local_only,
+        optional_addresses: optional.map(|listener| listener.settings.address).collect(),
+        warnings: warnings(sources, local_only, &listeners),
+        log: all.log.log,
+        data_dir: all.data.dir.clone(),
+        server: all.server(listeners),
+    };
+    Ok(Resolved { config, merged })
+}
+
+impl Resolved {
+    /// The whole configuration as TOML, the origin of each value in a comment. Loading it gives
+    /// the same configuration.
+    pub fn show(&self) -> String {
+        show::show(&self.merged, self.config.local_only)
+    }
+}
+
+fn warnings(sources: &Sources, local_only: bool, listeners: &[listeners::Listener]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if !local_only && !sources.ports.is_empty() {
+        warnings.push("The configuration defines a listener: -p is ignored.".to_owned());
+    }
+    warnings.extend(access::nobody_may_come_in(listeners.iter().map(|l| &l.policy)));
+    warnings
+}
+
+/// The sections as the rows describe them.
+#[derive(Debug, Deserialize)]
+struct Settings {
+    listener: Vec<listeners::Section>,
+    limits: LimitsSection,
+    clients: ClientsSection,
+    log: LogSection,
+    sys: SysSection,
+    data: StateSection,
+}
+
+#[derive(Debug, Deserialize)]
+struct LimitsSection {
+    packet_size_max: u32,
+    topic_levels_max: u16,
+    connections_max: u32,
+    connect_timeout_s: u64,
+    outbox_bytes_max: u32,
+    inflight_max: u16,
+    received_max: u16,
+    queue_messages_max: u32,
+    queue_bytes_max: u64,
+    queue_qos0: bool,
+    retained_messages_max: u32,
+    retained_bytes_max: u64,
+    subscriptions_per_session_max: u32,
+    sessions_max: u32,
+    keep_alive_max_s: u16,
+    session_expiry_s: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct ClientsSection {
+    allow_zero_length_client_id: bool,
+    auto_id_prefix: Box<str>,
+}
+
+#[derive(Debug, Deserialize)]
+struct LogSection {
+    #[serde(flatten)]
+    log: logging::Settings,
+    connection_messages: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct SysSection {
+    interval_s: u32,
+}
+
+#[derive(Debug, Deserialize)]
+struct StateSection {
+    dir: PathBuf,
+}
+
+impl Settings {
+    /// Adds what no option shows alone.
+    fn check(&self, layers: &Layers, mistakes: &mut Vec<Mistake>) {
+        let packet = u64::from(self.limits.packet_size_max);
+        let queue = self.limits.queue_bytes_max;
+        if queue != 0 && queue < packet {
+            let [a, b] =
+                ["packet_size_max", "queue_bytes_max"].map(|name| layers.origin("limits", name));
+            let text = format!(
+                "\"queue_bytes_max\" ({queue}) must not be below \"packet_size_max\" ({packet}): \
+                 the largest messages could never be queued"
+            );
+            mistakes.push(Mistake::new(a.max(b), text));
+        }
+    }
+
+    fn server(self, listeners: Vec<listeners::Listener>) -> server::Settings {
+        server::Settings {
+            listeners: listeners.into_iter().map(|l| (l.settings, l.policy)).collect(),
+            decode_limits: DecodeLimits {
+                packet_size_max: self.limits.packet_size_max,
+                topic_levels_max: self.limits.topic_levels_max,
+            },
+            connections_max: self.limits.connections_max,
+            connect_timeout: Duration::from_secs(self.limits.connect_timeout_s),
+            driver: driver::Settings {
+                outbox_bytes_max: self.limits.outbox_bytes_max,
+                connection_messages: self.log.connection_messages,
+                limits: self.limits.engine(self.clients, &self.sys),
+            },
+        }
+    }
+}
+
+impl LimitsSection {
+    fn engine(self, clients: ClientsSection, sys: &SysSection) -> Limits {
+        Limits {
+            inflight_max: self.inflight_max,
+            received_max: self.received_max,
+            queue_messages_max: self.queue_messages_max,
+            queue_bytes_max: self.queue_bytes_max,
+            queue_qos0: self.queue_qos0,
+            retained_messages_max: self.retained_messages_max,
+            retained_bytes_max: self.retained_bytes_max,
+            subscriptions_per_session_max: self.subscriptions_per_session_max,
+            sessions_max: self.sessions_max,
+            keep_alive_max_s: self.keep_alive_max_s,
+            session_expiry_s: self.session_expiry_s,
+            allow_zero_length_client_id: clients.allow_zero_length_client_id,
+            auto_id_prefix: clients.auto_id_prefix,
+            sys_interval_s: sys.interval_s,
+            // The standard library's keys are random in every process.
+            hash_seed: RandomState::new().hash_one(0_u8),
+            version_text: Limits::default().version_text,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,533 @@
+//! One row per option. The rows make the parser, the environment's names, the defaults,
+//! `martlet config show` and the chapter in `docs/configuration.md`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+/// A value of an option; displayed as TOML writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    Bool(bool),
+    Integer(i64),
+    Text(Cow<'static, str>),
+}
+
+/// What an option takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Bool,
+    /// A whole number within bounds.
+    Integer {
+        min: i64,
+        max: i64,
+    },
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// An IP address with a port.
+    SocketAddress,
+    /// An IP address.
+    IpAddress,
+    /// Text without control characters, of so many bytes at most.
+    Text {
+        bytes_max: usize,
+    },
+    /// A path of the file system.
+    Path,
+}
+
+/// One option.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) section: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    /// `None`: the option may be left out, and `help` says what holds then.
+    pub(crate) default: Option<Value>,
+    /// What mosquitto calls it: shown in the manual, and suggested to those who write that.
+    pub(crate) mosquitto: Option<&'static str>,
+    /// One paragraph: meaning, unit, what happens at the bound.
+    pub(crate) help: &'static str,
+}
+
+/// The section that may stand many times, as `[[listener]]`.
+pub(crate) const LISTENER: &str = "listener";
+
+/// Every section in the order of the manual, with its introduction.
+pub(crate) const SECTIONS: &[(&str, &str)] = &[
+    (
+        LISTENER,
+        "Where clients come in. The section may stand several times. Without one the broker is in \
+         local only mode. The environment cannot set these options.",
+    ),
+    ("limits", "Every bound, so that no client can take more than its share."),
+    ("clients", "How clients are named."),
+    ("log", "The log goes to standard error, one line per event."),
+    ("sys", "The broker's own topics, `$SYS/...`."),
+    ("data", "What the broker keeps."),
+];
+
+const U16_MAX: i64 = u16::MAX as i64;
+const U32_MAX: i64 = u32::MAX as i64;
+
+const fn text(value: &'static str) -> Option<Value> {
+    Some(Value::Text(Cow::Borrowed(value)))
+}
+
+const fn integer(value: i64) -> Option<Value> {
+    Some(Value::Integer(value))
+}
+
+const fn bool(value: bool) -> Option<Value> {
+    Some(Value::Bool(value))
+}
+
+/// Every option, grouped by section.
+pub(crate) const ROWS: &[Row] = &[
+    Row {
+        section: LISTENER,
+        name: "address",
+        kind: Kind::SocketAddress,
+        default: None,
+        mosquitto: Some("bind_address"),
+        help: "IP address and port to listen on. `0.0.0.0` is every IPv4 address of this machine, \
+               `[::]` every IPv6 address and no IPv4 one; port 0 lets the system choose. A \
+               listener has either `address` or `port`.",
+    },
+    Row {
+        section: LISTENER,
+        name: "port",
+        kind: Kind::Integer { min: 0, max: U16_MAX },
+        default: None,
+        mosquitto: Some("port"),
+        help: "Port to listen on, on every IPv4 address and, where the machine has IPv6, on every \
+               IPv6 address; `bind` narrows it to one.",
+    },
+    Row {
+        section: LISTENER,
+        name: "bind",
+        kind: Kind::IpAddress,
+        default: None,
+        mosquitto: None,
+        help: "With `port`: the one IP address to listen on. Left out: every one.",
+    },
+    Row {
+        section: LISTENER,
+        name: "protocol",
+        kind: Kind::Choice(&["mqtt"]),
+        default: text("mqtt"),
+        mosquitto: Some("protocol"),
+        help: "What is spoken: `mqtt` is MQTT over TCP.",
+    },
+    Row {
+        section: LISTENER,
+        name: "allow_anonymous",
+        kind: Kind::Bool,
+        default: bool(false),
+        mosquitto: Some("allow_anonymous"),
+        help: "Whether clients may connect without proving who they are. With `true`, a user name \
+               is accepted unchecked, as mosquitto does without a password file.",
+    },
+    Row {
+        section: LISTENER,
+        name: "max_connections",
+        kind: Kind::Integer { min: 0, max: U32_MAX },
+        default: integer(0),
+        mosquitto: Some("max_connections"),
+        help: "Connections at a time on each address of this listener. At the bound: new ones wait \
+               until one closes. 0: no bound but `limits.connections_max`.",
+    },
+    Row {
+        section: LISTENER,
+        name: "tcp_nodelay",
+        kind: Kind::Bool,
+        default: bool(true),
+        mosquitto: Some("set_tcp_nodelay"),
+        help: "Send small packets at once instead of waiting to fill a segment. The broker gathers \
+               packets itself, so `false` saves little and costs up to 40 ms.",
+    },
+    Row {
+        section: "limits",
+        name: "packet_size_max",
+        kind: Kind::Integer { min: 1024, max: 268_435_460 },
+        default: integer(16_777_216),
+        mosquitto: Some("max_packet_size"),
+        help: "Bytes of the largest packet, fixed header included. At the bound: the connection is \
+               closed. The default lets photos and firmware pieces through, while a client cannot \
+               make the broker hold more than this; mosquitto 2.0 has no bound but the \
+               protocol's, mosquitto 2.1 takes 2,000,000.",
+    },
+    Row {
+        section: "limits",
+        name: "topic_levels_max",
+        kind: Kind::Integer { min: 1, max: U16_MAX },
+        default: integer(200),
+        mosquitto: None,
+        help: "Levels of a topic name or filter (`a/b/c` has three). At the bound: the connection \
+               is closed.",
+    },
+    Row {
+        section: "limits",
+        name: "connections_max",
+        kind: Kind::Integer { min: 1, max: 10_000_000 },
+        default: integer(100_000),
+        mosquitto: Some("global_max_connections"),
+        help: "Connections of all listeners at a time. At the bound: new ones wait until one \
+               closes. Each takes an open file: the broker raises its own limit as far as the \
+               system lets it, and says so at start if that is too little.",
+    },
+    Row {
+        section: "limits",
+        name: "connect_timeout_s",
+        kind: Kind::Integer { min: 1, max: 3600 },
+        default: integer(30),
+        mosquitto: None,
+        help: "Seconds that a new connection has to send its CONNECT. At the bound: it is closed.",
+    },
+    Row {
+        section: "limits",
+        name: "outbox_bytes_max",
+        kind: Kind::Integer { min: 4096, max: 1_073_741_824 },
+        default: integer(1_048_576),
+        mosquitto: None,
+        help: "Bytes that may wait to be sent on one connection; a single larger packet still \
+               passes. At the bound: QoS 1 and 2 wait in the session's queue, QoS 0 is dropped and \
+               counted.",
+    },
+    Row {
+        section: "limits",
+        name: "inflight_max",
+        kind: Kind::Integer { min: 1, max: U16_MAX },
+        default: integer(20),
+        mosquitto: Some("max_inflight_messages"),
+        help: "QoS 1 and 2 messages sent to one client and not yet acknowledged. At the bound: \
+               further ones wait in the session's queue. 1 keeps strict order.",
+    },
+    Row {
+        section: "limits",
+        name: "received_max",
+        kind: Kind::Integer { min: 1, max: U16_MAX },
+        default: integer(1000),
+        mosquitto: None,
+        help: "QoS 2 messages received from one client and not yet released by it. At the bound: \
+               the connection is closed.",
+    },
+    Row {
+        section: "limits",
+        name: "queue_messages_max",
+        kind: Kind::Integer { min: 0, max: U32_MAX },
+        default: integer(1000),
+        mosquitto: Some("max_queued_messages"),
+        help: "Messages in one session's queue. At the bound: a new message is dropped for that \
+               session, and counted. 0: no bound.",
+    },
+    Row {
+        section: "limits",
+        name: "queue_bytes_max",
+        kind: Kind::Integer { min: 0, max: i64::MAX },
+        default: integer(67_108_864),
+        mosquitto: Some("max_queued_bytes"),
+        help: "Bytes of topics and payloads in one session's queue. At the bound: as above. 0: no \
+               bound, as in mosquitto. Not below `packet_size_max`, so that every message that may \
+               be published can also be queued.",
+    },
+    Row {
+        section: "limits",
+        name: "queue_qos0",
+        kind: Kind::Bool,
+        default: bool(false),
+        mosquitto: Some("queue_qos0_messages"),
+        help: "Whether QoS 0 messages, too, are queued for sessions whose client is away.",
+    },
+    Row {
+        section: "limits",
+        name: "retained_messages_max",
+        kind: Kind::Integer { min: 0, max: U32_MAX },
+        default: integer(1_000_000),
+        mosquitto: None,
+        help: "Retained messages. At the bound: a message for a new topic is delivered but not \
+               retained, and counted.",
+    },
+    Row {
+        section: "limits",
+        name: "retained_bytes_max",
+        kind: Kind::Integer { min: 0, max: i64::MAX },
+        default: integer(1_073_741_824),
+        mosquitto: None,
+        help: "Bytes of retained topics and payloads. At the bound: as above.",
+    },
+    Row {
+        section: "limits",
+        name: "subscriptions_per_session_max",
+        kind: Kind::Integer { min: 1, max: U32_MAX },
+        default: integer(10_000),
+        mosquitto: None,
+        help: "Subscriptions of one session. At the bound: the filter is refused in the SUBACK.",
+    },
+    Row {
+        section: "limits",
+        name: "sessions_max",
+        kind: Kind::Integer { min: 1, max: U32_MAX },
+        default: integer(1_000_000),
+        mosquitto: Some("global_max_clients"),
+        help: "Sessions, their clients connected or not. At the bound: a new client is refused \
+               (CONNACK 3, server unavailable).",
+    },
+    Row {
+        section: "limits",
+        name: "keep_alive_max_s",
+        kind: Kind::Integer { min: 0, max: U16_MAX },
+        default: integer(0),
+        mosquitto: Some("max_keepalive"),
+        help: "Longest Keep Alive in seconds. A client that asks for more, or for none, is refused \
+               (CONNACK 2), as mosquitto does. 0: no bound.",
+    },
+    Row {
+        section: "limits",
+        name: "session_expiry_s",
+        kind: Kind::Integer { min: 0, max: i64::MAX },
+        default: integer(0),
+        mosquitto: Some("persistent_client_expiration"),
+        help: "Seconds after which the session of a client that is away is forgotten, with its \
+               subscriptions and its queue. 0: never.",
+    },
+    Row {
+        section: "clients",
+        name: "allow_zero_length_client_id",
+        kind: Kind::Bool,
+        default: bool(true),
+        mosquitto: Some("allow_zero_length_clientid"),
+        help: "Whether a client may leave its id empty and get one assigned; otherwise it is \
+               refused (CONNACK 2).",
+    },
+    Row {
+        section: "clients",
+        name: "auto_id_prefix",
+        kind: Kind::Text { bytes_max: 64 },
+        default: text("auto-"),
+        mosquitto: Some("auto_id_prefix"),
+        help: "What an assigned client id begins with.",
+    },
+    Row {
+        section: "log",
+        name: "level",
+        kind: Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
+        default: text("info"),
+        mosquitto: Some("log_type"),
+        help: "The least important kind of event that is logged. `-v` is `debug`, `-q` is `error`.",
+    },
+    Row {
+        section: "log",
+        name: "format",
+        kind: Kind::Choice(&["human", "json"]),
+        default: text("human"),
+        mosquitto: None,
+        help: "`human`: lines like mosquitto's. `json`: one object per line, for machines.",
+    },
+    Row {
+        section: "log",
+        name: "timestamp",
+        kind: Kind::Choice(&["epoch", "iso", "none"]),
+        default: text("epoch"),
+        mosquitto: Some("log_timestamp"),
+        help: "What a line begins with: seconds since 1970 as mosquitto has them, date and time in \
+               UTC, or nothing.",
+    },
+    Row {
+        section: "log",
+        name: "connection_messages",
+        kind: Kind::Bool,
+        default: bool(true),
+        mosquitto: Some("connection_messages"),
+        help: "Whether clients' coming and going is logged.",
+    },
+    Row {
+        section: "sys",
+        name: "interval_s",
+        kind: Kind::Integer { min: 0, max: 86_400 },
+        default: integer(10),
+        mosquitto: Some("sys_interval"),
+        help: "Seconds between updates of `$SYS`. 0: never.",
+    },
+    Row {
+        section: "data",
+        name: "dir",
+        kind: Kind::Path,
+        default: text("./martlet-data"),
+        mosquitto: Some("persistence_location"),
+        help: "The state directory. A relative path starts at the directory that the broker was \
+               started in. `--data` sets it too.",
+    },
+];
+
+/// The option of that name.
+pub(crate) fn find(section: &str, name: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.section == section && row.name == name)
+}
+
+/// The options of a section.
+pub(crate) fn of(section: &str) -> impl Iterator<Item = &'static Row> {
+    ROWS.iter().filter(move |row| row.section == section)
+}
+
+impl Row {
+    /// The environment variable that sets it; none for listeners, which are a list.
+    pub(crate) fn variable(&self) -> Option<String> {
+        let name = format!("MARTLET_{}__{}", self.section, self.name);
+        (self.section != LISTENER).then(|| name.to_uppercase())
+    }
+
+    /// Takes a value that has the right TOML type or says what the option takes instead.
+    pub(crate) fn check(&self, value: Value) -> Result<Value, String> {
+        if self.kind.allows(&value) {
+            return Ok(value);
+        }
+        let hint = match (&value, self.parse(value.words())) {
+            (Value::Text(_), Ok(unquoted)) if unquoted != value => "; write it without quotes",
+            _ => "",
+        };
+        Err(format!("\"{}\" takes {}, not {value}{hint}", self.name, self.kind))
+    }
+
+    /// Takes a value written as bare text, in a variable or on the command line.
+    pub(crate) fn parse(&self, words: Cow<'static, str>) -> Result<Value, String> {
+        let value = match self.kind {
+            Kind::Bool => words.parse().ok().map(Value::Bool),
+            Kind::Integer { .. } => words.parse().ok().map(Value::Integer),
+            Kind::Choice(_)
+            | Kind::SocketAddress
+            | Kind::IpAddress
+            | Kind::Text { .. }
+            | Kind::Path => Some(Value::Text(words.clone())),
+        };
+        value
+            .filter(|value| self.kind.allows(value))
+            .ok_or_else(|| format!("takes {}, not {}", self.kind, Value::Text(words)))
+    }
+}
+
+impl Kind {
+    fn allows(self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Bool, Value::Bool(_)) => true,
+            (Self::Integer { min, max }, Value::Integer(number)) => (min..=max).contains(number),
+            (Self::Choice(words), Value::Text(text)) => words.contains(&&**text),
+            (Self::SocketAddress, Value::Text(text)) => text.parse::<SocketAddr>().is_ok(),
+            (Self::IpAddress, Value::Text(text)) => text.parse::<IpAddr>().is_ok(),
+            (Self::Text { bytes_max }, Value::Text(text)) => {
+                text.len() <= bytes_max && !text.contains(char::is_control)
+            }
+            (Self::Path, Value::Text(text)) => !text.is_empty() && !text.contains('\0'),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    /// What may be written, to stand after "takes".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Bool => f.write_str("true or false"),
+            Self::Integer { min, max: i64::MAX } => write!(f, "a whole number of at least {min}"),
+            Self::Integer { min, max } => write!(f, "a whole number from {min} to {max}"),
+            Self::Choice([word]) => write!(f, "\"{word}\""),
+            Self::Choice(words) => write!(f, "one of \"{}\"", words.join("\", \"")),
+            Self::SocketAddress => {
+                f.write_str("an IP address with a port such as \"0.0.0.0:1883\" or \"[::]:1883\"")
+            }
+            Self::IpAddress => f.write_str("an IP address such as \"192.0.2.1\" or \"::1\""),
+            Self::Text { bytes_max } => {
+                write!(f, "a text of at most {bytes_max} bytes without control characters")
+            }
+            Self::Path => f.write_str("a path"),
+        }
+    }
+}
+
+impl Value {
+    fn words(&self) -> Cow<'static, str> {
+        match self {
+            Self::Bool(value) => value.to_string().into(),
+            Self::Integer(value) => value.to_string().into(),
+            Self::Text(text) => text.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => value.fmt(f),
+            Self::Integer(value) => value.fmt(f),
+            Self::Text(text) => write_toml_string(f, text),
+        }
+    }
+}
+
+/// A basic string of TOML: on one line, every control character escaped.
+fn write_toml_string(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    f.write_str("\"")?;
+    for c in text.chars() {
+        match c {
+            '"' => f.write_str("\\\"")?,
+            '\\' => f.write_str("\\\\")?,
+            '\n' => f.write_str("\\n")?,
+            c if c.is_control() => write!(f, "\\u{:04X}", u32::from(c))?,
+            c => write!(f, "{c}")?,
+        }
+    }
+    f.write_str("\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_option_stands_once_in_a_known_section_with_a_default_that_it_allows() {
+        let mut seen = BTreeSet::new();
+        for row in ROWS {
+            assert!(SECTIONS.iter().any(|(name, _)| *name == row.section), "{}", row.section);
+            assert!(seen.insert((row.section, row.name)), "{} twice", row.name);
+            if let Some(default) = &row.default {
+                assert_eq!(row.check(default.clone()).as_ref(), Ok(default), "{}", row.name);
+            }
+            assert!(row.help.ends_with('.') && row.help.len() > 20, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn values_at_and_beyond_their_bounds() {
+        let inflight = find("limits", "inflight_max").expect("row");
+        for (number, fits) in [(0, false), (1, true), (65_535, true), (65_536, false), (-1, false)]
+        {
+            assert_eq!(inflight.check(Value::Integer(number)).is_ok(), fits, "{number}");
+            assert_eq!(inflight.parse(number.to_string().into()).is_ok(), fits, "{number}");
+        }
+    }
+
+    #[test]
+    fn every_kind_refuses_what_it_does_not_take() {
+        let rows = [
+            ("limits", "inflight_max", "\"20\"; write it without quotes", "20"),
+            ("limits", "queue_qos0", "\"true\"; write it without quotes", "true"),
+            ("limits", "queue_qos0", "\"yes\"", "yes"),
+            ("log", "level", "\"loud\"", "loud"),
+            (LISTENER, "address", "\"localhost:1883\"", "localhost:1883"),
+            (LISTENER, "address", "\"0.0.0.0\"", "0.0.0.0"),
+            (LISTENER, "bind", "\"eth0\"", "eth0"),
+            ("clients", "auto_id_prefix", "\"a\\nb\"", "a\nb"),
+            ("data", "dir", "\"\"", ""),
+        ];
+        for (section, name, end, text) in rows {
+            let row = find(section, name).expect("row");
+            let refusal = row.check(Value::Text(text.into())).expect_err(text);
+            assert!(refusal.ends_with(&format!(", not {end}")), "{refusal}");
+        }
+        let level = find("log", "level").expect("row");
+        assert!(level.check(Value::Bool(true)).is_err());
+        assert!(find("limits", "inflight_max").expect("row").check(Value::Bool(true)).is_err());
+    }
+}

@@ -1,0 +1,373 @@
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::*;
+use crate::config::rows::{Kind, LISTENER, ROWS, Row, Value};
+
+fn file(text: &str) -> (tempfile::TempDir, Sources) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("martlet.toml");
+    std::fs::write(&path, text).unwrap();
+    (dir, Sources { file: Some(path), ..Sources::default() })
+}
+
+fn load_text(text: &str) -> Result<Resolved, Mistakes> {
+    let (_dir, sources) = file(text);
+    load(&sources)
+}
+
+/// The mistakes of a file, without the directory that it is in.
+fn mistakes(text: &str) -> Vec<String> {
+    let (dir, sources) = file(text);
+    let prefix = format!("{}/", dir.path().display());
+    let mistakes = load(&sources).expect_err("mistakes").0;
+    mistakes.iter().map(|mistake| mistake.to_string().replace(&prefix, "")).collect()
+}
+
+fn addresses(config: &Config) -> Vec<String> {
+    config.server.listeners.iter().map(|(listener, _)| listener.address.to_string()).collect()
+}
+
+#[test]
+fn nothing_said_is_local_only_with_the_engines_own_defaults() {
+    let config = load(&Sources::default()).unwrap().config;
+    assert!(config.local_only);
+    assert_eq!(addresses(&config), ["127.0.0.1:1883", "[::1]:1883"]);
+    assert_eq!(config.optional_addresses, ["[::1]:1883".parse().unwrap()]);
+    assert!(config.server.listeners.iter().all(|(_, policy)| policy.allow_anonymous));
+    assert_eq!(config.data_dir, Path::new("./martlet-data"));
+    assert!(config.warnings.is_empty());
+    let limits = config.server.driver.limits;
+    let expected =
+        Limits { queue_bytes_max: 67_108_864, hash_seed: limits.hash_seed, ..Limits::default() };
+    assert_eq!(limits, expected);
+}
+
+#[test]
+fn ports_of_the_command_line_are_for_local_only_mode() {
+    let (_dir, mut sources) = file("[[listener]]\nport = 1884\n");
+    sources.ports = vec![1885, 1886];
+    let config = load(&sources).unwrap().config;
+    assert_eq!(addresses(&config), ["0.0.0.0:1884", "[::]:1884"]);
+    assert!(config.warnings[0].ends_with("-p is ignored."), "{:?}", config.warnings);
+    let alone = Sources { ports: vec![1885, 1886], ..Sources::default() };
+    let expected = ["127.0.0.1:1885", "[::1]:1885", "127.0.0.1:1886", "[::1]:1886"];
+    assert_eq!(addresses(&load(&alone).unwrap().config), expected);
+    let twice = Sources { ports: vec![1885, 1885], ..Sources::default() };
+    let said = load(&twice).expect_err("twice").to_string();
+    assert!(said.starts_with("command line -p: 127.0.0.1:1885 is taken by"), "{said}");
+}
+
+#[test]
+fn listeners_and_their_addresses() {
+    let config = load_text(
+        "[[listener]]\naddress = '192.0.2.1:1883'\nallow_anonymous = true\nmax_connections = 7\n\
+         [[listener]]\nport = 1884\nbind = '::1'\ntcp_nodelay = false\n\
+         [[listener]]\nport = 0\n[[listener]]\nport = 0\n",
+    )
+    .unwrap()
+    .config;
+    let expected = ["192.0.2.1:1883", "[::1]:1884", "0.0.0.0:0", "[::]:0", "0.0.0.0:0", "[::]:0"];
+    assert_eq!(addresses(&config), expected);
+    assert_eq!(config.optional_addresses, ["[::]:0".parse().unwrap(), "[::]:0".parse().unwrap()]);
+    let (first, policy) = &config.server.listeners[0];
+    assert_eq!((first.tcp_nodelay, first.connections_max), (true, Some(7)));
+    assert!(policy.allow_anonymous);
+    let (second, policy) = &config.server.listeners[1];
+    assert_eq!((second.tcp_nodelay, second.connections_max), (false, None));
+    assert!(!policy.allow_anonymous, "anonymous clients are refused where there is a listener");
+}
+
+#[test]
+fn a_broker_that_nobody_can_enter_is_worth_a_warning() {
+    let config = load_text("[[listener]]\nport = 1883\n").unwrap().config;
+    assert!(config.warnings[0].starts_with("No client can connect"), "{:?}", config.warnings);
+}
+
+#[test]
+fn all_mistakes_come_at_once_in_the_order_of_their_places() {
+    let said = mistakes(
+        "inflight_max = 5\n\
+         [limits]\n\
+         max_inflght = 5\n\
+         received_max = 0\n\
+         queue_qos0 = 'true'\n\
+         queue_bytes_max = 1.5\n\
+         [logg]\n\
+         [[listener]]\n\
+         port = 1883\n\
+         [[listener]]\n\
+         address = '127.0.0.1:1883'\n\
+         [[listener]]\n\
+         allow_anonymous = true\n\
+         [log]\n\
+         level = 'loud'\n",
+    );
+    let expected = [
+        "martlet.toml:1:1: \"inflight_max\" stands outside of a section; put \"inflight_max\" \
+         under [limits]",
+        "martlet.toml:3:1: unknown option \"max_inflght\" in [limits]; did you mean \
+         \"inflight_max\"?",
+        "martlet.toml:4:16: \"received_max\" takes a whole number from 1 to 65535, not 0",
+        "martlet.toml:5:14: \"queue_qos0\" takes true or false, not \"true\"; write it without \
+         quotes",
+        "martlet.toml:6:19: \"queue_bytes_max\" takes a whole number of at least 0, not 1.5",
+        "martlet.toml:7:2: unknown section [logg]; did you mean [log]?",
+        "martlet.toml:10:1: 127.0.0.1:1883 is taken by the listener on 0.0.0.0:1883 \
+         (martlet.toml:8:1)",
+        "martlet.toml:12:1: this listener wants an \"address\" or a \"port\"",
+        "martlet.toml:15:9: \"level\" takes one of \"error\", \"warn\", \"info\", \"debug\", \
+         \"trace\", not \"loud\"",
+    ];
+    assert_eq!(said, expected);
+}
+
+/// A file and its one mistake.
+const ONE_MISTAKE: &[(&str, &str)] = &[
+    ("[listener]\nport = 1", "1:2: a listener begins with [[listener]], in double brackets"),
+    ("listener = [1]", "1:13: a listener begins with [[listener]], in double brackets"),
+    (
+        "[limits]\nmax_inflight_messages = 1",
+        "2:1: unknown option \"max_inflight_messages\" in \
+          [limits]; did you mean \"inflight_max\"?",
+    ),
+    (
+        "[limits]\nlevel = 'info'",
+        "2:1: unknown option \"level\" in [limits]; \"level\" belongs \
+          in [log]",
+    ),
+    ("[sys]\ncolour = 1", "2:1: unknown option \"colour\" in [sys]; it has: interval_s"),
+    (
+        "[colours]",
+        "1:2: unknown section [colours]; there are: listener, limits, clients, log, \
+          sys, data",
+    ),
+    (
+        "max_inflight = 1",
+        "1:1: unknown option \"max_inflight\" outside of a section; did you \
+          mean \"inflight_max\" in [limits]?",
+    ),
+    ("colour = 1", "1:1: unknown option \"colour\" outside of a section"),
+    (
+        "[limits]\ninflight_max = [1]",
+        "2:16: \"inflight_max\" takes a whole number from 1 to \
+          65535, not a list",
+    ),
+    (
+        "[limits]\ninflight_max = 99999999999999999999",
+        "2:16: \"inflight_max\" takes a whole \
+          number from 1 to 65535, not 99999999999999999999 (too large)",
+    ),
+    (
+        "[limits]\ninflight_max = 0x10000",
+        "2:16: \"inflight_max\" takes a whole number from 1 \
+          to 65535, not 65536",
+    ),
+    ("[data]\ndir = 2026-01-01", "2:7: \"dir\" takes a path, not a date or time"),
+    (
+        "[[listener]]\nport = 1\nprotocol = 'websockets'",
+        "3:12: \"protocol\" takes \"mqtt\", \
+          not \"websockets\"",
+    ),
+    (
+        "[[listener]]\nport = 1\naddress = '[::1]:2'",
+        "1:1: \"address\" says it all: \"port\" \
+          and \"bind\" must go",
+    ),
+    ("[[listener]]\nbind = '::1'", "1:1: \"bind\" wants a \"port\" beside it"),
+    (
+        "[[listener]]\naddress = 'localhost:1'",
+        "2:11: \"address\" takes an IP address with a \
+          port such as \"0.0.0.0:1883\" or \"[::]:1883\", not \"localhost:1\"",
+    ),
+    (
+        "[limits]\npacket_size_max = 100000000",
+        "2:19: \"queue_bytes_max\" (67108864) must not \
+          be below \"packet_size_max\" (100000000): the largest messages could never be queued",
+    ),
+    (
+        "[limits]\nqueue_bytes_max = 1",
+        "2:19: \"queue_bytes_max\" (1) must not be below \
+          \"packet_size_max\" (16777216): the largest messages could never be queued",
+    ),
+];
+
+#[test]
+fn one_mistake_each() {
+    for (text, expected) in ONE_MISTAKE {
+        assert_eq!(mistakes(text), [format!("martlet.toml:{expected}")], "{text}");
+    }
+}
+
+#[test]
+fn syntax_errors_have_places_and_hide_no_other_mistake() {
+    let said = mistakes("[limits]\ninflight_max = \nreceived_max = 0\n[limits]\n");
+    assert!(said.iter().any(|line| line.starts_with("martlet.toml:2:")), "{said:#?}");
+    assert!(said.iter().any(|line| line.starts_with("martlet.toml:3:16: \"received_max\"")));
+    assert!(said.iter().any(|line| line.starts_with("martlet.toml:4:")), "{said:#?}");
+    let twice = mistakes("[sys]\ninterval_s = 1\ninterval_s = 2\n");
+    assert_eq!(twice, ["martlet.toml:3:1: duplicate key"]);
+}
+
+#[test]
+fn files_that_are_no_configuration() {
+    let (dir, sources) = file("");
+    let path = sources.file.clone().unwrap();
+    let rows: &[(&[u8], &str)] = &[
+        (b"# caf\xe9\n", ":1:6: is not UTF-8 text from here on: save it as UTF-8"),
+        (b"[limits]\n\xff", ":2:1: is not UTF-8 text from here on: save it as UTF-8"),
+    ];
+    for (bytes, expected) in rows {
+        std::fs::write(&path, bytes).unwrap();
+        let said = load(&sources).expect_err("not UTF-8").to_string();
+        assert!(said.ends_with(expected), "{said}");
+    }
+    std::fs::write(&path, vec![b' '; 5 << 20]).unwrap();
+    assert!(load(&sources).expect_err("too long").to_string().contains("is no configuration file"));
+    for path in [dir.path().to_path_buf(), dir.path().join("missing.toml")] {
+        let sources = Sources { file: Some(path), ..Sources::default() };
+        let said = load(&sources).expect_err("no file").to_string();
+        assert!(said.contains(": cannot be read: "), "{said}");
+    }
+}
+
+#[test]
+fn files_of_other_systems_load() {
+    let config = load_text("\u{feff}[limits]\r\ninflight_max = 7\r\n").unwrap().config;
+    assert_eq!(config.server.driver.limits.inflight_max, 7);
+    assert_eq!(mistakes("\u{feff}inflight_max = 7")[0].find(":1:1: "), Some("martlet.toml".len()));
+}
+
+#[test]
+fn the_later_voice_wins_and_show_names_it() {
+    let (_dir, mut sources) =
+        file("[limits]\ninflight_max = 2\nreceived_max = 2\n[log]\nlevel = 'warn'");
+    let variable = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
+    sources.variables = vec![
+        variable("MARTLET_LIMITS__INFLIGHT_MAX", "3"),
+        variable("MARTLET_LOG__LEVEL", "error"),
+    ];
+    let level = Override { option: "-v", section: "log", name: "level", value: "debug".into() };
+    sources.overrides = vec![level];
+    let resolved = load(&sources).unwrap();
+    let limits = &resolved.config.server.driver.limits;
+    assert_eq!((limits.inflight_max, limits.received_max), (3, 2));
+    assert_eq!(resolved.config.log.level, logging::Level::Debug);
+    let shown = resolved.show();
+    let line = |name: &str| {
+        let line = shown.lines().find(|line| line.starts_with(name)).expect(name);
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        line("inflight_max"),
+        "inflight_max = 3 # environment variable MARTLET_LIMITS__INFLIGHT_MAX"
+    );
+    assert!(line("received_max").ends_with("martlet.toml:3:16"), "{}", line("received_max"));
+    assert_eq!(line("level"), "level = \"debug\" # command line -v");
+    assert_eq!(line("sessions_max"), "sessions_max = 1000000 # default");
+}
+
+#[test]
+fn mistakes_of_the_environment_come_with_those_of_the_file() {
+    let (_dir, mut sources) = file("[limits]\ninflight_max = 0\n");
+    sources.variables = vec![("MARTLET_LOG__LEVEL".into(), "loud".into())];
+    let said = load(&sources).expect_err("two mistakes").0;
+    assert_eq!(said.len(), 2);
+    assert!(said[1].to_string().starts_with("environment variable MARTLET_LOG__LEVEL: takes one"));
+}
+
+/// A value that a row allows and that is not its default.
+fn other_value(row: &Row) -> Value {
+    let text = |text: &'static str| Value::Text(text.into());
+    match (row.kind, &row.default) {
+        (Kind::Bool, Some(Value::Bool(value))) => Value::Bool(!value),
+        (Kind::Integer { max, .. }, _) => Value::Integer(max.min(i64::MAX - 1)),
+        (Kind::Choice(words), _) => text(words[words.len() - 1]),
+        (Kind::SocketAddress, _) => text("[2001:db8::1]:1"),
+        (Kind::IpAddress, _) => text("192.0.2.7"),
+        (Kind::Text { .. }, _) => text("say \"hi\" \\ é"),
+        (Kind::Path, _) => text("/tmp/#/a b"),
+        (kind, default) => panic!("{kind:?} with {default:?}"),
+    }
+}
+
+#[test]
+fn every_option_can_be_set_to_its_bounds_and_is_shown_as_it_was_set() {
+    for row in ROWS {
+        let bounds = match row.kind {
+            Kind::Integer { min, max } => vec![Value::Integer(min), Value::Integer(max)],
+            _ => vec![other_value(row)],
+        };
+        for value in bounds {
+            let line = format!("{} = {value}\n", row.name);
+            let text = match (row.section, row.name) {
+                (LISTENER, "address" | "port") => format!("[[listener]]\n{line}"),
+                (LISTENER, _) => format!("[[listener]]\nport = 1\n{line}"),
+                ("limits", "queue_bytes_max" | "packet_size_max") => continue,
+                (section, _) => format!("[{section}]\n{line}"),
+            };
+            let shown = load_text(&text).unwrap_or_else(|said| panic!("{text}{said}")).show();
+            let start = format!("{} = {value} ", row.name);
+            let line = shown.lines().find(|line| line.starts_with(&start));
+            assert!(line.is_some_and(|line| line.contains("martlet.toml:")), "{text}{shown}");
+        }
+    }
+}
+
+#[test]
+fn what_show_prints_loads_as_the_same_configuration() {
+    let mut everything = String::new();
+    for row in ROWS.iter().filter(|row| !matches!(row.name, "packet_size_max" | "address")) {
+        let header =
+            if row.section == LISTENER { "[[listener]]" } else { &format!("[{}]", row.section) };
+        if !everything.contains(header) {
+            everything.push_str(&format!("{header}\n"));
+        }
+        everything.push_str(&format!("{} = {}\n", row.name, other_value(row)));
+    }
+    for text in ["", "[[listener]]\nport = 1\n[[listener]]\naddress = '[::1]:7'\n", &everything] {
+        let first = load_text(text).unwrap();
+        let second =
+            load_text(&first.show()).unwrap_or_else(|said| panic!("{}{said}", first.show()));
+        let all = |config: &Config| {
+            let mut server = config.server.clone();
+            server.driver.limits.hash_seed = 0;
+            format!("{server:?} {:?} {:?}", config.log, config.data_dir)
+        };
+        assert_eq!(all(&first.config), all(&second.config), "{text}");
+    }
+}
+
+#[test]
+fn the_hash_seed_is_another_one_each_time() {
+    let seed = || load(&Sources::default()).unwrap().config.server.driver.limits.hash_seed;
+    let seeds = [seed(), seed(), seed()];
+    assert!(seeds[0] != seeds[1] || seeds[1] != seeds[2]);
+}
+
+const PAPER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+const BEGIN: &str = "<!-- The options, printed by `martlet config manual`: -->\n\n";
+const END: &str = "\n<!-- End of the options. -->";
+
+#[test]
+fn the_paper_has_the_manual_of_all_options() {
+    let paper = std::fs::read_to_string(PAPER).unwrap();
+    let (before, rest) = paper.split_once(BEGIN).expect("the beginning of the chapter");
+    let (chapter, after) = rest.split_once(END).expect("the end of the chapter");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(PAPER, format!("{before}{BEGIN}{}{END}{after}", manual())).unwrap();
+    } else {
+        assert_eq!(chapter, manual(), "run the tests with BLESS=1 to write the chapter anew");
+    }
+}
+
+#[test]
+fn the_examples_of_the_paper_load() {
+    let paper = std::fs::read_to_string(PAPER).unwrap();
+    let examples: Vec<&str> =
+        paper.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() >= 3, "{}", examples.len());
+    for example in examples {
+        load_text(example).unwrap_or_else(|said| panic!("{example}{said}"));
+    }
+}

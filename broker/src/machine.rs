@@ -1,0 +1,127 @@
+//! # What the machine allows
+//!
+//! Open files and ports: asked for at start, and explained to the operator where they are refused.
+
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Files that the broker opens for itself: listeners, state, log, runtime.
+const OWN_FILES: u64 = 64;
+
+/// Raises the limit of open files as far as this user may, and returns it; `None` is no limit.
+pub fn raise_open_files() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    }
+}
+
+/// The warning for a machine that has fewer open files than `connections_max` wants.
+pub fn too_few_open_files(open_files: Option<u64>, connections_max: u32) -> Option<String> {
+    let wanted = u64::from(connections_max) + OWN_FILES;
+    let open_files = open_files.filter(|open_files| *open_files < wanted)?;
+    let possible = open_files.saturating_sub(OWN_FILES);
+    Some(format!(
+        "limits.connections_max is {connections_max}, but the system allows {open_files} open \
+         files, which is enough for {possible} connections: allow {wanted} (ulimit -Hn {wanted}; \
+         with systemd LimitNOFILE={wanted}) or lower limits.connections_max to {possible}."
+    ))
+}
+
+/// Whether sockets can be opened on that address of this machine.
+pub fn has_address(ip: IpAddr) -> bool {
+    TcpListener::bind((ip, 0)).err().is_none_or(|error| !lacks_address(&error))
+}
+
+/// Whether an address cannot be opened because this machine has no such kind of address, as where
+/// IPv6 is switched off.
+pub fn lacks_address(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::AddrNotAvailable
+        || Errno::from_io_error(error) == Some(Errno::AFNOSUPPORT)
+}
+
+/// Says why an address could not be opened, and what to do.
+pub fn diagnose_bind(address: SocketAddr, error: &io::Error) -> String {
+    let port = address.port();
+    match error.kind() {
+        ErrorKind::AddrInUse => format!(
+            "{address} is in use (another broker, e.g. mosquitto, may be running): stop it or \
+             choose another port, with -p or in the configuration."
+        ),
+        ErrorKind::PermissionDenied if port < 1024 => format!(
+            "No permission to listen on {address}: ports below 1024 are for root. Choose a port \
+             above, or allow it (setcap cap_net_bind_service=+ep on the martlet binary; with \
+             systemd AmbientCapabilities=CAP_NET_BIND_SERVICE)."
+        ),
+        ErrorKind::PermissionDenied => {
+            format!("The system does not permit to listen on {address}: choose another port.")
+        }
+        _ if lacks_address(error) => format!(
+            "{} is no address of this machine: choose one that `ip address` shows, or {} for all \
+             of them.",
+            address.ip(),
+            if address.is_ipv6() { "[::]" } else { "0.0.0.0" },
+        ),
+        _ => format!("Cannot listen on {address}: {error}."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_says_what_to_do() {
+        let rows = [
+            ("127.0.0.1:1883", Errno::ADDRINUSE, "127.0.0.1:1883 is in use (another broker, e.g."),
+            ("0.0.0.0:83", Errno::ACCESS, "ports below 1024 are for root. Choose a port above"),
+            ("0.0.0.0:1883", Errno::ACCESS, "does not permit to listen on 0.0.0.0:1883: choose"),
+            ("192.0.2.1:1883", Errno::ADDRNOTAVAIL, "192.0.2.1 is no address of this machine"),
+            ("[::1]:1883", Errno::AFNOSUPPORT, "or [::] for all of them."),
+            ("[::1]:1883", Errno::NOMEM, "Cannot listen on [::1]:1883: "),
+        ];
+        for (address, errno, words) in rows {
+            let error = io::Error::from(errno);
+            let said = diagnose_bind(address.parse().unwrap(), &error);
+            assert!(said.contains(words), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_systems_own_refusals_are_recognised() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = TcpListener::bind(address).expect_err("in use");
+        assert!(diagnose_bind(address, &error).contains("is in use"));
+        assert!(!lacks_address(&error));
+        assert!(has_address(address.ip()));
+        let foreign: SocketAddr = "192.0.2.1:0".parse().unwrap();
+        assert!(!has_address(foreign.ip()));
+        let error = TcpListener::bind(foreign).expect_err("an address for documentation only");
+        assert!(lacks_address(&error));
+        assert!(diagnose_bind(foreign, &error).contains("is no address of this machine"));
+    }
+
+    #[test]
+    fn open_files_against_connections() {
+        assert_eq!(too_few_open_files(None, 100_000), None);
+        assert_eq!(too_few_open_files(Some(100_064), 100_000), None);
+        let warning = too_few_open_files(Some(4096), 100_000).expect("too few");
+        assert!(warning.contains("allows 4096 open files"), "{warning}");
+        assert!(warning.contains("enough for 4032 connections"), "{warning}");
+        assert!(warning.contains("LimitNOFILE=100064"), "{warning}");
+    }
+
+    #[test]
+    fn the_limit_is_raised_to_what_the_user_may_have() {
+        let open_files = raise_open_files();
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, open_files);
+        assert_eq!(limit.current, limit.maximum);
+    }
+}

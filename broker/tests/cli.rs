@@ -1,0 +1,237 @@
+//! The binary as its users meet it: exit codes, what it prints, signals.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops here")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use assert_cmd::cargo::cargo_bin;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// What a run ended with.
+#[derive(Debug)]
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn martlet(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(cargo_bin("martlet"));
+    command.current_dir(dir).env_clear().args(arguments);
+    command
+}
+
+fn run(dir: &Path, arguments: &[&str]) -> Ended {
+    end_of(&mut martlet(dir, arguments))
+}
+
+fn end_of(command: &mut Command) -> Ended {
+    let output = command.output().unwrap();
+    Ended {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A broker that said it runs; killed when a test fails.
+struct Running {
+    child: Child,
+    log: BufReader<std::process::ChildStderr>,
+    said: String,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut running = Self { child, log, said: String::new() };
+        running.wait_for(concat!("martlet version ", env!("CARGO_PKG_VERSION"), " running"));
+        running
+    }
+
+    /// Reads the log up to the line that contains `words`.
+    fn wait_for(&mut self, words: &str) {
+        loop {
+            let mut line = String::new();
+            self.log.read_line(&mut line).unwrap();
+            assert!(!line.is_empty(), "ended without saying {words:?}:\n{}", self.said);
+            self.said.push_str(&line);
+            if line.contains(words) {
+                return;
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap();
+    }
+
+    fn end(mut self) -> Ended {
+        self.log.read_to_string(&mut self.said).unwrap();
+        let code = self.child.wait().unwrap().code();
+        Ended { code, out: String::new(), err: std::mem::take(&mut self.said) }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Ended already, unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn help_and_version_tell_what_there_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let help = run(dir.path(), &["--help"]);
+    assert_eq!(help.code, Some(0));
+    for words in [
+        "--config <FILE>",
+        "--port <PORT>",
+        "--verbose",
+        "--quiet",
+        "--data <DIR>",
+        "--log-format",
+        "check",
+        "127.0.0.1",
+        "Exit codes: 0 done; 1 something failed",
+        "78 mistakes in the configuration",
+    ] {
+        assert!(help.out.contains(words), "{words}:\n{}", help.out);
+    }
+    let version = run(dir.path(), &["--version"]);
+    assert_eq!(version.out, format!("martlet {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn wrong_usage_is_2_and_mistakes_are_78() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("bad.toml"), "[limits]\nmax_inflght = 5\n[log]\nlevel = 1\n")
+        .unwrap();
+    let rows: &[(&[&str], i32, &str)] = &[
+        (&["--colour"], 2, "unexpected argument '--colour'"),
+        (&["-p", "70000"], 2, "70000 is not in 0..=65535"),
+        (&["-v", "-q"], 2, "cannot be used with"),
+        (&["-c", "missing.toml"], 78, "missing.toml: cannot be read: No such file"),
+        (&["check", "missing.toml"], 78, "missing.toml: cannot be read: No such file"),
+        (&["-c", "bad.toml"], 78, "bad.toml:2:1: unknown option \"max_inflght\" in [limits]; did"),
+        (&["config", "show", "-c", "bad.toml"], 78, "bad.toml:4:9: \"level\" takes one of"),
+        (&["--data", ""], 78, "command line --data: takes a path, not \"\""),
+    ];
+    for (arguments, code, words) in rows {
+        let ended = run(dir.path(), arguments);
+        assert_eq!(ended.code, Some(*code), "{arguments:?} {ended:?}");
+        assert!(ended.err.contains(words), "{arguments:?} {ended:?}");
+        assert_eq!(ended.out, "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn check_says_all_that_is_wrong_or_that_nothing_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("martlet.toml");
+    fs::write(&file, "[limits]\nmax_inflght = 5\nreceived_max = 0\n[[listener]]\n").unwrap();
+    let ended = end_of(martlet(dir.path(), &["check", "martlet.toml"]).env("MARTLET_LOGS", "1"));
+    assert_eq!(ended.code, Some(78));
+    let lines: Vec<&str> = ended.err.lines().collect();
+    assert_eq!(
+        lines[..3],
+        [
+            "martlet.toml:2:1: unknown option \"max_inflght\" in [limits]; did you mean \
+             \"inflight_max\"?",
+            "martlet.toml:3:16: \"received_max\" takes a whole number from 1 to 65535, not 0",
+            "martlet.toml:4:1: this listener wants an \"address\" or a \"port\"",
+        ]
+    );
+    assert!(lines[3].starts_with("environment variable MARTLET_LOGS: sets no option"), "{lines:?}");
+    assert_eq!(lines.len(), 4);
+
+    fs::write(&file, "[[listener]]\nport = 1883\n").unwrap();
+    let ended = run(dir.path(), &["check", "martlet.toml"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.starts_with("martlet.toml: warning: No client can connect"), "{ended:?}");
+    assert!(ended.out.ends_with("martlet.toml: ok\n"), "{ended:?}");
+}
+
+#[test]
+fn config_show_names_the_place_of_each_value() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.toml"), "[limits]\ninflight_max = 5\n").unwrap();
+    let mut command = martlet(dir.path(), &["config", "show", "-c", "a.toml", "-q", "-p", "1884"]);
+    let ended = end_of(command.env("MARTLET_DATA__DIR", "/tmp/x"));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let lines: Vec<String> =
+        ended.out.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for line in [
+        "address = \"127.0.0.1:1884\" # command line -p",
+        "inflight_max = 5 # a.toml:2:16",
+        "queue_messages_max = 1000 # default",
+        "level = \"error\" # command line -q",
+        "dir = \"/tmp/x\" # environment variable MARTLET_DATA__DIR",
+    ] {
+        assert!(lines.iter().any(|shown| shown == line), "{line}\n{}", ended.out);
+    }
+    fs::write(dir.path().join("shown.toml"), &ended.out).unwrap();
+    assert_eq!(run(dir.path(), &["check", "shown.toml"]).code, Some(0));
+}
+
+#[test]
+fn it_runs_in_local_only_mode_until_it_is_asked_to_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut running = Running::start(&mut martlet(dir.path(), &["-p", "0"]));
+        running.signal(Signal::HUP);
+        running.wait_for("cannot be reloaded while running");
+        running.signal(signal);
+        let ended = running.end();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.err.contains(": Starting in local only mode. Connections"), "{ended:?}");
+        assert!(ended.err.ends_with(" terminating\n"), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_1_and_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let ended = run(dir.path(), &["-p", &port]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains(&format!(": Error: 127.0.0.1:{port} is in use")), "{ended:?}");
+    assert!(ended.err.ends_with("choose another port, with -p or in the configuration.\n"));
+}
+
+#[test]
+fn the_log_is_json_on_request() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.toml"), "[[listener]]\naddress = '127.0.0.1:0'\n").unwrap();
+    let arguments = ["-c", "a.toml", "-p", "1883", "--log-format", "json"];
+    let running = Running::start(&mut martlet(dir.path(), &arguments));
+    running.signal(Signal::TERM);
+    let ended = running.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let lines: Vec<&str> = ended.err.lines().collect();
+    assert!(lines.iter().all(|line| line.starts_with('{') && line.ends_with('}')), "{ended:?}");
+    assert!(ended.err.contains(r#""message":"Config loaded from a.toml.""#), "{ended:?}");
+    let warning = r#""level":"WARN","message":"The configuration defines a listener: -p is"#;
+    assert!(ended.err.contains(warning), "{ended:?}");
+}
+
+#[test]
+fn quiet_says_nothing_of_a_good_run_and_closed_pipes_are_no_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut show = martlet(dir.path(), &["config", "show"]);
+    let mut child = show.stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let ended = run(dir.path(), &["-q", "-p", &port]);
+    assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
+}
