@@ -104,11 +104,10 @@ impl Engine {
         let Some(index) = self.links.session(link) else { return };
         let session = &mut self.sessions[index];
         let Attachment::Attached(attached) = &mut session.attachment else { return };
-        let room_max = i64::from(attached.room_max);
-        attached.room = (attached.room + i64::from(bytes)).min(room_max);
-        if attached.room == room_max && session.deliveries.queue_is_empty() {
-            session.dropping = false; // it has caught up
-        }
+        attached.room = (attached.room + i64::from(bytes)).min(i64::from(attached.room_max));
+        let calm = session.dropping.map(|taken| taken + u64::from(bytes));
+        // It has caught up when it took two outboxes without a loss: one full one proves nothing.
+        session.dropping = calm.filter(|&taken| taken < 2 * u64::from(attached.room_max));
         self.pump(index, fx);
     }
 
@@ -132,8 +131,10 @@ impl Engine {
     fn lose(&mut self, to: SessionIndex, bound: Bound, fx: &mut Effects) {
         self.counters.count_drop(bound);
         let session = &mut self.sessions[to];
-        if !session.dropping && bound != Bound::QueueQos0 {
-            session.dropping = true;
+        if bound == Bound::QueueQos0 {
+            return; // what was asked for is no news
+        }
+        if session.dropping.replace(0).is_none() {
             let client_id = session.client_id.clone();
             fx.notices.push(Notice::Dropping { client_id, limit: bound.name() });
         }

@@ -60,11 +60,13 @@ impl Engine {
         waiting.messages - passed_on.filter(|outbound| self.pass_on(outbound, fx)).count() as u64
     }
 
-    /// Gives a message of a session that ended to another member of its share.
+    /// Gives a message of a session that ended to another member of its share, if there is one.
+    /// Should that one lose it to a bound, it is counted there.
     fn pass_on(&mut self, outbound: &Outbound, fx: &mut Effects) -> bool {
         let Some(filter) = &outbound.share else { return false };
         let Some(share) = self.router.shares.find(filter) else { return false };
-        self.route_to_share(share, &outbound.message, fx)
+        self.route_to_share(share, &outbound.message, fx);
+        true
     }
 
     fn detach(&mut self, index: SessionIndex, cause: DisconnectCause, fx: &mut Effects) {

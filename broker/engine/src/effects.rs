@@ -90,7 +90,13 @@ impl OutPacket {
             Self::SubAck(_, codes) => {
                 Self::COST_BASE + u32::try_from(codes.len()).unwrap_or(u32::MAX / 2)
             }
-            _ => Self::COST_BASE,
+            Self::ConnAck { .. }
+            | Self::PubAck(_)
+            | Self::PubRec(_)
+            | Self::PubRel(_)
+            | Self::PubComp(_)
+            | Self::UnsubAck(_)
+            | Self::PingResp => Self::COST_BASE,
         }
     }
 
@@ -195,7 +201,8 @@ pub enum Notice {
         /// Why, in a few words.
         reason: &'static str,
     },
-    /// The first message of this client was lost to a bound since it last had none lost.
+    /// A message of this client was lost to a bound, for the first time since it took what fills
+    /// its outbox twice without a loss.
     Dropping {
         /// Its id.
         client_id: Arc<str>,

@@ -51,9 +51,10 @@ pub enum Input {
         cause: LostCause,
     },
     /// The link has sent things: this much of [`Connect::room_bytes`] is free again, in the unit of
-    /// [`OutPacket::cost`](crate::effects::OutPacket::cost). The caller may gather several
-    /// packets' worth, but must report when half of the room is to be given back, and at the
-    /// latest when the outbox is empty: nothing else makes a waiting queue or replay go on.
+    /// [`OutPacket::cost`](crate::effects::OutPacket::cost). The caller may gather
+    /// several packets' worth, but must report at the latest when half of the room is to be given
+    /// back: nothing else makes a queue or replay go on that waits for room, and these wait only
+    /// while at least half of it is taken.
     Room {
         /// Which.
         link: LinkId,

@@ -18,6 +18,7 @@
 //! 6. A packet that says "I will remember" is marked [`promise`](effects::Outgoing::promise) when
 //!    its input changed a fact: it must not leave before those changes are on disk (I2).
 #![forbid(unsafe_code)]
+#![warn(clippy::wildcard_enum_match_arm)]
 
 use std::collections::VecDeque;
 
@@ -110,7 +111,7 @@ impl Engine {
     /// One input, at this time; what follows from it is appended to `effects`.
     pub fn handle(&mut self, now: Time, input: Input, effects: &mut Effects) {
         debug_assert!(now >= self.now, "time never goes backward");
-        self.now = now;
+        self.now = self.now.max(now);
         let changes_before = effects.changes.len();
         let outgoing_before = effects.outgoing.len();
         if let Some(recovery) = self.recovery.take() {

@@ -9,7 +9,7 @@ use crate::effects::{Effects, Farewell, OutPacket};
 use crate::filter::Filter;
 use crate::message::Message;
 use crate::router::retained::is_sys;
-use crate::router::shares::{Readiness, ShareId};
+use crate::router::shares::ShareId;
 use crate::session::SessionIndex;
 
 /// One message on its way: it is named in the store at most once, however many sessions keep it.
@@ -96,42 +96,21 @@ impl Engine {
         self.found = found;
     }
 
-    /// Gives a message to a member of this share alone; says whether anybody took it.
-    pub(crate) fn route_to_share(
-        &mut self,
-        share: ShareId,
-        message: &Message,
-        fx: &mut Effects,
-    ) -> bool {
-        self.deliver_to_share(share, &mut Routed::new(message), fx)
+    /// Gives a message to a member of this share alone.
+    pub(crate) fn route_to_share(&mut self, share: ShareId, message: &Message, fx: &mut Effects) {
+        self.deliver_to_share(share, &mut Routed::new(message), fx);
     }
 
-    fn deliver_to_share(
-        &mut self,
-        share: ShareId,
-        routed: &mut Routed<'_>,
-        fx: &mut Effects,
-    ) -> bool {
+    fn deliver_to_share(&mut self, share: ShareId, routed: &mut Routed<'_>, fx: &mut Effects) {
         let Self { router, sessions, limits, .. } = self;
         let member = router.shares.choose(share, |member| {
             let session = &sessions[member.session];
             let qos = routed.message.qos().min(member.qos);
             session.readiness(qos, routed.message, limits)
         });
-        let Some(member) = member else { return self.lose_in_share(share, routed, fx) };
-        routed.share = Some(self.router.shares.filter(share).clone());
+        routed.share = Some(router.shares.filter(share).clone());
         self.deliver(member.session, routed, member.qos, fx);
         routed.share = None;
-        true
-    }
-
-    /// Every member would lose the message: the one whose turn it is says at which bound.
-    fn lose_in_share(&mut self, share: ShareId, routed: &mut Routed<'_>, fx: &mut Effects) -> bool {
-        let anybody = |_: &_| Readiness::Ready;
-        if let Some(member) = self.router.shares.choose(share, anybody) {
-            self.deliver(member.session, routed, member.qos, fx);
-        }
-        false
     }
 
     /// Retained messages belong to no session [MQTT-3.1.2-7].

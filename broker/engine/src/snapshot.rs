@@ -100,11 +100,18 @@ impl Snapshot {
                 let kept = KeptMessage { message: message.clone(), references: 0 };
                 self.messages.insert(*key, kept);
             }
-            Change::Enqueue { .. }
-            | Change::Send { .. }
-            | Change::Deliver { .. }
-            | Change::Advance { .. }
-            | Change::Settle { .. } => self.apply_to_deliveries(change),
+            Change::Enqueue { client_id, passage } => {
+                self.refer(passage.key);
+                self.with(client_id, |session| session.queue.push_back(passage.clone()));
+            }
+            Change::Send { client_id, id } => self.send(client_id, *id),
+            Change::Deliver { client_id, passage, id } => {
+                self.refer(passage.key);
+                let sent = KeptDelivery::Sent(passage.clone());
+                self.with(client_id, |session| session.in_flight.push((*id, sent)));
+            }
+            Change::Advance { client_id, id } => self.advance(client_id, *id),
+            Change::Settle { client_id, id } => self.settle(client_id, *id),
             Change::MarkReceived { client_id, id } => self.with(client_id, |session| {
                 session.received.insert(*id);
             }),
@@ -126,45 +133,32 @@ impl Snapshot {
         }
     }
 
-    fn apply_to_deliveries(&mut self, change: &Change) {
-        match change {
-            Change::Enqueue { client_id, passage } => {
-                self.refer(passage.key);
-                self.with(client_id, |session| session.queue.push_back(passage.clone()));
-            }
-            Change::Deliver { client_id, passage, id } => {
-                self.refer(passage.key);
-                let sent = KeptDelivery::Sent(passage.clone());
-                self.with(client_id, |session| session.in_flight.push((*id, sent)));
-            }
-            Change::Send { client_id, id } => {
-                let first = self.sessions.get_mut(client_id).and_then(|s| s.queue.pop_front());
-                match (first, id) {
-                    (Some(passage), Some(id)) => self.with(client_id, |session| {
-                        session.in_flight.push((*id, KeptDelivery::Sent(passage)));
-                    }),
-                    (Some(passage), None) => self.release(passage.key),
-                    (None, _) => {}
-                }
-            }
-            Change::Advance { client_id, id } => {
-                let sessions = &mut self.sessions;
-                let delivery = sessions.get_mut(client_id).and_then(|s| s.in_flight_mut(*id));
-                let before = delivery.map(|d| std::mem::replace(d, KeptDelivery::AwaitPubComp));
-                if let Some(KeptDelivery::Sent(passage)) = before {
-                    self.release(passage.key);
-                }
-            }
-            Change::Settle { client_id, id } => {
-                let settled = self.sessions.get_mut(client_id).and_then(|session| {
-                    let at = session.in_flight.iter().position(|(other, _)| other == id)?;
-                    Some(session.in_flight.remove(at).1)
-                });
-                if let Some(KeptDelivery::Sent(passage)) = settled {
-                    self.release(passage.key);
-                }
-            }
-            _ => {}
+    fn send(&mut self, client_id: &str, id: Option<PacketId>) {
+        let first = self.sessions.get_mut(client_id).and_then(|s| s.queue.pop_front());
+        match (first, id) {
+            (Some(passage), Some(id)) => self.with(client_id, |session| {
+                session.in_flight.push((id, KeptDelivery::Sent(passage)));
+            }),
+            (Some(passage), None) => self.release(passage.key),
+            (None, _) => {}
+        }
+    }
+
+    fn advance(&mut self, client_id: &str, id: PacketId) {
+        let delivery = self.sessions.get_mut(client_id).and_then(|s| s.in_flight_mut(id));
+        let before = delivery.map(|d| std::mem::replace(d, KeptDelivery::AwaitPubComp));
+        if let Some(KeptDelivery::Sent(passage)) = before {
+            self.release(passage.key);
+        }
+    }
+
+    fn settle(&mut self, client_id: &str, id: PacketId) {
+        let settled = self.sessions.get_mut(client_id).and_then(|session| {
+            let at = session.in_flight.iter().position(|(other, _)| *other == id)?;
+            Some(session.in_flight.remove(at).1)
+        });
+        if let Some(KeptDelivery::Sent(passage)) = settled {
+            self.release(passage.key);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::filter::Filter;
 use crate::router::Subscriber;
 use crate::router::trie::NodeId;
 
-/// A share with at least one member.
+/// A share; it has at least one member.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct ShareId(u32);
 
@@ -64,28 +64,27 @@ impl Shares {
         &self.shares[id.0 as usize].filter
     }
 
-    /// Who gets the next message: turn by turn among those who are readiest. `None`: nobody is
-    /// able to take it.
+    /// Who gets the next message: turn by turn among those who are readiest. When all would lose
+    /// it, still somebody: the loss is counted at the bound that this one has reached.
     pub(crate) fn choose(
         &mut self,
         id: ShareId,
         readiness: impl Fn(&Subscriber) -> Readiness,
-    ) -> Option<Subscriber> {
-        let share = &mut self.shares[id.0 as usize];
-        let count = share.members.len();
-        let mut best: Option<(Readiness, usize)> = None;
-        for at in (share.turn..count).chain(0..share.turn.min(count)) {
-            let this = readiness(&share.members[at]);
-            if this > best.map_or(Readiness::Unable, |(readiness, _)| readiness) {
-                best = Some((this, at));
-            }
-            if this == Readiness::Ready {
+    ) -> Subscriber {
+        let Share { members, turn, .. } = &mut self.shares[id.0 as usize];
+        let first = *turn % members.len(); // members may have left
+        let mut best = (readiness(&members[first]), first);
+        for at in (first + 1..members.len()).chain(0..first) {
+            if best.0 == Readiness::Ready {
                 break;
             }
+            let this = readiness(&members[at]);
+            if this > best.0 {
+                best = (this, at);
+            }
         }
-        let (_, at) = best?;
-        share.turn = (at + 1) % count;
-        Some(share.members[at])
+        *turn = best.1 + 1;
+        members[best.1]
     }
 
     pub(super) fn create(&mut self, filter: &Filter, node: NodeId, at: usize) -> ShareId {

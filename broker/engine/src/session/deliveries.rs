@@ -170,6 +170,7 @@ impl Deliveries {
         total.take(&outbound.message);
         self.queue_bytes -= outbound.message.len() as u64;
         self.queue_qos0 -= usize::from(outbound.qos == QoS::AtMostOnce);
+        give_back(&mut self.queue);
         Some(outbound)
     }
 
@@ -273,6 +274,7 @@ impl Deliveries {
         }
         if self.in_flight.is_empty() {
             self.overtaken = false;
+            give_back(&mut self.in_flight);
         }
         Answer::Settled
     }
@@ -291,6 +293,13 @@ impl Deliveries {
         let from_first = |id: PacketId| distance(first.id, id);
         let at = self.in_flight.binary_search_by_key(&from_first(id), |slot| from_first(slot.id));
         at.ok().filter(|&at| self.in_flight[at].awaiting.is_some())
+    }
+}
+
+/// Gives back what a long queue took, once it is empty: there are many sessions.
+fn give_back<T>(queue: &mut VecDeque<T>) {
+    if queue.is_empty() && queue.capacity() > 32 {
+        *queue = VecDeque::new();
     }
 }
 

@@ -41,8 +41,8 @@ pub(crate) struct Session {
     pub(crate) durable: bool,
     /// A replay of its waits for its turn in the engine's list.
     pub(crate) scheduled: bool,
-    /// It has lost a message and the log was told.
-    pub(crate) dropping: bool,
+    /// It has lost a message and the log was told; how much its links took since the last loss.
+    pub(crate) dropping: Option<u64>,
     pub(crate) attachment: Attachment,
     pub(crate) deliveries: Deliveries,
     pub(crate) received: Received,
@@ -90,7 +90,7 @@ impl Session {
             client_id,
             durable,
             scheduled: false,
-            dropping: false,
+            dropping: None,
             attachment,
             deliveries: Deliveries::default(),
             received: Received::default(),

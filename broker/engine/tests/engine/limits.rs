@@ -108,6 +108,31 @@ fn room_of_the_outbox() {
 }
 
 #[test]
+fn the_log_is_told_of_losses_once_until_the_client_has_caught_up() {
+    let mut world = World::new();
+    let client = world.connect(Connect { room_bytes: 200, ..clean("c") });
+    world.subscribe(client, "t", 0);
+    let mut notices = 0;
+    let mut flood = |world: &mut World| {
+        for _ in 0..10 {
+            world.inside(message("t", "m", 0));
+            notices += world.notices().len();
+        }
+        notices
+    };
+    for _ in 0..5 {
+        assert_eq!(flood(&mut world), 1);
+        world.room(client, 390); // slow: loses again before it took 400
+    }
+    world.room(client, 10);
+    for _ in 0..7 {
+        world.inside(message("t", "m", 0));
+        world.room(client, 66);
+    }
+    assert_eq!(flood(&mut world), 2);
+}
+
+#[test]
 fn the_largest_message_passes_the_smallest_outbox() {
     let mut world = World::new();
     let client = world.connect(Connect { room_bytes: 1000, ..clean("c") });
