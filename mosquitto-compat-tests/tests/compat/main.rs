@@ -1,0 +1,16 @@
+//! What users of mosquitto's own clients and of rumqttc see when the broker is Martlet. Scenarios
+//! that say nothing about Martlet alone also run against Debian's mosquitto, as a control.
+
+#![expect(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
+
+mod crowd;
+mod payloads;
+mod process;
+mod publish;
+mod request;
+mod retained;
+mod rumqtt;
+mod sessions;
+mod sys;
+mod versions;
+mod wills;
