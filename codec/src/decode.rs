@@ -50,8 +50,9 @@ pub struct DecodeError {
     /// What MQTT 5.0 answers. [`ReasonCode::PacketTooLarge`] is said of a packet over
     /// [`DecodeLimits::packet_size_max`], and of nothing else.
     pub reason: ReasonCode,
-    /// The id of the rule that was broken, e.g. `MQTT-2.2.2-2`, in the version that was spoken; the
-    /// section for a statement without an id; the name of the limit that was passed.
+    /// The id of the rule that was broken, in the version that was spoken: `MQTT-2.2.2-2` of 3.1.1,
+    /// `MQTT5-2.1.3-1` of 5.0; the section for a statement without an id, `MQTT 5.0 2.2.2.2`; the
+    /// name of the limit that was passed.
     pub rule: &'static str,
     /// What was wrong, in a few words.
     pub text: &'static str,
@@ -133,7 +134,7 @@ impl FixedHeader {
                 let shortest = byte != 0 || at == 0;
                 if !shortest && version == ProtocolVersion::V5 && packet_type != PacketType::Connect
                 {
-                    return Err(rules::LENGTH_NOT_MINIMAL); // MQTT 5.0 [MQTT-1.5.5-1]
+                    return Err(rules::LENGTH_NOT_MINIMAL); // [MQTT5-1.5.5-1]
                 }
                 let len = at + 2;
                 return Ok(Some(Self { packet_type, first_byte, remaining_len, len, shortest }));
@@ -219,6 +220,7 @@ fn publish<'a>(
     version: ProtocolVersion,
     limits: &DecodeLimits,
 ) -> Checked<Publish<'a>> {
+    // [MQTT-3.3.2-1]
     let topic = match reader.binary()? {
         [] if version == ProtocolVersion::V5 => None,
         bytes => Some(topic_name(bytes, limits, rules::TOPIC_UTF8, rules::TOPIC_WILDCARD)?),

@@ -306,7 +306,7 @@ fn write_properties(properties: &Properties<'_>, version: ProtocolVersion, sink:
         return;
     }
     if properties.is_empty() {
-        return sink.u8(0); // MQTT 5.0 [MQTT-2.2.2-1]
+        return sink.u8(0); // [MQTT5-2.2.2-1]
     }
     // By value, so that a sink whose packet has no properties can live in registers.
     *sink = write_some_properties(properties, core::mem::take(sink));

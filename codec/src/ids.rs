@@ -42,7 +42,7 @@ impl core::fmt::Display for PacketId {
     }
 }
 
-/// A Topic Alias of MQTT 5.0: 1 to 65,535, never zero [MQTT-3.3.2-8].
+/// A Topic Alias of MQTT 5.0: 1 to 65,535, never zero [MQTT5-3.3.2-8].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TopicAlias(NonZeroU16);
 

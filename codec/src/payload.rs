@@ -118,7 +118,8 @@ impl<'a> ReasonCodes<'a> {
         codes
     }
 
-    /// Whether a SUBACK or UNSUBACK of this version may carry these: at least one, each its own.
+    /// Whether a SUBACK or UNSUBACK of this version may carry these: at least one [MQTT-3.8.4-5],
+    /// each its own.
     pub(crate) fn check(&self, version: ProtocolVersion, packet: PacketType) -> Checked<()> {
         if self.0.is_empty() {
             let suback = packet == PacketType::SubAck;
@@ -147,7 +148,7 @@ pub(crate) fn check_subscription(
         return Err(rules::SUBSCRIBE_OPTIONS); // [MQTT-3.8.3-4]
     }
     if subscription.no_local && subscription.filter.share.is_some() {
-        return Err(rules::NO_LOCAL_SHARED); // MQTT 5.0 [MQTT-3.8.3-4]
+        return Err(rules::NO_LOCAL_SHARED); // [MQTT5-3.8.3-4]
     }
     Ok(())
 }
@@ -164,7 +165,7 @@ fn read_subscription<'a>(reader: &mut Reader<'a>) -> Checked<Subscription<'a>> {
     let filter = read_filter(reader, rules::FILTER_UTF8)?; // [MQTT-3.8.3-1]
     let options = reader.u8()?;
     if options & 0xC0 != 0 {
-        return Err(rules::SUBSCRIBE_OPTIONS); // [MQTT-3.8.3-4], 5.0 [MQTT-3.8.3-5]
+        return Err(rules::SUBSCRIBE_OPTIONS); // [MQTT-3.8.3-4], [MQTT5-3.8.3-5]
     }
     Ok(Subscription {
         filter,

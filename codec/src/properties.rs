@@ -181,7 +181,7 @@ impl<'a> Properties<'a> {
     /// Reads Property Length and properties, checking all that can be checked in this place.
     pub(crate) fn read(reader: &mut Reader<'a>, place: Place) -> Checked<Self> {
         if reader.is_empty() {
-            return Err(rules::PROPERTIES_LENGTH_MISSING); // MQTT 5.0 [MQTT-2.2.2-1]
+            return Err(rules::PROPERTIES_LENGTH_MISSING); // [MQTT5-2.2.2-1]
         }
         let len = reader.variable_byte_integer()?;
         let bytes = reader.bytes(usize::try_from(len).unwrap_or(usize::MAX))?;
@@ -328,7 +328,7 @@ impl Value<'_> for NonZeroU32 {
 
 impl Value<'_> for TopicAlias {
     fn read_from(reader: &mut Reader<'_>) -> Checked<Self> {
-        Self::new(reader.u16()?).ok_or(rules::TOPIC_ALIAS_ZERO) // MQTT 5.0 [MQTT-3.3.2-8]
+        Self::new(reader.u16()?).ok_or(rules::TOPIC_ALIAS_ZERO) // [MQTT5-3.3.2-8]
     }
 
     fn write_to(&self, sink: &mut impl Sink) {
@@ -371,7 +371,7 @@ impl<'a> Value<'a> for (&'a str, &'a str) {
     }
 
     fn check(&self) -> Checked<()> {
-        rules::check_string(self.0).and(rules::check_string(self.1)) // MQTT 5.0 [MQTT-1.5.7-1]
+        rules::check_string(self.0).and(rules::check_string(self.1)) // [MQTT5-1.5.7-1]
     }
 }
 

@@ -104,7 +104,7 @@ impl<'a> Reader<'a> {
             value |= u32::from(byte & 0x7F) << shift;
             if byte & 0x80 == 0 {
                 return if byte == 0 && shift > 0 {
-                    Err(rules::LENGTH_NOT_MINIMAL) // MQTT 5.0 [MQTT-1.5.5-1]
+                    Err(rules::LENGTH_NOT_MINIMAL) // [MQTT5-1.5.5-1]
                 } else {
                     Ok(value)
                 };

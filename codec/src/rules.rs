@@ -16,8 +16,9 @@ pub(crate) struct Rule {
 /// A value, or the rule that was broken.
 pub(crate) type Checked<T> = Result<T, &'static Rule>;
 
-/// Declares rules: name, reason code, id in 3.1.1, id in 5.0, text. Where a standard gives a
-/// statement no id, its section stands for it.
+/// Declares rules: name, reason code, id in 3.1.1, id in 5.0, text. Both standards begin their ids
+/// with `MQTT-`; those of 5.0 are told apart as `MQTT5-`. Where a standard gives a statement no id,
+/// its section stands for it.
 macro_rules! rules {
     ($($name:ident $reason:ident $v3:literal $v5:literal $text:literal;)+) => {
         $(
@@ -30,17 +31,17 @@ macro_rules! rules {
 rules! {
     // Fixed header.
     TYPE_RESERVED MalformedPacket "MQTT 3.1.1 2.2.1" "MQTT 5.0 2.1.2" "reserved packet type";
-    FLAGS MalformedPacket "MQTT-2.2.2-2" "MQTT-2.1.3-1" "wrong flags in the fixed header";
-    PUBREL_FLAGS MalformedPacket "MQTT-3.6.1-1" "MQTT-3.6.1-1" "PUBREL's flags must be 0010";
-    SUBSCRIBE_FLAGS MalformedPacket "MQTT-3.8.1-1" "MQTT-3.8.1-1" "SUBSCRIBE's flags must be 0010";
-    UNSUBSCRIBE_FLAGS MalformedPacket "MQTT-3.10.1-1" "MQTT-3.10.1-1"
+    FLAGS MalformedPacket "MQTT-2.2.2-2" "MQTT5-2.1.3-1" "wrong flags in the fixed header";
+    PUBREL_FLAGS MalformedPacket "MQTT-3.6.1-1" "MQTT5-3.6.1-1" "PUBREL's flags must be 0010";
+    SUBSCRIBE_FLAGS MalformedPacket "MQTT-3.8.1-1" "MQTT5-3.8.1-1" "SUBSCRIBE's flags must be 0010";
+    UNSUBSCRIBE_FLAGS MalformedPacket "MQTT-3.10.1-1" "MQTT5-3.10.1-1"
         "UNSUBSCRIBE's flags must be 0010";
-    DISCONNECT_FLAGS MalformedPacket "MQTT-3.14.1-1" "MQTT-3.14.1-1"
+    DISCONNECT_FLAGS MalformedPacket "MQTT-3.14.1-1" "MQTT5-3.14.1-1"
         "DISCONNECT's flags must be 0000";
-    AUTH_FLAGS MalformedPacket "MQTT 3.1.1 2.2.1" "MQTT-3.15.1-1" "AUTH's flags must be 0000";
+    AUTH_FLAGS MalformedPacket "MQTT 3.1.1 2.2.1" "MQTT5-3.15.1-1" "AUTH's flags must be 0000";
     LENGTH_TOO_LONG MalformedPacket "MQTT 3.1.1 2.2.3" "MQTT 5.0 1.5.5"
         "a variable byte integer has at most four bytes";
-    LENGTH_NOT_MINIMAL MalformedPacket "MQTT 3.1.1 2.2.3" "MQTT-1.5.5-1"
+    LENGTH_NOT_MINIMAL MalformedPacket "MQTT 3.1.1 2.2.3" "MQTT5-1.5.5-1"
         "a variable byte integer must take as few bytes as it can";
     PACKET_TOO_LARGE PacketTooLarge "packet_size_max" "packet_size_max"
         "larger than this connection accepts";
@@ -51,31 +52,31 @@ rules! {
     TRAILING MalformedPacket "MQTT 3.1.1 2.2.3" "MQTT 5.0 2.1.4" "bytes behind the last field";
     FIELD_TOO_LONG MalformedPacket "MQTT 3.1.1 1.5.3" "MQTT 5.0 1.5.4"
         "a string or binary field has at most 65535 bytes";
-    UTF8 MalformedPacket "MQTT-1.5.3-1" "MQTT-1.5.4-1" "ill-formed UTF-8";
-    UTF8_NULL MalformedPacket "MQTT-1.5.3-2" "MQTT-1.5.4-2" "U+0000 in a string";
-    ID_ZERO MalformedPacket "MQTT-2.3.1-1" "MQTT-2.2.1-3" "packet identifier 0";
-    ACK_ID_ZERO MalformedPacket "MQTT-2.3.1-6" "MQTT-2.2.1-5" "packet identifier 0";
-    SUBACK_ID_ZERO MalformedPacket "MQTT-2.3.1-7" "MQTT-2.2.1-6" "packet identifier 0";
+    UTF8 MalformedPacket "MQTT-1.5.3-1" "MQTT5-1.5.4-1" "ill-formed UTF-8";
+    UTF8_NULL MalformedPacket "MQTT-1.5.3-2" "MQTT5-1.5.4-2" "U+0000 in a string";
+    ID_ZERO MalformedPacket "MQTT-2.3.1-1" "MQTT5-2.2.1-3" "packet identifier 0";
+    ACK_ID_ZERO MalformedPacket "MQTT-2.3.1-6" "MQTT5-2.2.1-5" "packet identifier 0";
+    SUBACK_ID_ZERO MalformedPacket "MQTT-2.3.1-7" "MQTT5-2.2.1-6" "packet identifier 0";
 
     // Topics.
-    TOPIC_EMPTY MalformedPacket "MQTT-4.7.3-1" "MQTT-4.7.3-1" "a topic has at least one character";
-    TOPIC_NULL MalformedPacket "MQTT-4.7.3-2" "MQTT-4.7.3-2" "U+0000 in a topic";
-    TOPIC_TOO_LONG MalformedPacket "MQTT-4.7.3-3" "MQTT-4.7.3-3"
+    TOPIC_EMPTY MalformedPacket "MQTT-4.7.3-1" "MQTT5-4.7.3-1" "a topic has at least one character";
+    TOPIC_NULL MalformedPacket "MQTT-4.7.3-2" "MQTT5-4.7.3-2" "U+0000 in a topic";
+    TOPIC_TOO_LONG MalformedPacket "MQTT-4.7.3-3" "MQTT5-4.7.3-3"
         "a topic has at most 65535 bytes";
-    TOPIC_HASH MalformedPacket "MQTT-4.7.1-2" "MQTT-4.7.1-1" "# must be the whole last level";
-    TOPIC_PLUS MalformedPacket "MQTT-4.7.1-3" "MQTT-4.7.1-2" "+ must be a whole level";
-    TOPIC_WILDCARD MalformedPacket "MQTT-3.3.2-2" "MQTT-3.3.2-2" "a wildcard in a topic name";
-    WILL_WILDCARD MalformedPacket "MQTT-4.7.1-1" "MQTT-4.7.0-1" "a wildcard in the will topic";
-    RESPONSE_WILDCARD MalformedPacket "MQTT 5.0 3.3.2.3.5" "MQTT-3.3.2-14"
+    TOPIC_HASH MalformedPacket "MQTT-4.7.1-2" "MQTT5-4.7.1-1" "# must be the whole last level";
+    TOPIC_PLUS MalformedPacket "MQTT-4.7.1-3" "MQTT5-4.7.1-2" "+ must be a whole level";
+    TOPIC_WILDCARD MalformedPacket "MQTT-3.3.2-2" "MQTT5-3.3.2-2" "a wildcard in a topic name";
+    WILL_WILDCARD MalformedPacket "MQTT-4.7.1-1" "MQTT5-4.7.0-1" "a wildcard in the will topic";
+    RESPONSE_WILDCARD MalformedPacket "MQTT 5.0 3.3.2.3.5" "MQTT5-3.3.2-14"
         "a wildcard in the response topic";
-    TOPIC_UTF8 MalformedPacket "MQTT-3.3.2-1" "MQTT-3.3.2-1" "ill-formed UTF-8 in the topic name";
-    WILL_UTF8 MalformedPacket "MQTT-3.1.3-10" "MQTT-3.1.3-11" "ill-formed UTF-8 in the will topic";
-    RESPONSE_UTF8 MalformedPacket "MQTT 5.0 3.3.2.3.5" "MQTT-3.3.2-13"
+    TOPIC_UTF8 MalformedPacket "MQTT-3.3.2-1" "MQTT5-3.3.2-1" "ill-formed UTF-8 in the topic name";
+    WILL_UTF8 MalformedPacket "MQTT-3.1.3-10" "MQTT5-3.1.3-11" "ill-formed UTF-8 in the will topic";
+    RESPONSE_UTF8 MalformedPacket "MQTT 5.0 3.3.2.3.5" "MQTT5-3.3.2-13"
         "ill-formed UTF-8 in the response topic";
-    FILTER_UTF8 MalformedPacket "MQTT-3.8.3-1" "MQTT-3.8.3-1" "ill-formed UTF-8 in a topic filter";
-    UNSUBSCRIBE_UTF8 MalformedPacket "MQTT-3.10.3-1" "MQTT-3.10.3-1"
+    FILTER_UTF8 MalformedPacket "MQTT-3.8.3-1" "MQTT5-3.8.3-1" "ill-formed UTF-8 in a topic filter";
+    UNSUBSCRIBE_UTF8 MalformedPacket "MQTT-3.10.3-1" "MQTT5-3.10.3-1"
         "ill-formed UTF-8 in a topic filter";
-    SHARE MalformedPacket "MQTT 5.0 4.8.2" "MQTT-4.8.2-1"
+    SHARE MalformedPacket "MQTT 5.0 4.8.2" "MQTT5-4.8.2-1"
         "a share is written $share/NAME/FILTER";
     NAME_LEVELS TopicNameInvalid "topic_levels_max" "topic_levels_max"
         "a topic name with too many levels";
@@ -83,67 +84,67 @@ rules! {
         "a topic filter with too many levels";
 
     // CONNECT.
-    PROTOCOL_NAME UnsupportedProtocolVersion "MQTT-3.1.2-1" "MQTT-3.1.2-1"
+    PROTOCOL_NAME UnsupportedProtocolVersion "MQTT-3.1.2-1" "MQTT5-3.1.2-1"
         "the protocol name is neither MQTT nor MQIsdp";
-    PROTOCOL_LEVEL UnsupportedProtocolVersion "MQTT-3.1.2-2" "MQTT-3.1.2-2"
+    PROTOCOL_LEVEL UnsupportedProtocolVersion "MQTT-3.1.2-2" "MQTT5-3.1.2-2"
         "unsupported protocol level";
-    CONNECT_RESERVED MalformedPacket "MQTT-3.1.2-3" "MQTT-3.1.2-3" "CONNECT's reserved flag is set";
-    WILL_QOS_WITHOUT_WILL MalformedPacket "MQTT-3.1.2-13" "MQTT-3.1.2-11"
+    CONNECT_RESERVED MalformedPacket "MQTT-3.1.2-3" "MQTT5-3.1.2-3" "CONNECT's reserved flag is set";
+    WILL_QOS_WITHOUT_WILL MalformedPacket "MQTT-3.1.2-13" "MQTT5-3.1.2-11"
         "a will QoS without a will";
-    WILL_QOS MalformedPacket "MQTT-3.1.2-14" "MQTT-3.1.2-12" "will QoS 3";
-    WILL_RETAIN_WITHOUT_WILL MalformedPacket "MQTT-3.1.2-15" "MQTT-3.1.2-13"
+    WILL_QOS MalformedPacket "MQTT-3.1.2-14" "MQTT5-3.1.2-12" "will QoS 3";
+    WILL_RETAIN_WITHOUT_WILL MalformedPacket "MQTT-3.1.2-15" "MQTT5-3.1.2-13"
         "a will retain flag without a will";
     PASSWORD_WITHOUT_USER MalformedPacket "MQTT-3.1.2-22" "MQTT 5.0 3.1.2.9"
         "a password without a user name";
-    CLIENT_ID_MISSING MalformedPacket "MQTT-3.1.3-3" "MQTT-3.1.3-3" "no client identifier";
-    CLIENT_ID_UTF8 MalformedPacket "MQTT-3.1.3-4" "MQTT-3.1.3-4"
+    CLIENT_ID_MISSING MalformedPacket "MQTT-3.1.3-3" "MQTT5-3.1.3-3" "no client identifier";
+    CLIENT_ID_UTF8 MalformedPacket "MQTT-3.1.3-4" "MQTT5-3.1.3-4"
         "ill-formed UTF-8 in the client identifier";
-    WILL_MISSING MalformedPacket "MQTT-3.1.2-9" "MQTT-3.1.2-9" "a will flag without a will";
-    USER_MISSING MalformedPacket "MQTT-3.1.2-19" "MQTT-3.1.2-17"
+    WILL_MISSING MalformedPacket "MQTT-3.1.2-9" "MQTT5-3.1.2-9" "a will flag without a will";
+    USER_MISSING MalformedPacket "MQTT-3.1.2-19" "MQTT5-3.1.2-17"
         "a user name flag without a user name";
-    USER_UTF8 MalformedPacket "MQTT-3.1.3-11" "MQTT-3.1.3-12" "ill-formed UTF-8 in the user name";
-    PASSWORD_MISSING MalformedPacket "MQTT-3.1.2-21" "MQTT-3.1.2-19"
+    USER_UTF8 MalformedPacket "MQTT-3.1.3-11" "MQTT5-3.1.3-12" "ill-formed UTF-8 in the user name";
+    PASSWORD_MISSING MalformedPacket "MQTT-3.1.2-21" "MQTT5-3.1.2-19"
         "a password flag without a password";
 
     // CONNACK.
-    CONNACK_FLAGS MalformedPacket "MQTT 3.1.1 3.2.2.1" "MQTT-3.2.2-1"
+    CONNACK_FLAGS MalformedPacket "MQTT 3.1.1 3.2.2.1" "MQTT5-3.2.2-1"
         "reserved bits in CONNACK's flags";
-    SESSION_PRESENT_REFUSED ProtocolError "MQTT-3.2.2-4" "MQTT-3.2.2-6"
+    SESSION_PRESENT_REFUSED ProtocolError "MQTT-3.2.2-4" "MQTT5-3.2.2-6"
         "session present in a refusal";
-    RETURN_CODE MalformedPacket "MQTT 3.1.1 3.2.2.3" "MQTT-3.2.2-8" "no code of CONNACK";
+    RETURN_CODE MalformedPacket "MQTT 3.1.1 3.2.2.3" "MQTT5-3.2.2-8" "no code of CONNACK";
 
     // PUBLISH and its acknowledgements.
-    DUP_QOS_0 MalformedPacket "MQTT-3.3.1-2" "MQTT-3.3.1-2" "DUP at QoS 0";
-    PUBLISH_QOS MalformedPacket "MQTT-3.3.1-4" "MQTT-3.3.1-4" "QoS 3";
+    DUP_QOS_0 MalformedPacket "MQTT-3.3.1-2" "MQTT5-3.3.1-2" "DUP at QoS 0";
+    PUBLISH_QOS MalformedPacket "MQTT-3.3.1-4" "MQTT5-3.3.1-4" "QoS 3";
     NO_TOPIC ProtocolError "MQTT-4.7.3-1" "MQTT 5.0 3.3.2.1" "neither topic name nor topic alias";
-    PUBACK_CODE MalformedPacket "MQTT 5.0 2.4" "MQTT-3.4.2-1" "no reason code of PUBACK";
-    PUBREC_CODE MalformedPacket "MQTT 5.0 2.4" "MQTT-3.5.2-1" "no reason code of PUBREC";
-    PUBREL_CODE MalformedPacket "MQTT 5.0 2.4" "MQTT-3.6.2-1" "no reason code of PUBREL";
-    PUBCOMP_CODE MalformedPacket "MQTT 5.0 2.4" "MQTT-3.7.2-1" "no reason code of PUBCOMP";
+    PUBACK_CODE MalformedPacket "MQTT 5.0 2.4" "MQTT5-3.4.2-1" "no reason code of PUBACK";
+    PUBREC_CODE MalformedPacket "MQTT 5.0 2.4" "MQTT5-3.5.2-1" "no reason code of PUBREC";
+    PUBREL_CODE MalformedPacket "MQTT 5.0 2.4" "MQTT5-3.6.2-1" "no reason code of PUBREL";
+    PUBCOMP_CODE MalformedPacket "MQTT 5.0 2.4" "MQTT5-3.7.2-1" "no reason code of PUBCOMP";
 
     // SUBSCRIBE, UNSUBSCRIBE and their acknowledgements.
-    SUBSCRIBE_EMPTY ProtocolError "MQTT-3.8.3-3" "MQTT-3.8.3-2" "SUBSCRIBE without a topic filter";
-    SUBSCRIBE_OPTIONS MalformedPacket "MQTT-3.8.3-4" "MQTT-3.8.3-5"
+    SUBSCRIBE_EMPTY ProtocolError "MQTT-3.8.3-3" "MQTT5-3.8.3-2" "SUBSCRIBE without a topic filter";
+    SUBSCRIBE_OPTIONS MalformedPacket "MQTT-3.8.3-4" "MQTT5-3.8.3-5"
         "reserved bits in the subscription options";
     SUBSCRIBE_QOS MalformedPacket "MQTT-3.8.3-4" "MQTT 5.0 3.8.3.1" "QoS 3 asked for";
     RETAIN_HANDLING ProtocolError "MQTT-3.8.3-4" "MQTT 5.0 3.8.3.1" "retain handling 3";
-    NO_LOCAL_SHARED ProtocolError "MQTT-3.8.3-4" "MQTT-3.8.3-4" "no local on a shared subscription";
-    SUBACK_EMPTY ProtocolError "MQTT-3.8.4-5" "MQTT-3.8.4-6" "SUBACK without a code";
-    SUBACK_CODE MalformedPacket "MQTT-3.9.3-2" "MQTT-3.9.3-2" "no code of SUBACK";
-    UNSUBSCRIBE_EMPTY ProtocolError "MQTT-3.10.3-2" "MQTT-3.10.3-2"
+    NO_LOCAL_SHARED ProtocolError "MQTT-3.8.3-4" "MQTT5-3.8.3-4" "no local on a shared subscription";
+    SUBACK_EMPTY ProtocolError "MQTT-3.8.4-5" "MQTT5-3.8.4-6" "SUBACK without a code";
+    SUBACK_CODE MalformedPacket "MQTT-3.9.3-2" "MQTT5-3.9.3-2" "no code of SUBACK";
+    UNSUBSCRIBE_EMPTY ProtocolError "MQTT-3.10.3-2" "MQTT5-3.10.3-2"
         "UNSUBSCRIBE without a topic filter";
-    UNSUBACK_EMPTY ProtocolError "MQTT 3.1.1 3.11.3" "MQTT-3.11.3-1" "UNSUBACK without a code";
-    UNSUBACK_CODE MalformedPacket "MQTT 3.1.1 3.11.3" "MQTT-3.11.3-2" "no code of UNSUBACK";
+    UNSUBACK_EMPTY ProtocolError "MQTT 3.1.1 3.11.3" "MQTT5-3.11.3-1" "UNSUBACK without a code";
+    UNSUBACK_CODE MalformedPacket "MQTT 3.1.1 3.11.3" "MQTT5-3.11.3-2" "no code of UNSUBACK";
 
     // DISCONNECT and AUTH.
-    DISCONNECT_CODE MalformedPacket "MQTT 3.1.1 3.14.2" "MQTT-3.14.2-1"
+    DISCONNECT_CODE MalformedPacket "MQTT 3.1.1 3.14.2" "MQTT5-3.14.2-1"
         "no reason code of DISCONNECT";
-    AUTH_CODE MalformedPacket "MQTT 3.1.1 2.2.1" "MQTT-3.15.2-1" "no reason code of AUTH";
+    AUTH_CODE MalformedPacket "MQTT 3.1.1 2.2.1" "MQTT5-3.15.2-1" "no reason code of AUTH";
     AUTH_METHOD_MISSING ProtocolError "MQTT 3.1.1 2.2.1" "MQTT 5.0 3.15.2.2.2"
         "AUTH without an authentication method";
 
     // Properties.
-    PROPERTIES_LENGTH_MISSING MalformedPacket "MQTT 5.0 2.2.2.1" "MQTT-2.2.2-1"
+    PROPERTIES_LENGTH_MISSING MalformedPacket "MQTT 5.0 2.2.2.1" "MQTT5-2.2.2-1"
         "no property length";
     PROPERTY_UNKNOWN MalformedPacket "MQTT 5.0 2.2.2.2" "MQTT 5.0 2.2.2.2" "unknown property";
     PROPERTY_MISPLACED MalformedPacket "MQTT 5.0 2.2.2.2" "MQTT 5.0 2.2.2.2"
@@ -154,7 +155,7 @@ rules! {
         "a property that may come once came twice";
     PROPERTY_VALUE ProtocolError "MQTT 5.0 2.2.2.2" "MQTT 5.0 2.2.2.2"
         "a property's value is out of its range";
-    TOPIC_ALIAS_ZERO TopicAliasInvalid "MQTT 5.0 3.3.2.3.4" "MQTT-3.3.2-8" "topic alias 0";
+    TOPIC_ALIAS_ZERO TopicAliasInvalid "MQTT 5.0 3.3.2.3.4" "MQTT5-3.3.2-8" "topic alias 0";
     AUTH_DATA_ALONE ProtocolError "MQTT 5.0 3.1.2.11.10" "MQTT 5.0 3.1.2.11.10"
         "authentication data without a method";
 }

@@ -165,7 +165,7 @@ impl<'a> SubscriptionFilter<'a> {
 /// What a shared subscription's text begins with.
 pub(crate) const SHARE_PREFIX: &[u8] = b"$share/";
 
-/// At least one character, no wildcard, no separator (MQTT 5.0 [MQTT-4.8.2-1] [MQTT-4.8.2-2]).
+/// At least one character, no wildcard, no separator ([MQTT5-4.8.2-1] [MQTT5-4.8.2-2]).
 pub(crate) fn check_share_name(name: &str) -> Result<(), TopicError> {
     if name.is_empty() || name.contains(['+', '#', '/', '\0']) {
         return Err(TopicError::BadShare);
@@ -381,9 +381,9 @@ mod tests {
             ("$share/g/#", Ok((Some("g"), "#"))),
             ("$share/g//", Ok((Some("g"), "/"))),
             ("$share/ü/$SYS/+", Ok((Some("ü"), "$SYS/+"))),
-            ("$share/", Err(TopicError::BadShare)), // MQTT 5.0 [MQTT-4.8.2-1]
+            ("$share/", Err(TopicError::BadShare)), // [MQTT5-4.8.2-1]
             ("$share//a", Err(TopicError::BadShare)),
-            ("$share/g", Err(TopicError::BadShare)), // MQTT 5.0 [MQTT-4.8.2-2]
+            ("$share/g", Err(TopicError::BadShare)), // [MQTT5-4.8.2-2]
             ("$share/g/", Err(TopicError::BadShare)),
             ("$share/+/a", Err(TopicError::BadShare)),
             ("$share/#/a", Err(TopicError::BadShare)),

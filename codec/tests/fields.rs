@@ -155,6 +155,7 @@ fn subscribe_unsubscribe_and_their_acknowledgements() {
 
     let codes = ReasonCodes::new(&[1, 0x80]).unwrap();
     let suback = SubAck { id: id(10), properties: Properties::EMPTY, codes };
+    // [MQTT-3.9.3-1]
     is(V311, Packet::SubAck(suback), b"\x90\x04\0\x0a\x01\x80");
     assert!(codes.iter().eq([ReasonCode::GrantedQoS1, ReasonCode::UnspecifiedError]));
 
@@ -282,15 +283,15 @@ fn encode_refuses_what_decode_would_refuse() {
         (V311, subscribe(&odd), "MQTT 5.0 4.8.2"),
         (V311, subscribe(&hidden), "MQTT 5.0 4.8.2"),
         (V311, subscribe(&too_long), "MQTT-4.7.3-3"),
-        (V5, subscribe(&no_local), "MQTT-3.8.3-4"),
+        (V5, subscribe(&no_local), "MQTT5-3.8.3-4"),
         (V5, publish(Properties::new(&twice)), "MQTT 5.0 2.2.2.2"),
         (V5, publish(Properties::new(&[Property::ReasonString("r")])), "MQTT 5.0 2.2.2.2"),
-        (V5, publish(Properties::new(&[Property::UserProperty(("k", "\0"))])), "MQTT-1.5.4-2"),
+        (V5, publish(Properties::new(&[Property::UserProperty(("k", "\0"))])), "MQTT5-1.5.4-2"),
         (V5, publish(Properties::new(&long_data)), "MQTT 5.0 1.5.4"),
         (
             V5,
             Packet::PubComp(Ack { reason: ReasonCode::Banned, ..Ack::new(id(1)) }),
-            "MQTT-3.7.2-1",
+            "MQTT5-3.7.2-1",
         ),
     ];
     for (version, packet, expected) in rows {

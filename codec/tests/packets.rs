@@ -56,7 +56,7 @@ fn check(row: &Row) -> Result<(), String> {
         (Verdict::NeedMore, Ok(Decoded::NeedMore { at_least: 1.. })) => Ok(()),
         (Verdict::Illegal { reason, rule }, Err(error)) => {
             let as_expected = error.reason.get() == reason && error.rule == rule;
-            let level = rule == "MQTT-3.1.2-2";
+            let level = matches!(rule, "MQTT-3.1.2-2" | "MQTT5-3.1.2-2");
             let answer = level.then_some(row.version);
             let too_large = error.reason == ReasonCode::PacketTooLarge;
             if !as_expected

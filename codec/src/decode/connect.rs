@@ -163,7 +163,7 @@ pub(super) fn read_connack<'a>(
 ) -> Checked<ConnAck<'a>> {
     let flags = reader.u8()?;
     if flags & 0xFE != 0 || flags != 0 && version == ProtocolVersion::V31 {
-        return Err(rules::CONNACK_FLAGS); // 5.0 [MQTT-3.2.2-1]
+        return Err(rules::CONNACK_FLAGS); // [MQTT5-3.2.2-1]
     }
     let code = match version {
         ProtocolVersion::V31 | ProtocolVersion::V311 => {

@@ -133,7 +133,7 @@ fn check_filter(filter: &SubscriptionFilter<'_>) -> Checked<()> {
         None => !filter.filter.as_bytes().starts_with(SHARE_PREFIX),
     };
     if !share {
-        return Err(rules::SHARE); // MQTT 5.0 [MQTT-4.8.2-1]
+        return Err(rules::SHARE); // [MQTT5-4.8.2-1]
     }
     if filter.len() > usize::from(u16::MAX) {
         return Err(rules::TOPIC_TOO_LONG); // [MQTT-4.7.3-3]
