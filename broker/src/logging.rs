@@ -288,8 +288,12 @@ mod tests {
     #[test]
     fn machines_read_one_object_per_line() {
         let lines = logged(Level::Warn, Format::Json, Timestamp::Iso, some_events);
-        let warning = r#"{"timestamp":"2023-11-14T22:13:20.042Z","level":"WARN","message":"Client a1 [192.0.2.1:5] refused.","client":"a1","address":"192.0.2.1:5"}"#;
-        assert_eq!(lines.lines().nth(1), Some(warning));
+        let warning = [
+            r#"{"timestamp":"2023-11-14T22:13:20.042Z","level":"WARN","#,
+            r#""message":"Client a1 [192.0.2.1:5] refused.","#,
+            r#""client":"a1","address":"192.0.2.1:5"}"#,
+        ];
+        assert_eq!(lines.lines().nth(1), Some(warning.concat().as_str()));
         let untimed = logged(Level::Error, Format::Json, Timestamp::None, some_events);
         assert_eq!(
             untimed,

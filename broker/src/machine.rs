@@ -21,16 +21,21 @@ pub fn raise_open_files() -> Option<u64> {
     }
 }
 
-/// The warning for a machine that has fewer open files than `connections_max` wants.
-pub fn too_few_open_files(open_files: Option<u64>, connections_max: u32) -> Option<String> {
+/// How many connections the open files are enough for, if that is fewer than `connections_max`; at
+/// least one.
+pub fn fewer_connections(open_files: Option<u64>, connections_max: u32) -> Option<u32> {
+    let possible = open_files?.saturating_sub(OWN_FILES).max(1);
+    u32::try_from(possible).ok().filter(|possible| *possible < connections_max)
+}
+
+/// The warning for an operator who asked for more connections than are possible.
+pub fn explain_fewer(possible: u32, connections_max: u32) -> String {
     let wanted = u64::from(connections_max) + OWN_FILES;
-    let open_files = open_files.filter(|open_files| *open_files < wanted)?;
-    let possible = open_files.saturating_sub(OWN_FILES);
-    Some(format!(
-        "limits.connections_max is {connections_max}, but the system allows {open_files} open \
-         files, which is enough for {possible} connections: allow {wanted} (ulimit -Hn {wanted}; \
-         with systemd LimitNOFILE={wanted}) or lower limits.connections_max to {possible}."
-    ))
+    format!(
+        "limits.connections_max is {connections_max}, but the system allows open files for \
+         {possible} connections only: allow {wanted} files (ulimit -Hn {wanted}; with systemd \
+         LimitNOFILE={wanted}) or lower limits.connections_max to {possible}."
+    )
 }
 
 /// Whether sockets can be opened on that address of this machine.
@@ -109,11 +114,19 @@ mod tests {
 
     #[test]
     fn open_files_against_connections() {
-        assert_eq!(too_few_open_files(None, 100_000), None);
-        assert_eq!(too_few_open_files(Some(100_064), 100_000), None);
-        let warning = too_few_open_files(Some(4096), 100_000).expect("too few");
-        assert!(warning.contains("allows 4096 open files"), "{warning}");
-        assert!(warning.contains("enough for 4032 connections"), "{warning}");
+        let rows = [
+            (None, 100_000, None),
+            (Some(100_064), 100_000, None),
+            (Some(u64::MAX), u32::MAX, None),
+            (Some(100_063), 100_000, Some(99_999)),
+            (Some(4096), 100_000, Some(4032)),
+            (Some(10), 100_000, Some(1)),
+        ];
+        for (open_files, connections_max, expected) in rows {
+            assert_eq!(fewer_connections(open_files, connections_max), expected);
+        }
+        let warning = explain_fewer(4032, 100_000);
+        assert!(warning.contains("open files for 4032 connections only"), "{warning}");
         assert!(warning.contains("LimitNOFILE=100064"), "{warning}");
     }
 

@@ -67,11 +67,15 @@ fn announce(config: &Config) {
 fn run(config: Config) -> Result<(), String> {
     let stop = signals::listen(end_at_once).map_err(|e| format!("Cannot hear signals: {e}."))?;
     announce(&config);
-    let Config { mut server, optional_addresses, .. } = config;
+    let Config { mut server, optional_addresses, connections_chosen, .. } = config;
     let open_files = machine::raise_open_files();
-    if let Some(warning) = machine::too_few_open_files(open_files, server.connections_max) {
-        tracing::warn!("{warning}");
+    if let Some(possible) = machine::fewer_connections(open_files, server.connections_max) {
+        if connections_chosen {
+            tracing::warn!("{}", machine::explain_fewer(possible, server.connections_max));
+        }
+        server.connections_max = possible;
     }
+    tracing::debug!("At most {} connections at a time.", server.connections_max);
     server.listeners.retain(|(listener, _)| {
         !optional_addresses.contains(&listener.address) || exists_here(listener.address)
     });

@@ -7,7 +7,6 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use assert_cmd::cargo::cargo_bin;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// What a run ended with.
@@ -19,7 +18,7 @@ struct Ended {
 }
 
 fn martlet(dir: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(cargo_bin("martlet"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_martlet"));
     command.current_dir(dir).env_clear().args(arguments);
     command
 }
@@ -221,6 +220,23 @@ fn the_log_is_json_on_request() {
     assert!(ended.err.contains(r#""message":"Config loaded from a.toml.""#), "{ended:?}");
     let warning = r#""level":"WARN","message":"The configuration defines a listener: -p is"#;
     assert!(ended.err.contains(warning), "{ended:?}");
+}
+
+#[test]
+fn more_connections_than_open_files_are_worth_a_warning_when_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    for (text, warned) in [("", false), ("[limits]\nconnections_max = 10_000_000\n", true)] {
+        fs::write(dir.path().join("a.toml"), text).unwrap();
+        let mut shell = Command::new("sh");
+        shell.current_dir(dir.path()).env_clear();
+        shell.args(["-c", "ulimit -n 256; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_martlet")]);
+        let running = Running::start(shell.args(["-c", "a.toml", "-p", "0", "-v"]));
+        running.signal(Signal::TERM);
+        let ended = running.end();
+        let warning = "connections_max is 10000000, but the system allows open files for 192";
+        assert_eq!(ended.err.contains(warning), warned, "{ended:?}");
+        assert!(ended.err.contains("At most 192 connections at a time."), "{ended:?}");
+    }
 }
 
 #[test]

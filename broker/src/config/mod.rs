@@ -80,6 +80,8 @@ pub struct Config {
     pub server: server::Settings,
     /// Those of the server's addresses that nobody named: a machine without IPv6 does without.
     pub optional_addresses: Vec<SocketAddr>,
+    /// Whether the operator chose the bound of connections, so that less is worth a warning.
+    pub connections_chosen: bool,
     /// The log.
     pub log: logging::Settings,
     /// The state directory.
@@ -140,6 +142,7 @@ pub fn load(sources: &Sources) -> Result<Resolved, Mistakes> {
         file: sources.file.clone(),
         local_only,
         optional_addresses: optional.map(|listener| listener.settings.address).collect(),
+        connections_chosen: all.limits.connections_max != 0,
         warnings: warnings(sources, local_only, &listeners),
         log: all.log.log,
         data_dir: all.data.dir.clone(),
@@ -164,6 +167,9 @@ fn warnings(sources: &Sources, local_only: bool, listeners: &[listeners::Listene
     warnings.extend(access::nobody_may_come_in(listeners.iter().map(|l| &l.policy)));
     warnings
 }
+
+/// The bound of connections where nobody chose one: more than any machine that nobody tunes.
+const CONNECTIONS_UNCHOSEN: u32 = 1_000_000;
 
 /// The sections as the rows describe them.
 #[derive(Debug, Deserialize)]
@@ -242,7 +248,10 @@ impl Settings {
                 packet_size_max: self.limits.packet_size_max,
                 topic_levels_max: self.limits.topic_levels_max,
             },
-            connections_max: self.limits.connections_max,
+            connections_max: match self.limits.connections_max {
+                0 => CONNECTIONS_UNCHOSEN,
+                chosen => chosen,
+            },
             connect_timeout: Duration::from_secs(self.limits.connect_timeout_s),
             driver: driver::Settings {
                 outbox_bytes_max: self.limits.outbox_bytes_max,

@@ -169,12 +169,11 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         section: "limits",
         name: "connections_max",
-        kind: Kind::Integer { min: 1, max: 10_000_000 },
-        default: integer(100_000),
+        kind: Kind::Integer { min: 0, max: 10_000_000 },
+        default: integer(0),
         mosquitto: Some("global_max_connections"),
         help: "Connections of all listeners at a time. At the bound: new ones wait until one \
-               closes. Each takes an open file: the broker raises its own limit as far as the \
-               system lets it, and says so at start if that is too little.",
+               closes. 0: as many as the system lets the broker open files, and a million at most.",
     },
     Row {
         section: "limits",
@@ -246,7 +245,7 @@ pub(crate) const ROWS: &[Row] = &[
         default: integer(1_000_000),
         mosquitto: None,
         help: "Retained messages. At the bound: a message for a new topic is delivered but not \
-               retained, and counted.",
+               retained, and counted. 0: nothing is retained.",
     },
     Row {
         section: "limits",

@@ -232,6 +232,37 @@ fn files_that_are_no_configuration() {
 }
 
 #[test]
+fn no_text_makes_it_panic_and_every_mistake_has_its_place() {
+    let whole = load(&Sources::default()).unwrap().show();
+    let pieces =
+        ["[[", "]", "\"", "'''", "=", "\n", ".", "{", "}", "0x", "-", "1e9", "\u{0}", "é", "#"];
+    let mut random = 1_u64;
+    let mut below = |bound: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(random >> 33).unwrap() % bound
+    };
+    for _ in 0..1000 {
+        let mut text: Vec<char> = whole.chars().collect();
+        for _ in 0..=below(4) {
+            let at = below(text.len());
+            let end = (at + below(3)).min(text.len());
+            text.splice(at..end, pieces[below(pieces.len())].chars());
+        }
+        let text: String = text.into_iter().collect();
+        let mut mistakes = Vec::new();
+        let written = written::parse("a.toml", &text, &mut mistakes);
+        let layers = Layers { written, ..Layers::default() };
+        layers.merge().unwrap();
+        for mistake in mistakes {
+            let said = mistake.to_string();
+            let place = said.strip_prefix("a.toml:").and_then(|rest| rest.split(':').next());
+            let line: usize = place.expect(&said).parse().expect(&said);
+            assert!((1..=text.matches('\n').count() + 1).contains(&line), "{said}\n{text}");
+        }
+    }
+}
+
+#[test]
 fn files_of_other_systems_load() {
     let config = load_text("\u{feff}[limits]\r\ninflight_max = 7\r\n").unwrap().config;
     assert_eq!(config.server.driver.limits.inflight_max, 7);
