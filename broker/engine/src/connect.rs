@@ -49,7 +49,8 @@ impl Engine {
         if let Some(will) = connect.will {
             let client_id = self.sessions[index].client_id.clone();
             fx.changes.push(Change::KeepWill { client_id, will: will.clone() });
-            self.sessions[index].will = Some(will); // [MQTT-3.1.2-8], none without flag [MQTT-3.1.2-12]
+            // [MQTT-3.1.2-8]; without one there is none [MQTT-3.1.2-12]
+            self.sessions[index].will = Some(will);
         }
         self.pump(index, fx);
     }

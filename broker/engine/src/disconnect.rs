@@ -51,7 +51,7 @@ impl Engine {
         self.waiting.messages -= waiting.messages;
         self.waiting.bytes -= waiting.bytes;
         // What may have arrived at QoS 2 is not given to another: it would be there twice
-        // (MQTT 5.0 [MQTT-4.8.2-5]).
+        // (MQTT 5.0, 4.8.2).
         let unacknowledged = deliveries.in_flight().filter_map(|(_, awaiting)| match awaiting {
             Awaiting::PubAck(outbound) => Some(outbound),
             Awaiting::PubRec(_) | Awaiting::PubComp => None,

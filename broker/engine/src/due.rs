@@ -30,7 +30,7 @@ impl Engine {
             let Self { deadlines, sessions, links, .. } = self;
             deadlines.retain(|time, due| match due {
                 Due::KeepAlive(link, index) => links.session(link) == Some(index),
-                Due::Expiry(index) => sessions.get_mut(index).is_some_and(|session| {
+                Due::Expiry(index) => sessions.at(index).is_some_and(|session| {
                     let Attachment::Detached { since } = session.attachment else { return false };
                     time.0 == since.0.saturating_add(expiry_ms)
                 }),
@@ -55,7 +55,7 @@ impl Engine {
 
     fn check_expiry(&mut self, index: SessionIndex, fx: &mut Effects) {
         let Some(expiry_ms) = self.expiry_ms() else { return };
-        let Some(session) = self.sessions.get_mut(index) else { return };
+        let Some(session) = self.sessions.at(index) else { return };
         let Attachment::Detached { since } = session.attachment else { return };
         if since.0.saturating_add(expiry_ms) > self.now.0 {
             return; // it was connected since, and has a later entry

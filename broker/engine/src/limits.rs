@@ -5,13 +5,14 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// QoS 1 and 2 messages sent to one client and not yet settled (mosquitto's
-    /// `max_inflight_messages`). At the bound: further ones wait in the session's queue. 1 to 65,535.
+    /// `max_inflight_messages`), 1 to 65,535. At the bound: further ones wait in the session's
+    /// queue.
     pub inflight_max: u16,
     /// Messages in one session's queue (mosquitto's `max_queued_messages`). At the bound: the new
     /// message is dropped for that session. 0 is no bound.
     pub queue_messages_max: u32,
-    /// Bytes of topics and payloads in one session's queue. At the bound: the new message is dropped
-    /// for that session. 0 is no bound.
+    /// Bytes of topics and payloads in one session's queue. At the bound: the new message is
+    /// dropped for that session. 0 is no bound.
     pub queue_bytes_max: u64,
     /// Whether QoS 0 messages are queued for sessions without a connection
     /// (mosquitto's `queue_qos0_messages`).
@@ -24,7 +25,8 @@ pub struct Limits {
     pub subscriptions_per_session_max: u32,
     /// Sessions, connected or not. At the bound: CONNACK 0x03.
     pub sessions_max: u32,
-    /// QoS 2 ids received from one client and not yet released. At the bound: the connection closes.
+    /// QoS 2 ids received from one client and not yet released. At the bound: the connection
+    /// closes.
     pub received_max: u16,
     /// Longest Keep Alive granted, in seconds; a client that asks for more, or for none, is refused
     /// with CONNACK 0x02 as mosquitto does. 0 is no bound.

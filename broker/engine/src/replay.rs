@@ -84,7 +84,7 @@ impl Engine {
     pub(crate) fn replay_next(&mut self, fx: &mut Effects) {
         let Some(index) = self.replaying.pop_front() else { return };
         // The session may have ended, and another may have its place: then that one is asked.
-        let Some(session) = self.sessions.get_mut(index) else { return };
+        let Some(session) = self.sessions.at(index) else { return };
         session.scheduled = false;
         self.pump(index, fx);
     }

@@ -108,7 +108,7 @@ impl Trie {
     }
 
     /// Visits the list of every filter that matches `topic`. Compares bytes: nothing is normalised
-    /// [MQTT-4.7.3-4].
+    /// [MQTT-4.7.3-4] or left out [MQTT-1.5.3-3].
     pub(super) fn walk(
         &mut self,
         topic: TopicName<'_>,

@@ -191,7 +191,7 @@ impl Sessions {
     }
 
     /// The session there, if any: for who remembered an index across inputs.
-    pub(crate) fn get_mut(&mut self, index: SessionIndex) -> Option<&mut Session> {
+    pub(crate) fn at(&mut self, index: SessionIndex) -> Option<&mut Session> {
         self.slab.get_mut(index.slot())
     }
 

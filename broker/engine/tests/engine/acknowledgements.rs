@@ -14,7 +14,8 @@ fn publish(world: &mut World, link: LinkId, qos: u8, dup: bool) {
 /// id awaits PUBREL afterwards.
 #[rustfmt::skip]
 const TABLE: &[(bool, &str, &[&str], bool, bool)] = &[
-    (false, "PUBLISH 2", &["PUBREC #1"], true, true), // [MQTT-3.3.4-1] [MQTT-4.3.3-2] [MQTT-2.3.1-6]
+    // [MQTT-3.3.4-1] [MQTT-4.3.3-2] [MQTT-2.3.1-6]
+    (false, "PUBLISH 2", &["PUBREC #1"], true, true),
     (false, "PUBLISH 2 dup", &["PUBREC #1"], true, true), // the first that we see
     (false, "PUBLISH 1", &["PUBACK #1"], true, false), // [MQTT-3.3.4-1] [MQTT-4.3.2-2]
     (false, "PUBLISH 1 dup", &["PUBACK #1"], true, false),

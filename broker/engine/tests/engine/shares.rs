@@ -107,7 +107,7 @@ fn what_an_ended_member_left_goes_to_another() {
         let mut heard = world.heard(stayer);
         world.packet(stayer, InPacket::PubAck(id(1)));
         heard.extend(world.heard(stayer));
-        // Not the QoS 2 message that may have arrived: MQTT 5.0 [MQTT-4.8.2-5].
+        // Not the QoS 2 message that may have arrived (MQTT 5.0, 4.8.2).
         let expected = ["t qos 1 in flight q1 #1", "t qos 2 queued q2 #2", "t qos 1 queued q1 #3"];
         assert_eq!(heard, expected, "{ending}, crash {crash}");
     }
