@@ -88,7 +88,8 @@ rules! {
         "the protocol name is neither MQTT nor MQIsdp";
     PROTOCOL_LEVEL UnsupportedProtocolVersion "MQTT-3.1.2-2" "MQTT5-3.1.2-2"
         "unsupported protocol level";
-    CONNECT_RESERVED MalformedPacket "MQTT-3.1.2-3" "MQTT5-3.1.2-3" "CONNECT's reserved flag is set";
+    CONNECT_RESERVED MalformedPacket "MQTT-3.1.2-3" "MQTT5-3.1.2-3"
+        "CONNECT's reserved flag is set";
     WILL_QOS_WITHOUT_WILL MalformedPacket "MQTT-3.1.2-13" "MQTT5-3.1.2-11"
         "a will QoS without a will";
     WILL_QOS MalformedPacket "MQTT-3.1.2-14" "MQTT5-3.1.2-12" "will QoS 3";
@@ -128,7 +129,8 @@ rules! {
         "reserved bits in the subscription options";
     SUBSCRIBE_QOS MalformedPacket "MQTT-3.8.3-4" "MQTT 5.0 3.8.3.1" "QoS 3 asked for";
     RETAIN_HANDLING ProtocolError "MQTT-3.8.3-4" "MQTT 5.0 3.8.3.1" "retain handling 3";
-    NO_LOCAL_SHARED ProtocolError "MQTT-3.8.3-4" "MQTT5-3.8.3-4" "no local on a shared subscription";
+    NO_LOCAL_SHARED ProtocolError "MQTT-3.8.3-4" "MQTT5-3.8.3-4"
+        "no local on a shared subscription";
     SUBACK_EMPTY ProtocolError "MQTT-3.8.4-5" "MQTT5-3.8.4-6" "SUBACK without a code";
     SUBACK_CODE MalformedPacket "MQTT-3.9.3-2" "MQTT5-3.9.3-2" "no code of SUBACK";
     UNSUBSCRIBE_EMPTY ProtocolError "MQTT-3.10.3-2" "MQTT5-3.10.3-2"

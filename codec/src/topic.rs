@@ -181,6 +181,7 @@ fn check_text(bytes: &[u8]) -> Result<text::Scan, TopicError> {
     if bytes.len() > usize::from(u16::MAX) {
         return Err(TopicError::TooLong); // [MQTT-4.7.3-3]
     }
+    // U+FEFF is a character like any other and stays [MQTT-1.5.3-3].
     let scan = text::scan(bytes).ok_or(TopicError::NotUtf8)?; // [MQTT-1.5.3-1]
     if scan.null {
         return Err(TopicError::Null); // [MQTT-4.7.3-2]

@@ -300,7 +300,11 @@ fn publish<'a>(parts: &'a Parts, id: PacketId, properties: Properties<'a>) -> Pu
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 2_000,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     #[test]
     fn what_is_encoded_is_decoded(parts in parts(), cut in any::<Index>()) {
