@@ -18,8 +18,9 @@ impl Engine {
         let answer = self.sessions[from].deliveries.on_pubrec(id, &mut self.waiting);
         self.after(from, id, answer, fx);
         if !matches!(answer, Answer::Wrong(_)) {
-            // [MQTT-4.3.3-1], in the order of the PUBRECs [MQTT-4.6.0-4]. Also for an id that we do not know: the client holds a message that
-            // it cannot let go of without, and the PUBCOMP that follows does no harm.
+            // [MQTT-4.3.3-1], in the order of the PUBRECs [MQTT-4.6.0-4]. Also for an id that we do
+            // not know: the client holds a message that it cannot let go of without, and the
+            // PUBCOMP that follows does no harm.
             self.send(from, OutPacket::PubRel(id), fx);
         }
     }

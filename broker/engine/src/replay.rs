@@ -24,7 +24,7 @@ use crate::deliver::publish_qos0;
 use crate::effects::Effects;
 use crate::filter::Filter;
 use crate::publish::Routed;
-use crate::router::retained::Search;
+use crate::router::retained::{Cursor, Search};
 use crate::session::{Replay, Session, SessionIndex};
 
 /// How many topics one input may look at.
@@ -52,15 +52,16 @@ impl Engine {
     ) {
         let mut steps = STEPS_PER_INPUT;
         for filter in filters {
+            let mut cursor = Cursor::default();
+            let stop = self.replay(index, filter, &mut cursor, &mut steps, fx);
+            if stop == Stop::Done {
+                continue;
+            }
             let session = &mut self.sessions[index];
-            session.replays.insert(filter.clone(), Replay::default());
-            let stop = self.replay(index, filter, &mut steps, fx);
-            let session = &mut self.sessions[index];
-            if let Some(replay) = session.replays.get_mut(filter)
-                && session.durable
-            {
-                replay.kept = true;
-                fx.changes.push(kept(session.client_id.clone(), filter, true));
+            let kept = session.durable;
+            session.replays.insert(filter.clone(), Replay { cursor, kept });
+            if kept {
+                fx.changes.push(is_pending(session, filter, true));
             }
             if stop == Stop::OutOfSteps {
                 self.schedule(index);
@@ -71,12 +72,20 @@ impl Engine {
     /// Goes on with all replays of a session.
     pub(crate) fn go_on_with_replays(&mut self, index: SessionIndex, fx: &mut Effects) {
         let mut steps = STEPS_PER_INPUT;
-        while let Some(filter) = self.sessions[index].replays.keys().next().cloned() {
-            match self.replay(index, &filter, &mut steps, fx) {
-                Stop::Done => {}
-                Stop::Waits => return,
-                Stop::OutOfSteps => return self.schedule(index),
+        while let Some((filter, mut replay)) = self.sessions[index].replays.pop_first() {
+            let stop = self.replay(index, &filter, &mut replay.cursor, &mut steps, fx);
+            let session = &mut self.sessions[index];
+            if stop == Stop::Done {
+                if replay.kept {
+                    fx.changes.push(is_pending(session, &filter, false));
+                }
+                continue;
             }
+            session.replays.insert(filter, replay);
+            if stop == Stop::OutOfSteps {
+                self.schedule(index);
+            }
+            return;
         }
     }
 
@@ -100,21 +109,16 @@ impl Engine {
         &mut self,
         index: SessionIndex,
         filter: &Filter,
+        cursor: &mut Cursor,
         steps: &mut u32,
         fx: &mut Effects,
     ) -> Stop {
-        let session = &mut self.sessions[index];
-        let granted = session.subscriptions[filter].qos;
-        let Some(replay) = session.replays.get_mut(filter) else { return Stop::Done };
-        let mut cursor = std::mem::take(&mut replay.cursor);
-        let stop = loop {
-            if !has_room_for_replay(&self.sessions[index]) {
-                break Stop::Waits;
-            }
-            let message = match self.retained.search(filter.topic_filter(), &mut cursor, steps) {
+        let granted = self.sessions[index].subscriptions[filter].qos;
+        while has_room_for_replay(&self.sessions[index]) {
+            let message = match self.retained.search(filter.topic_filter(), cursor, steps) {
                 Search::Found(message) => message.clone(),
-                Search::OutOfSteps => break Stop::OutOfSteps,
-                Search::Done => break Stop::Done,
+                Search::OutOfSteps => return Stop::OutOfSteps,
+                Search::Done => return Stop::Done,
             };
             let qos = message.qos().min(granted);
             let session = &mut self.sessions[index];
@@ -124,19 +128,11 @@ impl Engine {
                 let mut routed = Routed { retain: true, ..Routed::new(&message) }; // [MQTT-3.3.1-8]
                 self.start(index, &mut routed, qos, fx);
             } else {
-                break Stop::Waits;
+                return Stop::Waits;
             }
             cursor.pass();
-        };
-        let session = &mut self.sessions[index];
-        if stop != Stop::Done {
-            if let Some(replay) = session.replays.get_mut(filter) {
-                replay.cursor = cursor;
-            }
-        } else if session.replays.remove(filter).is_some_and(|replay| replay.kept) {
-            fx.changes.push(kept(session.client_id.clone(), filter, false));
         }
-        stop
+        Stop::Waits
     }
 }
 
@@ -144,6 +140,7 @@ fn has_room_for_replay(session: &Session) -> bool {
     session.attached().is_some_and(|attached| attached.room > i64::from(attached.room_max / 2))
 }
 
-fn kept(client_id: std::sync::Arc<str>, filter: &Filter, pending: bool) -> Change {
+fn is_pending(session: &Session, filter: &Filter, pending: bool) -> Change {
+    let client_id = session.client_id.clone();
     Change::Replay { client_id, filter: filter.clone(), pending }
 }
