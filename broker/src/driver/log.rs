@@ -32,9 +32,7 @@ pub(super) fn write(notice: &Notice, edge: Option<&dyn Edge>, connection_message
                 ProtocolVersion::V5 => 5,
             };
             let clean = u8::from(*clean_session);
-            let client_id = client_id.escape_debug();
-            let user = user_name.as_ref().map(|user| format!(", u'{}'", user.escape_debug()));
-            let user = user.unwrap_or_default();
+            let user = user_name.as_ref().map(|user| format!(", u'{user}'")).unwrap_or_default();
             tracing::info!(
                 client = %client_id, %address,
                 "New client connected from {address} as {client_id} (p{protocol}, c{clean}, \
@@ -51,21 +49,18 @@ pub(super) fn write(notice: &Notice, edge: Option<&dyn Edge>, connection_message
         }
         Notice::Refused { client_id, code, reason, .. } => {
             let code = *code as u8;
-            let client_id = client_id.escape_debug();
             tracing::info!(
                 client = %client_id, %address, code, reason,
                 "Client {client_id} [{address}] refused: {reason} (return code {code})."
             );
         }
         Notice::Dropping { client_id, limit } => {
-            let client_id = client_id.escape_debug();
             tracing::warn!(
                 client = %client_id, limit,
                 "Outgoing messages are being dropped for client {client_id} ({limit} reached)."
             );
         }
         Notice::SessionExpired { client_id } => {
-            let client_id = client_id.escape_debug();
             tracing::info!(client = %client_id, "Expiring client {client_id} due to timeout.");
         }
     }

@@ -174,6 +174,11 @@ impl Driver {
         self.commits.watermark()
     }
 
+    /// Whether clients' coming and going is logged.
+    pub(crate) fn logs_connections(&self) -> bool {
+        self.settings.connection_messages
+    }
+
     pub(crate) fn outbox_bytes_max(&self) -> u32 {
         self.settings.outbox_bytes_max
     }

@@ -85,8 +85,8 @@ impl Connection {
 
     pub(super) fn log_refused(&self, client: &str, reason: &str) {
         let address = self.peer_address();
-        let client = client.escape_debug();
-        tracing::warn!(%client, %address, reason, "Client {client} [{address}] refused: {reason}.");
+        let client = if client.is_empty() { "<unknown>" } else { client };
+        tracing::warn!(client, %address, reason, "Client {client} [{address}] refused: {reason}.");
     }
 
     pub(super) fn log_never_connected(&self, cause: &LostCause) {

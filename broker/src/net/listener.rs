@@ -84,8 +84,10 @@ impl Listener {
                     tracing::debug!(%error, "A connection from {peer} was gone at once.");
                     continue;
                 }
-                let port = self.settings.address.port();
-                tracing::info!(address = %peer, "New connection from {peer} on port {port}.");
+                if shared.driver.logs_connections() {
+                    let port = self.settings.address.port();
+                    tracing::info!(address = %peer, "New connection from {peer} on port {port}.");
+                }
                 serve(stream, peer, &shared, permits);
             }
         };
