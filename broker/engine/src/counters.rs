@@ -141,3 +141,21 @@ pub struct Gauges {
     /// Bytes of their topics and payloads.
     pub waiting_bytes: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+
+    #[test]
+    fn bounds_are_named_as_their_limits() {
+        let limits = format!("{:?}", Limits::default());
+        // The room of an outbox comes with each CONNECT; `$SYS` cannot be opened.
+        let elsewhere = [Bound::Outbox, Bound::SysTopic];
+        for (at, bound) in Bound::ALL.into_iter().enumerate() {
+            assert_eq!(bound as usize, at, "in order");
+            let named = limits.contains(&format!(" {}:", bound.name()));
+            assert_ne!(named, elsewhere.contains(&bound), "{}", bound.name());
+        }
+    }
+}

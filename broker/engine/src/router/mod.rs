@@ -196,3 +196,37 @@ fn remove(list: &mut Vec<Subscriber>, at: u32, places: &mut Slab<Place>) {
         list.shrink_to(list.len() * 2);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::SessionIndex;
+
+    #[test]
+    fn what_is_unsubscribed_leaves_nothing() {
+        let filters = ["a/b/c", "a/+/c", "a/#", "#", "+", "$share/g/a/b", "$share/h/a/b", "a/b"];
+        let filters = filters.map(|text| Filter::parse(text).expect("a filter"));
+        // Every rotation of the order of leaving.
+        for first in 0..filters.len() {
+            let mut router = Router::new(7);
+            let mut ids = Vec::new();
+            for filter in &filters {
+                for session in 0..3 {
+                    ids.push(router.subscribe(
+                        filter,
+                        SessionIndex::at_slot(session),
+                        QoS::AtMostOnce,
+                    ));
+                }
+            }
+            assert_eq!((router.len(), router.shared_len()), (24, 6));
+            ids.rotate_left(3 * first + 1);
+            for id in ids {
+                router.unsubscribe(id);
+            }
+            assert_eq!((router.len(), router.shared_len()), (0, 0));
+            assert!(router.trie.is_empty());
+            assert!(filters.iter().all(|filter| router.shares.find(filter).is_none()));
+        }
+    }
+}

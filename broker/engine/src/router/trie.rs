@@ -148,6 +148,11 @@ impl Trie {
         self.pending = pending;
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.nodes.len() == 1 && self.children.is_empty()
+    }
+
     fn child(&self, parent: NodeId, level: &[u8]) -> Option<NodeId> {
         match level {
             b"+" => self.nodes[parent.0 as usize].plus,

@@ -29,6 +29,10 @@ use crate::session::received::Received;
 pub(crate) struct SessionIndex(u32);
 
 impl SessionIndex {
+    pub(crate) fn at_slot(slot: usize) -> Self {
+        Self(u32::try_from(slot).expect("sessions_max is a u32"))
+    }
+
     pub(crate) fn slot(self) -> usize {
         self.0 as usize
     }
@@ -175,7 +179,7 @@ impl Sessions {
     /// Adds a session whose client id has none.
     pub(crate) fn insert(&mut self, session: Session) -> SessionIndex {
         let slot = self.slab.insert(session);
-        let index = SessionIndex(u32::try_from(slot).expect("sessions_max is a u32"));
+        let index = SessionIndex::at_slot(slot);
         let Self { slab, by_client_id, hasher } = self;
         let hash = |index: &SessionIndex| hasher.hash_one(&*slab[index.slot()].client_id);
         by_client_id.insert_unique(hash(&index), index, hash);
@@ -201,7 +205,7 @@ impl Sessions {
 
     /// By index.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SessionIndex, &Session)> {
-        self.slab.iter().map(|(slot, session)| (SessionIndex(slot as u32), session))
+        self.slab.iter().map(|(slot, session)| (SessionIndex::at_slot(slot), session))
     }
 }
 

@@ -7,6 +7,7 @@ mod acknowledgements;
 mod connecting;
 mod deliveries;
 mod limits;
+mod packets;
 mod publishing;
 mod random;
 mod replays;
