@@ -31,8 +31,24 @@ impl Engine {
                 self.publish_will(&will, fx);
             }
         }
+        for &index in &indexes {
+            self.leave_shares(index, fx);
+        }
         for index in indexes {
             self.close(index, Farewell::ShuttingDown, fx);
+        }
+    }
+
+    /// When all leave at once, what a clean session leaves to its share goes to the members that
+    /// stay, not from one leaver to the next.
+    fn leave_shares(&mut self, index: SessionIndex, fx: &mut Effects) {
+        let session = &self.sessions[index];
+        if !session.durable {
+            let filters = session.subscriptions.keys();
+            let shared: Vec<_> = filters.filter(|f| f.share().is_some()).cloned().collect();
+            for filter in shared {
+                self.unsubscribe(index, &filter, fx);
+            }
         }
     }
 

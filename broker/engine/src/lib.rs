@@ -6,8 +6,8 @@
 //!
 //! The contract:
 //! 1. One input at a time; effects are appended, never half-made. [`Engine::handle`] cannot fail:
-//!    what a peer did wrong becomes a [`Farewell`](effects::Farewell) with a reason and the id of
-//!    the rule; what we did wrong is an assertion.
+//!    what a peer did wrong becomes a [`Farewell`] with a reason and the id of the
+//!    rule; what we did wrong is an assertion.
 //! 2. Time is an argument and never goes backward. Nothing sleeps: the caller asks
 //!    [`Engine::next_deadline`] and sends [`Input::Due`] when that time has come.
 //! 3. Same inputs in the same order give the same effects, byte for byte.

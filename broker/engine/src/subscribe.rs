@@ -80,7 +80,7 @@ impl Engine {
 
     /// Ends the subscription with exactly this text [MQTT-3.10.4-1]: nothing new is delivered for
     /// it [MQTT-3.10.4-2].
-    fn unsubscribe(&mut self, index: SessionIndex, filter: &Filter, fx: &mut Effects) {
+    pub(crate) fn unsubscribe(&mut self, index: SessionIndex, filter: &Filter, fx: &mut Effects) {
         let session = &mut self.sessions[index];
         let Some(subscription) = session.subscriptions.remove(filter) else { return };
         self.router.unsubscribe(subscription.id);

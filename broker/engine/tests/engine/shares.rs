@@ -1,6 +1,6 @@
 //! `$share/<name>/<filter>`.
 
-use martlet_engine::input::{Connect, InPacket, LinkId};
+use martlet_engine::input::{Connect, InPacket, Input, LinkId};
 use martlet_engine::limits::Limits;
 
 use crate::world::{World, clean, durable, id, limits, message, retained};
@@ -128,4 +128,24 @@ fn a_clean_members_messages_go_on_when_its_link_is_lost() {
     publish(&mut world, 1, 1); // nobody is there any more
     assert_eq!(world.engine.gauges().shared_subscriptions, 0);
     assert_eq!(world.engine.gauges().waiting_messages, 0);
+}
+
+#[test]
+fn at_shutdown_what_is_unacknowledged_waits_for_a_member_that_stays() {
+    let mut world = World::new();
+    let stayer = world.durable("stayer");
+    world.subscribe(stayer, "$share/g/t", 1);
+    let leavers = ["a", "b", "c"].map(|name| world.clean(name));
+    for link in leavers {
+        world.subscribe(link, "$share/g/t", 1);
+    }
+    publish(&mut world, 4, 1);
+    world.step(Input::Shutdown);
+    let sent = leavers.map(|link| world.read(link).len());
+    assert_eq!(sent, [1, 1, 1], "nothing new before the farewell");
+    world.crash();
+    let stayer = world.durable("stayer");
+    // Its own again, then those of the leavers, which it was never sent.
+    let expected = ["t 0 q1 #1 dup", "t 1 q1 #2", "t 2 q1 #3", "t 3 q1 #4"];
+    assert_eq!(world.heard(stayer), expected);
 }
