@@ -14,6 +14,19 @@ pub(crate) enum BenchError {
     /// The broker closed a connection.
     #[error("the broker closed a connection")]
     Closed,
+    /// Too few file descriptors.
+    #[error(
+        "{scenario} opens {wanted} files and only {allowed} are allowed: raise `ulimit -Hn`, \
+             or ask for fewer with --connections"
+    )]
+    Files {
+        /// What would need them.
+        scenario: String,
+        /// How many, for either side.
+        wanted: u64,
+        /// The hard limit.
+        allowed: u64,
+    },
     /// It sent bytes that are no packet.
     #[error("the broker sent bytes that are no packet: {0}")]
     Malformed(&'static str),

@@ -7,6 +7,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::error::BenchError;
+use crate::scenario::Scenario;
 
 /// The kernel's unit of CPU time in `/proc/<pid>/stat`: `USER_HZ`, 100 on every Linux.
 const TICKS_PER_S: f64 = 100.0;
@@ -37,13 +38,24 @@ pub(crate) fn pin(core: usize) -> Result<(), BenchError> {
     pinned.map_err(BenchError::system("sched_setaffinity"))
 }
 
-/// Raises the limit of open files, ours and our children's, as far as it may be raised; returns it.
-pub(crate) fn raise_open_files() -> u64 {
+/// Open files besides the connections, of a broker or of ours.
+const OTHER_FILES: u64 = 100;
+
+/// Raises the limit of open files, ours and our children's, as far as it may be raised, and checks
+/// that it is enough for `scenarios`.
+pub(crate) fn raise_open_files(scenarios: &[Scenario]) -> Result<(), BenchError> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     // Refused only above the maximum, which this is not.
     let _ = setrlimit(Resource::Nofile, limit);
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    for scenario in scenarios {
+        let wanted = (scenario.publishers + scenario.subscribers) as u64 + OTHER_FILES;
+        if wanted > allowed {
+            return Err(BenchError::Files { scenario: scenario.name.clone(), wanted, allowed });
+        }
+    }
+    Ok(())
 }
 
 /// CPU seconds that a process has used, all its threads together.

@@ -117,13 +117,10 @@ fn compare(options: &Options, with_mosquitto: bool) -> Result<bool, BenchError> 
     let cores = Cores::choose()?;
     let scenarios = options.scenarios()?;
     let sources = options.sources(with_mosquitto)?;
-    let files = machine::raise_open_files();
-    eprintln!("broker on core {}, load on core {}, {files} open files", cores.broker, cores.load);
-    let mut json = options.json.as_ref().map(File::create).transpose();
-    let json = json.as_mut().map_err(|error| BenchError::System {
-        what: "creating the file for JSON",
-        source: std::io::Error::new(error.kind(), error.to_string()),
-    })?;
+    machine::raise_open_files(&scenarios)?;
+    eprintln!("broker on core {}, load on core {}", cores.broker, cores.load);
+    let json = options.json.as_ref().map(File::create).transpose();
+    let mut json = json.map_err(BenchError::system("creating the file for JSON"))?;
     let mut runs = Vec::new();
     for scenario in &scenarios {
         for round in 1..=options.rounds() {
@@ -144,10 +141,11 @@ fn compare(options: &Options, with_mosquitto: bool) -> Result<bool, BenchError> 
 
 fn count_syscalls(options: &Options) -> Result<bool, BenchError> {
     let cores = Cores::choose()?;
+    let scenarios = options.scenarios()?;
     let sources = options.sources(true)?;
-    machine::raise_open_files();
+    machine::raise_open_files(&scenarios)?;
     let bounds = Bounds { seconds: 10.0, deliveries: 100_000 };
-    for scenario in options.scenarios()? {
+    for scenario in scenarios {
         if matches!(scenario.shape, Shape::Idle { .. }) {
             continue;
         }
