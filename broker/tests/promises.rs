@@ -19,7 +19,8 @@ use tokio::sync::oneshot;
 /// A disk that takes until the test says so.
 struct SlowDisk {
     started: mpsc::SyncSender<usize>,
-    allowed: mpsc::Receiver<()>,
+    /// Whether the commit that waits succeeds.
+    allowed: mpsc::Receiver<bool>,
 }
 
 impl Store for SlowDisk {
@@ -30,8 +31,11 @@ impl Store for SlowDisk {
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         // The test may be over already, and then nobody asks any more.
         let _ = self.started.send(changes.len());
-        let _ = self.allowed.recv();
-        Ok(())
+        if self.allowed.recv().unwrap_or(true) {
+            return Ok(());
+        }
+        let source = std::io::ErrorKind::StorageFull.into();
+        Err(StoreError::Io { doing: "writing".into(), source })
     }
 }
 
@@ -40,7 +44,7 @@ struct Broker {
     /// One number for each commit that has begun: how many changes it has.
     commits: mpsc::Receiver<usize>,
     /// One message lets one commit end.
-    allow: Option<mpsc::SyncSender<()>>,
+    allow: Option<mpsc::SyncSender<bool>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -94,7 +98,11 @@ impl Broker {
     }
 
     fn commit_ends(&self) {
-        self.allow.as_ref().expect("until the end").send(()).expect("the disk waits");
+        self.allow.as_ref().expect("until the end").send(true).expect("the disk waits");
+    }
+
+    fn commit_fails(&self) {
+        self.allow.as_ref().expect("until the end").send(false).expect("the disk waits");
     }
 
     fn commit(&self) {
@@ -242,4 +250,26 @@ fn one_commit_takes_what_gathered_while_the_disk_was_busy() {
     for (id, other) in &mut others {
         other.expect(&[0x40, 2, 0, *id, 0xd0, 0]);
     }
+}
+
+#[test]
+fn no_acknowledgement_leaves_while_the_disk_fails_and_none_is_lost() {
+    let broker = Broker::start();
+    let mut sleeper = broker.sleeper();
+    let mut publisher = broker.connect("publisher", true);
+    publisher.expect(&CONNACK);
+    publisher.send(&publish("s", 7));
+    for _ in 0..2 {
+        broker.commit_begins();
+        broker.commit_fails();
+    }
+    broker.commit_begins();
+    let mut bystander = broker.connect("bystander", true);
+    bystander.expect(&CONNACK);
+    bystander.ping();
+    publisher.has_nothing();
+    sleeper.has_nothing();
+    broker.commit_ends();
+    publisher.expect(&[0x40, 2, 0, 7]);
+    sleeper.expect(&[0x32, 6, 0, 1, b's', 0, 1, b'x']);
 }

@@ -129,13 +129,23 @@ impl Commits {
 
     /// Tries until it is done; `false` when the broker stops before that.
     fn commit(&self, store: &mut dyn Store, changes: &[Change]) -> bool {
+        let mut healthy = true;
         while let Err(error) = store.commit(changes) {
-            tracing::error!(%error, "The store failed: no acknowledgement leaves until it heals.");
+            if healthy {
+                tracing::error!(
+                    %error,
+                    "The store failed: {error}. No acknowledgement leaves until it works again."
+                );
+            }
+            healthy = false;
             let mut gathering = self.gathering.lock();
             if gathering.stopping {
                 return false;
             }
             self.something_gathered.wait_for(&mut gathering, RETRY_AFTER);
+        }
+        if !healthy {
+            tracing::warn!("The store works again: acknowledgements leave.");
         }
         true
     }
