@@ -198,9 +198,9 @@ fn paper(rules: &[Rule], marks: &Marks) -> String {
     let mut paper = String::from(
         "# Conformance: MQTT 3.1.1, statement by statement\n\n\
          Printed by `./test conformance` from the marks in sources and tests, and compared by\n\
-         `./test`: edit the marks, not this page. Meanings are our own short words; the id leads to\n\
-         the standard's. Statements about clients alone are left out, unless the server can see a\n\
-         breach.\n",
+         `./test`: edit the marks, not this page. Meanings are our own short words; the id leads\n\
+         to the standard's. Statements about clients alone are left out, unless the server can see\n\
+         a breach.\n",
     );
     for (chapter, title) in CHAPTERS {
         let rows = rules.iter().filter(|rule| rule.id.starts_with(chapter) && rule.kind != 'C');

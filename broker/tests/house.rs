@@ -411,7 +411,8 @@ fn empty_names(source: &Source) -> Vec<String> {
         let Some((kind, name)) = declaration(&line.code) else { continue };
         let parts = name_parts(&name);
         let verb = parts.first().map(String::as_str).unwrap_or_default();
-        let empty_verb = kind == "fn" && parts.len() > 1 && EMPTY_VERBS.contains(&verb);
+        let named = parts.get(1).is_some_and(|part| part != "mut");
+        let empty_verb = kind == "fn" && named && EMPTY_VERBS.contains(&verb);
         if empty_verb || (kind != "impl" && parts.iter().any(|p| EMPTY_WORDS.contains(&p.as_str())))
         {
             found.push(format!(

@@ -103,6 +103,7 @@ impl InProcess {
                 }
             }
             self.machine.commit(usize::MAX);
+            self.machine.handled.clear();
         }
     }
 }

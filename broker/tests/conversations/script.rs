@@ -106,7 +106,10 @@ impl Script {
         while let Some(step) = steps.next() {
             let mut group = vec![step];
             if let Act::Expect { who, any_order: true, .. } = &step.act {
-                let same = |step: &&Step| matches!(&step.act, Act::Expect { who: w, any_order: true, .. } if w == who);
+                let same = |step: &&Step| match &step.act {
+                    Act::Expect { who: other, any_order: true, .. } => other == who,
+                    _ => false,
+                };
                 while let Some(step) = steps.next_if(same) {
                     group.push(step);
                 }

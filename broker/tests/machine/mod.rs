@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use martlet_engine::Engine;
 use martlet_engine::change::Change;
-use martlet_engine::effects::{Effects, Farewell, Notice, OutPacket};
+use martlet_engine::effects::{Effects, Farewell, OutPacket, Outgoing};
 use martlet_engine::input::{Input, LinkId, Time};
 use martlet_engine::limits::Limits;
 use martlet_engine::snapshot::Snapshot;
@@ -23,9 +23,20 @@ pub struct Machine {
     watermark: u64,
     links: BTreeMap<LinkId, Outbox>,
     generations: u32,
-    pub notices: Vec<Notice>,
     /// Every effect of every input so far, in a number.
     pub digest: u64,
+    /// What was handled since somebody last emptied this.
+    pub handled: Vec<Handled>,
+}
+
+/// One input and what came of it.
+pub struct Handled {
+    pub now: Time,
+    pub input: Input,
+    pub outgoing: Vec<Outgoing>,
+    pub farewells: Vec<(LinkId, Farewell)>,
+    /// The number of the batch that its changes are in, if there were any.
+    pub batch: Option<u64>,
 }
 
 /// What waits to be sent on one link, in order.
@@ -54,8 +65,8 @@ impl Machine {
             watermark: 0,
             links: BTreeMap::new(),
             generations: 0,
-            notices: Vec::new(),
             digest: 0,
+            handled: Vec::new(),
         }
     }
 
@@ -83,26 +94,26 @@ impl Machine {
 
     pub fn handle(&mut self, input: Input) {
         let mut effects = Effects::default();
-        self.engine.handle(self.now, input, &mut effects);
+        self.engine.handle(self.now, input.clone(), &mut effects);
         self.digest = fold(self.digest, &format!("{effects:?}"));
-        let mut number = 0;
-        if !effects.changes.is_empty() {
-            self.newest += 1;
-            number = self.newest;
+        let batch = (!effects.changes.is_empty()).then(|| self.newest + 1);
+        if let Some(number) = batch {
+            self.newest = number;
             self.uncommitted.push_back((number, effects.changes));
         }
-        for outgoing in effects.outgoing {
-            let number = if outgoing.promise { number } else { 0 };
+        for outgoing in &effects.outgoing {
+            let after = if outgoing.promise { batch.unwrap_or(0) } else { 0 };
             if let Some(outbox) = self.links.get_mut(&outgoing.link) {
-                outbox.waiting.push_back((Parcel::Packet(outgoing.packet), number));
+                outbox.waiting.push_back((Parcel::Packet(outgoing.packet.clone()), after));
             }
         }
-        for (link, farewell) in effects.farewells {
-            if let Some(outbox) = self.links.get_mut(&link) {
-                outbox.waiting.push_back((Parcel::Farewell(farewell), 0));
+        for (link, farewell) in &effects.farewells {
+            if let Some(outbox) = self.links.get_mut(link) {
+                outbox.waiting.push_back((Parcel::Farewell(*farewell), 0));
             }
         }
-        self.notices.extend(effects.notices);
+        let Effects { outgoing, farewells, .. } = effects;
+        self.handled.push(Handled { now: self.now, input, outgoing, farewells, batch });
     }
 
     /// Up to so many batches reach the disk.
@@ -112,6 +123,11 @@ impl Machine {
             changes.iter().for_each(|change| self.disk.apply(change));
             self.watermark = number;
         }
+    }
+
+    /// The number of the last batch on disk.
+    pub fn watermark(&self) -> u64 {
+        self.watermark
     }
 
     pub fn is_committed(&self) -> bool {
@@ -150,11 +166,9 @@ impl Machine {
 
     /// The power goes: what was not on disk never was, and every link is gone.
     pub fn crash(&mut self) {
-        let digest = self.digest;
-        let generations = self.generations;
-        *self = Self::new(self.limits.clone(), std::mem::take(&mut self.disk), self.now);
-        self.generations = generations;
-        self.digest = digest;
+        self.engine = Engine::new(self.limits.clone(), self.disk.clone(), self.now);
+        self.uncommitted.clear();
+        self.links.clear();
     }
 }
 
