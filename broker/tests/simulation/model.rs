@@ -36,6 +36,8 @@ pub struct Model {
     /// Behind each batch that is not on disk yet; first, what is on disk.
     states: VecDeque<(u64, State)>,
     links: BTreeMap<LinkId, Link>,
+    /// Links that ended with the input at hand, and whose they were.
+    parted: BTreeMap<LinkId, String>,
     /// Wills that the engine finds on disk and publishes before anything else.
     recovered: Vec<u32>,
     /// What clients were promised: messages, filters, retained messages.
@@ -185,6 +187,7 @@ impl Model {
             state: State::default(),
             states: VecDeque::from([(0, State::default())]),
             links: BTreeMap::new(),
+            parted: BTreeMap::new(),
             recovered: Vec::new(),
             kept: Promised::default(),
             steps: 0,
@@ -198,6 +201,7 @@ impl Model {
             self.fire(Some(will));
         }
         self.steps += 1;
+        self.parted.clear();
         self.on_input(handled)?;
         for (link, farewell) in &handled.farewells {
             self.on_farewell(*link, *farewell, handled.now.0)?;
@@ -422,13 +426,15 @@ impl Model {
     }
 
     /// The link is gone; a clean session with it.
-    fn detach(&mut self, link: LinkId) {
-        let Some(link) = self.links.remove(&link) else { return };
-        let session = self.session(&link.client);
+    fn detach(&mut self, id: LinkId) {
+        let Some(link) = self.links.remove(&id) else { return };
+        let client = link.client;
+        let session = self.session(&client);
         session.connected = false;
         if session.clean {
-            self.end_session(&link.client);
+            self.end_session(&client);
         }
+        self.parted.insert(id, client);
     }
 
     /// What a member of a share has not acknowledged goes to the others.
@@ -495,7 +501,7 @@ impl Model {
 
     fn on_outgoing(&mut self, outgoing: &Outgoing) -> Verdict {
         let Some(link) = self.links.get_mut(&outgoing.link) else {
-            return Ok(());
+            return self.on_too_late(outgoing);
         };
         let room = link.room;
         link.room -= i64::from(outgoing.packet.cost());
@@ -518,6 +524,20 @@ impl Model {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Two links ended with one input, and the one's will was on its way to the other.
+    fn on_too_late(&mut self, outgoing: &Outgoing) -> Verdict {
+        let client = self.parted.get(&outgoing.link).cloned();
+        let kept = client.filter(|client| self.state.sessions.contains_key(client));
+        match (&outgoing.packet, kept) {
+            (OutPacket::Publish { message, delivery, retain: false }, Some(client))
+                if delivery.qos() > QoS::AtMostOnce =>
+            {
+                self.on_delivery(outgoing.link, &client, message, *delivery, false)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn on_delivery(
@@ -566,7 +586,7 @@ impl Model {
     }
 
     /// A message goes to this client for the first time: it was owed it, itself or as a member of a
-    /// share. Where both are open, it is what keeps the order (I10).
+    /// share. What it is owed itself comes in order (I10).
     fn on_first(&mut self, client: &str, number: u32, qos: QoS, sent: Sent) -> Verdict {
         let session = self.state.sessions.get_mut(client).ok_or("no session")?;
         let session = Rc::make_mut(session);
@@ -574,25 +594,18 @@ impl Model {
         let order = (published.by.clone(), published.topic.clone(), published.qos, qos);
         let before = session.last.get(&order).copied().unwrap_or(0);
         // What was dropped from a full queue is owed for ever; a repetition of it is not that.
-        let mut own = None;
-        let mut passes_by = false;
-        for (at, owed) in session.owed.iter().enumerate() {
-            let other = &self.published[owed.message as usize];
-            let same = other.by == order.0 && other.topic == order.1 && other.qos == order.2;
-            if owed.sent.is_some() || owed.qos != qos || owed.step <= before || !same {
-                continue;
-            }
-            if owed.message == number {
-                own = Some(at);
-                break;
-            }
-            passes_by = true;
+        let fresh = |owed: &Owed| owed.message == number && owed.qos == qos && owed.sent.is_none();
+        let next = |owed: &Owed| fresh(owed) && owed.step > before;
+        let mut own = session.owed.iter().position(next);
+        if session.changed.keys().any(|filter| filter.starts_with("$share/")) {
+            // Which of two copies came by the share cannot be told.
+            own = own.or_else(|| session.owed.iter().position(fresh));
         }
         let shared = self.state.shared.iter().position(|owed| {
             let member = session.changed.contains_key(&owed.share);
             owed.message == number && member && qos <= published.qos
         });
-        if let Some(at) = own.filter(|_| !passes_by || shared.is_none()) {
+        if let Some(at) = own {
             session.last.insert(order, session.owed[at].step);
             session.owed[at].sent = Some(sent);
             if qos == QoS::AtMostOnce {

@@ -171,7 +171,7 @@ impl World {
             (0, _) => self.act(),
             (1, Some(connection)) => self.arrive(connection),
             (2, Some(connection)) => self.deliver(connection),
-            (3, Some(connection)) => self.pump(connection),
+            (3, Some(connection)) => self.pump(connection).map(|_| ()),
             (4, _) => {
                 let client = self.random.below(self.clients.len());
                 self.answer(client);
@@ -345,15 +345,15 @@ impl World {
         }
     }
 
-    /// Something leaves the broker, unless the client does not read.
-    fn pump(&mut self, at: usize) -> Verdict {
+    /// Something leaves the broker, unless the client does not read; answers whether it did.
+    fn pump(&mut self, at: usize) -> Result<bool, String> {
         let count = self.random.between(1, 8);
-        for _ in 0..count {
+        for taken in 0..count {
             let connection = &mut self.connections[at];
             if connection.over || connection.stalled && connection.down.len() > 3 {
-                return Ok(());
+                return Ok(taken > 0);
             }
-            let Some(parcel) = self.machine.take(connection.link) else { return Ok(()) };
+            let Some(parcel) = self.machine.take(connection.link) else { return Ok(taken > 0) };
             match parcel {
                 Parcel::Packet(packet) => {
                     self.model.on_left(connection.link, &packet);
@@ -366,7 +366,7 @@ impl World {
             }
             self.check()?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The client sends one of the packets that it owes.
@@ -449,9 +449,8 @@ impl World {
                 let before = (connection.up.len(), connection.down.len());
                 moved |= !connection.over && !connection.dead && before.0 > 0 || before.1 > 0;
                 self.arrive(at)?;
-                self.pump(at)?;
+                moved |= self.pump(at)?;
                 self.deliver(at)?;
-                moved |= self.connections[at].down.len() > before.1;
             }
             for client in 0..self.clients.len() {
                 moved |= self.clients[client].connected && !self.clients[client].due.is_empty();
