@@ -25,6 +25,8 @@ pub struct Client {
     accepted: BTreeMap<Vec<u8>, u32>,
     /// It has been in a share, which brings a message besides its own subscriptions.
     pub shares: bool,
+    /// Its session is.
+    clean: bool,
     next_id: PacketId,
 }
 
@@ -47,6 +49,7 @@ impl Client {
             received: BTreeSet::new(),
             accepted: BTreeMap::new(),
             shares: false,
+            clean: false,
             next_id: PacketId::FIRST,
         }
     }
@@ -55,8 +58,13 @@ impl Client {
         self.sent.len()
     }
 
-    /// A connection begins or ends: what was to be said on the old one is not said any more.
-    pub fn on_connection(&mut self, connection: Option<usize>) {
+    /// A connection begins or ends: what was to be said on the old one is not said any more, and a
+    /// clean session ends with it.
+    pub fn on_connection(&mut self, connection: Option<usize>, clean: bool) {
+        if self.clean || clean {
+            self.begin_anew();
+        }
+        self.clean = clean;
         self.connection = connection;
         self.connected = false;
         self.due.clear();
@@ -113,10 +121,7 @@ impl Client {
     fn on_connack(&mut self, session_present: bool) {
         self.connected = true;
         if !session_present {
-            self.sent.clear();
-            self.received.clear();
-            self.accepted.clear();
-            return;
+            return self.begin_anew();
         }
         for outstanding in &self.sent {
             self.due.push_back(match (&outstanding.packet, outstanding.released) {
@@ -132,6 +137,12 @@ impl Client {
                 (packet, _) => packet.clone(),
             });
         }
+    }
+
+    fn begin_anew(&mut self) {
+        self.sent.clear();
+        self.received.clear();
+        self.accepted.clear();
     }
 
     fn on_publish(&mut self, message: Message, delivery: Delivery) -> Result<(), String> {

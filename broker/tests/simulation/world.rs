@@ -306,7 +306,7 @@ impl World {
             stalled: false,
             over: false,
         });
-        self.clients[client].on_connection(Some(self.connections.len() - 1));
+        self.clients[client].on_connection(Some(self.connections.len() - 1), clean_session);
     }
 
     /// Something reaches the broker.
@@ -338,7 +338,7 @@ impl World {
         match connection.down.pop_front() {
             Some(Down::Packet(packet)) if current => client.on_packet(packet),
             Some(Down::Closed) if current => {
-                client.on_connection(None);
+                client.on_connection(None, false);
                 Ok(())
             }
             _ => Ok(()),
