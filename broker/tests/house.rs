@@ -206,7 +206,6 @@ fn names_mean_something() {
 }
 
 #[test]
-#[ignore = "until all rooms are in"]
 fn files_fit_in_a_head_and_lines_on_a_screen() {
     verdict(sources::rust().iter().flat_map(sizes));
 }
@@ -217,7 +216,6 @@ fn imports_stand_in_three_blocks() {
 }
 
 #[test]
-#[ignore = "until all rooms are in"]
 fn every_crate_forbids_unsafe_code_and_takes_the_lints_of_the_workspace() {
     verdict(crates().iter().flat_map(|(manifest, root)| {
         let lints = sources::text(manifest).unwrap_or_default();

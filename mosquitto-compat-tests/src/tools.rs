@@ -131,7 +131,8 @@ impl Running {
             .stderr(error)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot run {name}: {error}"));
-        // The command keeps the pipe's other end, and with it the reader waiting, until told not to.
+        // The command keeps the pipe's other end, and with it the reader waiting, until told not
+        // to.
         command.stdout(Stdio::null()).stderr(Stdio::null());
         Self { child, lines: read_lines(reader), early: VecDeque::new(), name }
     }

@@ -2,8 +2,8 @@
 //!
 //! One thread plays all clients ([`load`], [`idle`]) on one core; the broker has another core to
 //! itself ([`subject`], [`machine`]). Every message carries its number ([`wire`]), so that losses,
-//! duplicates and disorder are counted exactly ([`tally`]). Two brokers are measured in turns,
-//! A B A B, and compared by medians ([`report`]). `docs/performance.md` tells what the figures mean.
+//! duplicates and disorder are counted exactly ([`tally`]). Two brokers are measured in turns, A B
+//! A B, and compared by medians ([`report`]). `docs/performance.md` tells what the figures mean.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints results")]
 

@@ -42,8 +42,8 @@ impl Link {
         }
     }
 
-    /// Gives the link its place among the driver's links. Call it once, with the edge that owns this
-    /// link, before the first [`submit`](Self::submit), whose first input is the
+    /// Gives the link its place among the driver's links. Call it once, with the edge that owns
+    /// this link, before the first [`submit`](Self::submit), whose first input is the
     /// [`Open`](Input::Open) with the id that this answers.
     pub fn attach(&self, edge: Arc<dyn Edge>) -> LinkId {
         *self.id.get_or_init(|| self.driver.attach(edge))

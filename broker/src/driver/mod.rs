@@ -2,8 +2,8 @@
 //!
 //! The engine is one logical thread, but no thread is its own: whoever brings a batch and finds the
 //! engine free runs it on the spot and takes along what others left in the inbox; whoever finds it
-//! busy leaves the batch there. A message from a readable socket to a subscriber thus needs no other
-//! thread to wake.
+//! busy leaves the batch there. A message from a readable socket to a subscriber thus needs no
+//! other thread to wake.
 
 use std::cell::Cell;
 use std::collections::VecDeque;

@@ -15,7 +15,8 @@ pub struct Queued {
     pub after_commit: u64,
 }
 
-/// Packets in order. Two fit without an allocation, so that a fan-out of single messages needs none.
+/// Packets in order. Two fit without an allocation, so that a fan-out of single messages needs
+/// none.
 pub type Packets = SmallVec<[Queued; 2]>;
 
 /// What waits to be sent on one link.

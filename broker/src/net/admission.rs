@@ -31,7 +31,8 @@ impl Connection {
         }
     }
 
-    /// Takes the first packet for what it must be, a CONNECT of somebody who may connect.
+    /// Takes the first packet for what it must be, a CONNECT of somebody who may connect. Nothing
+    /// else is asked of a client [MQTT-7.0.0-2].
     pub(super) fn admit(self: &Arc<Self>, packet: &Packet<'_>) -> Result<Input, End> {
         let Packet::Connect(connect) = packet else {
             // [MQTT-3.1.0-1]
@@ -53,7 +54,8 @@ impl Connection {
         Ok(Input::Open { link, connect })
     }
 
-    /// Answers a CONNECT of a level that is not spoken here; `None` if the error is another one.
+    /// Answers a CONNECT of a level that is not spoken here; `None` if the error is another one,
+    /// which is not answered at all [MQTT-3.1.4-1] [MQTT-3.2.2-6].
     pub(super) fn refuse_version(&self, error: &DecodeError) -> Option<End> {
         Some(self.refuse_level(error.answer_level?))
     }

@@ -96,7 +96,8 @@ impl Connection {
         Box::pin(self.finish(end, &mut incoming)).await;
     }
 
-    /// Lets the connection go on until its CONNECT has reached the engine; `Some` if it ends before.
+    /// Lets the connection go on until its CONNECT has reached the engine; `Some` if it ends
+    /// before.
     async fn connect(self: &Arc<Self>, incoming: &mut Incoming) -> Option<End> {
         let until_connected = poll_fn(|cx| match self.poll_turn(cx, incoming) {
             Poll::Ready(end) => Poll::Ready(Some(end)),

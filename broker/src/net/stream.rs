@@ -26,7 +26,7 @@ pub enum Writer {
     Tcp(OwnedWriteHalf),
 }
 
-/// Takes over an accepted socket.
+/// Takes over an accepted socket: TCP, an ordered and lossless stream [MQTT-7.1.1-1].
 pub fn tcp(socket: TcpStream) -> (Reader, Writer) {
     let (reader, writer) = socket.into_split();
     (Reader::Tcp(reader), Writer::Tcp(writer))
