@@ -8,7 +8,8 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Files that the broker opens for itself: listeners, state, log, runtime.
+/// Files that the broker opens for itself: listeners, each with a connection that waits for others
+/// to end; state, log, runtime.
 const OWN_FILES: u64 = 64;
 
 /// Raises the limit of open files as far as this user may, and returns it; `None` is no limit.
@@ -21,11 +22,23 @@ pub fn raise_open_files() -> Option<u64> {
     }
 }
 
-/// How many connections the open files are enough for, if that is fewer than `connections_max`; at
-/// least one.
-pub fn fewer_connections(open_files: Option<u64>, connections_max: u32) -> Option<u32> {
-    let possible = open_files?.saturating_sub(OWN_FILES).max(1);
-    u32::try_from(possible).ok().filter(|possible| *possible < connections_max)
+/// How many connections the open files are enough for, if that is fewer than `connections_max`.
+///
+/// # Errors
+/// When they are not enough for any, what to do.
+pub fn fewer_connections(
+    open_files: Option<u64>,
+    connections_max: u32,
+) -> Result<Option<u32>, String> {
+    let Some(open_files) = open_files else { return Ok(None) };
+    if open_files <= OWN_FILES {
+        return Err(format!(
+            "The system allows {open_files} open files, and Martlet needs {OWN_FILES} and one for \
+             each connection: allow more (ulimit -n; with systemd LimitNOFILE=)."
+        ));
+    }
+    let possible = u32::try_from(open_files - OWN_FILES).ok();
+    Ok(possible.filter(|possible| *possible < connections_max))
 }
 
 /// The warning for an operator who asked for more connections than are possible.
@@ -120,11 +133,13 @@ mod tests {
             (Some(u64::MAX), u32::MAX, None),
             (Some(100_063), 100_000, Some(99_999)),
             (Some(4096), 100_000, Some(4032)),
-            (Some(10), 100_000, Some(1)),
+            (Some(65), 100_000, Some(1)),
         ];
         for (open_files, connections_max, expected) in rows {
-            assert_eq!(fewer_connections(open_files, connections_max), expected);
+            assert_eq!(fewer_connections(open_files, connections_max), Ok(expected));
         }
+        let none = fewer_connections(Some(64), 1).expect_err("no connection");
+        assert!(none.starts_with("The system allows 64 open files, and Martlet needs"), "{none}");
         let warning = explain_fewer(4032, 100_000);
         assert!(warning.contains("open files for 4032 connections only"), "{warning}");
         assert!(warning.contains("LimitNOFILE=100064"), "{warning}");

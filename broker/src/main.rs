@@ -1,7 +1,7 @@
 //! The binary `martlet`: reads the command line and the configuration, then runs the server until
 //! it is asked to stop.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
@@ -18,8 +18,12 @@ const VERSION: &str = concat!("martlet version ", env!("CARGO_PKG_VERSION"));
 fn main() -> ExitCode {
     match Arguments::of_process().resolve(std::env::vars_os().collect()) {
         Ok(Todo::Serve(resolved)) => serve(resolved.config),
-        // Whoever closes the pipe has read enough.
         Ok(Todo::Print(text)) => match std::io::stdout().write_all(text.as_bytes()) {
+            // Whoever closes the pipe has read enough.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                complain(&format!("Cannot write to standard output: {error}."));
+                ExitCode::from(FAILED)
+            }
             Ok(()) | Err(_) => ExitCode::SUCCESS,
         },
         Err(mistakes) => {
@@ -65,17 +69,17 @@ fn announce(config: &Config) {
 }
 
 fn run(config: Config) -> Result<(), String> {
-    let stop = signals::listen(end_at_once).map_err(|e| format!("Cannot hear signals: {e}."))?;
     announce(&config);
     let Config { mut server, optional_addresses, connections_chosen, .. } = config;
     let open_files = machine::raise_open_files();
-    if let Some(possible) = machine::fewer_connections(open_files, server.connections_max) {
+    if let Some(possible) = machine::fewer_connections(open_files, server.connections_max)? {
         if connections_chosen {
             tracing::warn!("{}", machine::explain_fewer(possible, server.connections_max));
         }
         server.connections_max = possible;
     }
     tracing::debug!("At most {} connections at a time.", server.connections_max);
+    let stop = signals::listen(end_at_once).map_err(|e| format!("Cannot hear signals: {e}."))?;
     server.listeners.retain(|(listener, _)| {
         !optional_addresses.contains(&listener.address) || exists_here(listener.address)
     });

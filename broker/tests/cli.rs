@@ -185,8 +185,14 @@ fn it_runs_in_local_only_mode_until_it_is_asked_to_stop() {
     let dir = tempfile::tempdir().unwrap();
     for signal in [Signal::TERM, Signal::INT] {
         let mut running = Running::start(&mut martlet(dir.path(), &["-p", "0"]));
-        running.signal(Signal::HUP);
-        running.wait_for("cannot be reloaded while running");
+        for (harmless, words) in [
+            (Signal::HUP, "cannot be reloaded while running"),
+            (Signal::USR1, "SIGUSR1 has no effect"),
+            (Signal::USR2, "SIGUSR2 has no effect"),
+        ] {
+            running.signal(harmless);
+            running.wait_for(words);
+        }
         running.signal(signal);
         let ended = running.end();
         assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -237,6 +243,30 @@ fn more_connections_than_open_files_are_worth_a_warning_when_asked_for() {
         assert_eq!(ended.err.contains(warning), warned, "{ended:?}");
         assert!(ended.err.contains("At most 192 connections at a time."), "{ended:?}");
     }
+}
+
+#[test]
+fn too_few_open_files_are_1_and_say_what_to_do() {
+    for files in ["64", "10", "6"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit -n {files}; exec \"$@\"");
+        shell.current_dir(dir.path()).env_clear();
+        shell.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_martlet"), "-p", "0"]);
+        let ended = end_of(&mut shell);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        let words = format!(": Error: The system allows {files} open files, and Martlet needs 64");
+        assert!(ended.err.contains(&words), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_under_what_is_printed_is_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = martlet(dir.path(), &["config", "show"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.stderr.starts_with(b"Cannot write to standard output: "), "{output:?}");
 }
 
 #[test]

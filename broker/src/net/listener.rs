@@ -1,4 +1,4 @@
-//! Listening sockets: bind, accept with permits taken before, back off when the machine is short.
+//! Listening sockets: bind, accept, serve with permits, back off when the machine is short.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,8 +19,8 @@ pub struct Settings {
     pub address: SocketAddr,
     /// `TCP_NODELAY` on accepted sockets.
     pub tcp_nodelay: bool,
-    /// Connections of this listener at a time. At the bound: new ones wait in the operating
-    /// system's backlog.
+    /// Connections of this listener at a time. At the bound: one new connection waits accepted but
+    /// unread, the others in the operating system's backlog.
     pub connections_max: Option<u32>,
 }
 
@@ -76,8 +76,10 @@ impl Listener {
         let socket = TcpListener::from_std(self.socket)?;
         let accepting = async {
             loop {
-                let permits = take_permits(&self.permits, &global).await;
                 let (stream, peer) = accept(&socket).await;
+                // Taken before, a permit would be idle where no client comes, and another listener
+                // would lack it.
+                let permits = take_permits(&self.permits, &global).await;
                 if self.settings.tcp_nodelay
                     && let Err(error) = stream.set_nodelay(true)
                 {
