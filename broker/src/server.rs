@@ -25,8 +25,8 @@ pub struct Settings {
     pub driver: driver::Settings,
     /// What a packet may be.
     pub decode_limits: DecodeLimits,
-    /// Connections of all listeners at a time. At the bound: new ones wait in the operating
-    /// system's backlog.
+    /// Connections of all listeners at a time. At the bound: one new connection for each listener
+    /// waits accepted but unread, the others in the operating system's backlog.
     pub connections_max: u32,
     /// How long after accept a CONNECT may take.
     pub connect_timeout: Duration,

@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops here")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -243,6 +243,26 @@ fn more_connections_than_open_files_are_worth_a_warning_when_asked_for() {
         assert_eq!(ended.err.contains(warning), warned, "{ended:?}");
         assert!(ended.err.contains("At most 192 connections at a time."), "{ended:?}");
     }
+}
+
+#[test]
+fn one_connection_at_a_time_is_enough_for_each_of_two_listeners() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = "[[listener]]\naddress = '127.0.0.1:0'\nallow_anonymous = true\n";
+    let text = format!("{listener}{listener}[limits]\nconnections_max = 1\n");
+    fs::write(dir.path().join("a.toml"), text).unwrap();
+    let running = Running::start(&mut martlet(dir.path(), &["-c", "a.toml"]));
+    let addresses = running.said.lines().filter_map(|line| line.split_once("address="));
+    let addresses: Vec<&str> = addresses.map(|(_, address)| address.trim()).collect();
+    assert_eq!(addresses.len(), 2, "{}", running.said);
+    for address in addresses.iter().rev() {
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        assert_eq!(client.read_to_end(&mut Vec::new()).unwrap(), 0, "served, and turned away");
+    }
+    running.signal(Signal::TERM);
+    let ended = running.end();
+    assert_eq!(ended.err.matches("this is HTTP or WebSocket").count(), 2, "{ended:?}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::driver::outbox::Outbox;
 pub struct Link {
     driver: Arc<Driver>,
     id: OnceLock<LinkId>,
+    client_id: OnceLock<Arc<str>>,
     outbox: Outbox,
     /// A batch of this link waits in the driver's inbox.
     waiting: AtomicBool,
@@ -37,6 +38,7 @@ impl Link {
         Self {
             driver,
             id: OnceLock::new(),
+            client_id: OnceLock::new(),
             outbox: Outbox::default(),
             waiting: AtomicBool::new(false),
         }
@@ -52,6 +54,15 @@ impl Link {
     /// The id, once attached.
     pub fn id(&self) -> Option<LinkId> {
         self.id.get().copied()
+    }
+
+    /// Who is out there, for the log: the client's id once it is connected.
+    pub fn client_id(&self) -> &str {
+        self.client_id.get().map_or("<unknown>", |client_id| client_id)
+    }
+
+    pub(super) fn connected(&self, client_id: &Arc<str>) {
+        self.client_id.get_or_init(|| Arc::clone(client_id));
     }
 
     /// Brings a batch of inputs, each about this link, and empties `inputs`. If the engine is busy,

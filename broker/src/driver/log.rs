@@ -40,18 +40,14 @@ pub(super) fn write(notice: &Notice, edge: Option<&dyn Edge>, connection_message
             );
         }
         Notice::Disconnected { client_id, cause, .. } => {
-            write_disconnected(
-                &client_id.escape_debug().to_string(),
-                &address,
-                cause,
-                connection_messages,
-            );
+            write_disconnected(client_id, &address, cause, connection_messages);
         }
         Notice::Refused { client_id, code, reason, .. } => {
             let code = *code as u8;
-            tracing::info!(
-                client = %client_id, %address, code, reason,
-                "Client {client_id} [{address}] refused: {reason} (return code {code})."
+            let client = if client_id.is_empty() { "<unknown>" } else { client_id };
+            tracing::warn!(
+                client, %address, code, reason,
+                "Client {client} [{address}] refused: {reason} (return code {code})."
             );
         }
         Notice::Dropping { client_id, limit } => {
@@ -94,8 +90,11 @@ fn describe(cause: &DisconnectCause) -> (String, Option<&'static str>) {
             Farewell::Refused(_) => ("refused".into(), None),
             Farewell::TakenOver => ("session taken over".into(), None),
             Farewell::KeepAliveExceeded => ("exceeded timeout".into(), None),
+            Farewell::ProtocolViolation { rule: rule @ "MQTT-3.1.0-2" } => {
+                ("protocol error, a second CONNECT".into(), Some(rule))
+            }
             Farewell::ProtocolViolation { rule } => ("protocol error".into(), Some(rule)),
-            Farewell::LimitReached { limit } => (format!("{limit} reached"), Some("bound")),
+            Farewell::LimitReached { limit } => ("bound reached".into(), Some(limit)),
             Farewell::ShuttingDown => ("server shutting down".into(), None),
         },
         DisconnectCause::Lost(lost) => match lost {
@@ -134,8 +133,13 @@ mod tests {
             ),
             (
                 DisconnectCause::Farewell(Farewell::ProtocolViolation { rule: "MQTT-3.1.0-2" }),
-                "protocol error",
+                "protocol error, a second CONNECT",
                 Some("MQTT-3.1.0-2"),
+            ),
+            (
+                DisconnectCause::Farewell(Farewell::LimitReached { limit: "received_max" }),
+                "bound reached",
+                Some("received_max"),
             ),
             (DisconnectCause::Farewell(Farewell::TakenOver), "session taken over", None),
         ];

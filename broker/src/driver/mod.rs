@@ -290,6 +290,9 @@ impl Driver {
         drop(outgoing);
         for notice in effects.notices.drain(..) {
             let edge = log::link_of(&notice).and_then(|link| links.edge(link)).cloned();
+            if let (Notice::Connected { client_id, .. }, Some(edge)) = (&notice, &edge) {
+                edge.link().connected(client_id);
+            }
             aftermath.notices.push((notice, edge));
         }
         for (link, farewell) in effects.farewells.drain(..) {

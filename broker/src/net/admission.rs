@@ -36,11 +36,12 @@ impl Connection {
     pub(super) fn admit(self: &Arc<Self>, packet: &Packet<'_>) -> Result<Input, End> {
         let Packet::Connect(connect) = packet else {
             // [MQTT-3.1.0-1]
-            let reason = "the first packet is no CONNECT";
-            return Err(End::Lost(LostCause::Malformed { rule: "MQTT-3.1.0-1", reason }));
+            let (reason, rule) = (NO_CONNECT, "MQTT-3.1.0-1");
+            return Err(End::Lost(LostCause::Malformed { rule, reason }));
         };
         if connect.version == ProtocolVersion::V5 {
-            return Err(self.refuse_level(ProtocolVersion::V5));
+            let reason = "MQTT 5.0 is not supported, only 3.1.1 and 3.1";
+            return Err(self.refuse_level(ProtocolVersion::V5, connect.client_id, reason));
         }
         if let Err(refusal) = self.shared.policy.admit(connect.user_name, connect.password) {
             let code = ConnectReturnCode::NotAuthorized;
@@ -54,14 +55,21 @@ impl Connection {
         Ok(Input::Open { link, connect })
     }
 
-    /// Answers a CONNECT of a level that is not spoken here; `None` if the error is another one,
-    /// which is not answered at all [MQTT-3.1.4-1] [MQTT-3.2.2-6].
-    pub(super) fn refuse_version(&self, error: &DecodeError) -> Option<End> {
-        Some(self.refuse_level(error.answer_level?))
+    /// The end of a connection whose first bytes are bad, in words that say what they look like;
+    /// `None` if they are a CONNECT with some other mistake, which is not answered at all
+    /// [MQTT-3.1.4-1] [MQTT-3.2.2-6].
+    pub(super) fn turn_away(&self, error: &DecodeError, bytes: &[u8]) -> Option<End> {
+        if let Some(form) = error.answer_level {
+            let reason = "the protocol level is not supported, only MQTT 3.1.1 and 3.1";
+            return Some(self.refuse_level(form, "", reason));
+        }
+        // [MQTT-3.1.0-1]
+        let (reason, rule) = (no_connect(bytes)?, "MQTT-3.1.0-1");
+        Some(End::Lost(LostCause::Malformed { rule, reason }))
     }
 
-    fn refuse_level(&self, form: ProtocolVersion) -> End {
-        self.log_refused("<unknown>", "unsupported protocol version");
+    fn refuse_level(&self, form: ProtocolVersion, client_id: &str, reason: &str) -> End {
+        self.log_refused(client_id, reason);
         let code = match form {
             // [MQTT-3.1.2-2]
             ProtocolVersion::V31 | ProtocolVersion::V311 => {
@@ -114,7 +122,44 @@ impl Connection {
     }
 }
 
+/// What the first bytes of a connection are, if they do not begin a CONNECT.
+fn no_connect(bytes: &[u8]) -> Option<&'static str> {
+    const HTTP: [&[u8]; 4] = [b"GET ", b"HEAD", b"POST", b"OPTI"];
+    match bytes {
+        [0x16, 3, ..] => Some("this is TLS, and the port takes MQTT without TLS"),
+        [0x10..=0x1f, ..] => None,
+        _ if HTTP.iter().any(|method| bytes.starts_with(method)) => {
+            Some("this is HTTP or WebSocket, and the port takes MQTT over TCP")
+        }
+        _ => Some(NO_CONNECT),
+    }
+}
+
+const NO_CONNECT: &str = "the first packet is no CONNECT";
+
 /// Entropy for a client id that the engine assigns: the standard library's random hash keys.
 fn nonce() -> u64 {
     RandomState::new().hash_one(0_u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_says_what_came_instead_of_a_connect() {
+        let rows: &[(&[u8], Option<&str>)] = &[
+            (b"\x10\x0d\x00\x04MQTT", None),
+            (b"\x1f", None),
+            (b"\x16\x03\x01\x00\xa5", Some("this is TLS, and")),
+            (b"GET /mqtt HTTP/1.1\r\n", Some("this is HTTP or WebSocket, and")),
+            (b"SSH-2.0-OpenSSH_9.6\r\n", Some("the first packet is no CONNECT")),
+            (b"\xf0\x00", Some("the first packet is no CONNECT")),
+        ];
+        for (bytes, words) in rows {
+            let said = no_connect(bytes);
+            assert_eq!(said.is_some(), words.is_some(), "{bytes:?}");
+            assert!(said.unwrap_or_default().starts_with(words.unwrap_or_default()), "{said:?}");
+        }
+    }
 }

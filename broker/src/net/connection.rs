@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use martlet_codec::decode::DecodeLimits;
+use martlet_codec::packet::Packet;
 use martlet_codec::reason::ProtocolVersion;
 use martlet_engine::effects::Farewell;
 use martlet_engine::input::{Input, LostCause};
@@ -21,6 +22,7 @@ use crate::driver::{Driver, TrafficCounters};
 use crate::net::receive::{Incoming, Received};
 use crate::net::stream::{Reader, Writer};
 use crate::net::transmit::Unsent;
+use crate::net::words::Words;
 
 /// What all connections of a listener share.
 #[derive(Debug)]
@@ -229,6 +231,11 @@ impl Connection {
 
     pub(super) fn peer_address(&self) -> SocketAddr {
         self.peer
+    }
+
+    pub(super) fn log_packet(&self, verb: &str, way: &'static str, packet: &Packet<'_>) {
+        let (client, address) = (self.link.client_id(), self.peer);
+        tracing::debug!(client, %address, "{verb} {}", Words { packet, way, client });
     }
 }
 

@@ -12,7 +12,6 @@ use martlet_engine::input::{InPacket, Input, LostCause};
 
 use crate::net::connection::{Connection, End};
 use crate::net::stream::Reader;
-use crate::net::words::Words;
 
 /// What one read takes at the most; a packet that does not fit is gathered in a buffer of its own.
 const READ_BYTES: usize = 64 * 1024;
@@ -181,14 +180,14 @@ impl Connection {
                         Err(end) => taken.end = Some(end),
                     }
                 }
-                Err(error) => taken.end = Some(self.end_by(&error)),
+                Err(error) => taken.end = Some(self.end_by(&error, rest)),
             }
         }
         taken
     }
 
     fn input_from(self: &Arc<Self>, packet: &Packet<'_>, body: &[u8]) -> Result<Input, End> {
-        tracing::debug!(address = %self.peer_address(), "Received {}", Words(packet));
+        self.log_packet("Received", "from", packet);
         match self.link.id() {
             Some(link) => Ok(Input::Packet { link, packet: InPacket::from_packet(packet, body) }),
             None => self.admit(packet),
@@ -196,9 +195,9 @@ impl Connection {
     }
 
     /// The end that bad bytes bring [MQTT-4.8.0-1].
-    fn end_by(&self, error: &DecodeError) -> End {
+    fn end_by(&self, error: &DecodeError, bytes: &[u8]) -> End {
         if self.link.id().is_none()
-            && let Some(end) = self.refuse_version(error)
+            && let Some(end) = self.turn_away(error, bytes)
         {
             return end;
         }

@@ -11,7 +11,6 @@ use martlet_engine::message::Message;
 
 use crate::driver::outbox::{Packets, Sent};
 use crate::net::connection::Connection;
-use crate::net::words::Words;
 
 /// Encoded bytes beyond which they are written.
 const FULL_BYTES: usize = 64 * 1024;
@@ -113,7 +112,7 @@ impl Connection {
                 break;
             }
             let encoded = queued.packet.as_packet();
-            tracing::debug!(address = %self.peer_address(), "Sending {}", Words(&encoded));
+            self.log_packet("Sending", "to", &encoded);
             buffer.put(&queued.packet, &encoded, self.version());
             if buffer.is_full() && !self.send_buffer(buffer, sent)? {
                 break;
