@@ -63,6 +63,10 @@ impl Engine {
             let code = ConnectReturnCode::UnacceptableProtocolVersion; // [MQTT-3.1.2-2]
             return refusal(code, "protocol version not served", None);
         }
+        if self.stopping {
+            let code = ConnectReturnCode::ServerUnavailable;
+            return refusal(code, "server shutting down", None);
+        }
         let keep_alive_max_s = self.limits.keep_alive_max_s;
         let asked_s = connect.keep_alive_s;
         if keep_alive_max_s != 0 && (asked_s == 0 || asked_s > keep_alive_max_s) {

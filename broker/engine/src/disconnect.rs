@@ -24,6 +24,7 @@ impl Engine {
     /// The broker stops: wills while everybody is still there to get them, then farewells. Kept
     /// sessions stay.
     pub(crate) fn on_shutdown(&mut self, fx: &mut Effects) {
+        self.stopping = true;
         let attached = self.sessions.iter().filter(|(_, session)| session.attached().is_some());
         let indexes: Vec<SessionIndex> = attached.map(|(index, _)| index).collect();
         for &index in &indexes {

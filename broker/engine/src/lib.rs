@@ -78,6 +78,8 @@ pub struct Engine {
     /// In all sessions together.
     waiting: Waiting,
     sys_topics: SysTopics,
+    /// [`Input::Shutdown`] came: nobody comes in any more.
+    stopping: bool,
     /// Kept between messages, so that routing does not allocate.
     found: Found,
 }
@@ -102,6 +104,7 @@ impl Engine {
             next_key: MessageKey::default(),
             counters: Counters::default(),
             waiting: Waiting::default(),
+            stopping: false,
             found: Found::default(),
         };
         engine.restore(snapshot);

@@ -216,6 +216,8 @@ fn shutdown_says_farewell_to_all_and_keeps_sessions() {
     assert_eq!(world.farewell(kept), Some(Farewell::ShuttingDown));
     assert_eq!(world.farewell(other), Some(Farewell::ShuttingDown));
     assert_eq!(world.engine.gauges().sessions, 1);
+    let late = world.open(clean("late"));
+    assert_eq!(world.heard(late), ["CONNACK 3 false"], "nobody would say farewell to it");
     world.crash();
     let kept = world.open(durable("kept"));
     assert_eq!(world.heard(kept), ["CONNACK 0 true"]);

@@ -18,7 +18,10 @@ fn end(world: &mut World, client: LinkId, how: &str) {
         }
         "keep alive" => world.wait(15_000),
         "taken over" => drop(world.clean("c")),
-        "shutdown" => drop(world.step(Input::Shutdown)),
+        "shutdown" => {
+            world.step(Input::Shutdown);
+            world.crash(); // the next process
+        }
         "crash" => world.crash(),
         other => panic!("{other}"),
     }
