@@ -9,6 +9,7 @@ use martlet_engine::change::Change;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
+use crate::driver::AbortOnPanic;
 use crate::driver::link::Edge;
 use crate::store::Store;
 
@@ -18,6 +19,8 @@ use crate::store::Store;
 /// has gathered while it was busy as one commit (group commit: no delay of its own when idle), then
 /// raises the watermark to the last number in it and lets the links that waited send.
 pub(super) struct Commits {
+    /// The store is volatile: there is nothing to wait for.
+    volatile: bool,
     watermark: AtomicU64,
     gathering: Mutex<Gathering>,
     something_gathered: Condvar,
@@ -32,8 +35,8 @@ struct Gathering {
     /// The number of the newest batch.
     newest: u64,
     stopping: bool,
-    /// A volatile store, called on the spot.
-    inline: bool,
+    /// Of the messages in `changes`, each as often as it stands there.
+    bytes: u64,
 }
 
 /// What one commit takes.
@@ -46,24 +49,25 @@ struct Batch {
 /// How long after a failed commit the next attempt comes.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Changes that may gather while the store is busy. At the bound the engine takes no more inputs
-/// from links until a commit has returned; nothing is lost.
+/// Changes that may gather while the store is busy, and bytes of messages in them. At the bound the
+/// engine takes no more inputs from links until the store takes these; nothing is lost.
 const GATHERED_CHANGES_MAX: usize = 65_536;
+const GATHERED_BYTES_MAX: u64 = 64 << 20;
 
 impl Commits {
     pub(super) fn start(
         store: Box<dyn Store>,
         on_room: Arc<Notify>,
     ) -> (Arc<Self>, Option<JoinHandle<()>>) {
-        let inline = store.is_volatile();
-        let gathering = Gathering { inline, ..Gathering::default() };
+        let volatile = store.is_volatile();
         let commits = Arc::new(Self {
+            volatile,
             watermark: AtomicU64::new(0),
-            gathering: Mutex::new(gathering),
+            gathering: Mutex::default(),
             something_gathered: Condvar::new(),
             on_room,
         });
-        if inline {
+        if volatile {
             return (commits, None);
         }
         let committer = Arc::clone(&commits);
@@ -76,29 +80,26 @@ impl Commits {
 
     /// Whether the engine may make more changes.
     pub(super) fn has_room(&self) -> bool {
-        let gathering = self.gathering.lock();
-        gathering.inline || gathering.changes.len() < GATHERED_CHANGES_MAX
+        self.volatile || self.gathering.lock().has_room()
     }
 
     /// The number that the promises of these changes wait for; 0 if there are none to wait for.
     /// Only whoever holds the engine asks, so that no other batch can take the number.
     pub(super) fn number_for(&self, changes: &[Change]) -> u64 {
-        let gathering = self.gathering.lock();
-        if changes.is_empty() || gathering.inline { 0 } else { gathering.newest + 1 }
+        if changes.is_empty() || self.volatile { 0 } else { self.gathering.lock().newest + 1 }
     }
 
     /// Takes the changes of one batch, together with the links that hold promises resting on them:
     /// they are told when it is on disk.
     pub(super) fn add(&self, changes: &mut Vec<Change>, waiting: &mut Vec<Arc<dyn Edge>>) {
-        if changes.is_empty() {
-            return;
-        }
-        let mut gathering = self.gathering.lock();
-        if gathering.inline {
+        if changes.is_empty() || self.volatile {
             changes.clear();
             return;
         }
+        let bytes: u64 = changes.iter().map(message_bytes).sum();
+        let mut gathering = self.gathering.lock();
         gathering.newest += 1;
+        gathering.bytes += bytes;
         gathering.changes.append(changes);
         gathering.waiting.append(waiting);
         self.something_gathered.notify_one();
@@ -115,6 +116,7 @@ impl Commits {
     }
 
     fn run(&self, mut store: Box<dyn Store>) {
+        let _abort = AbortOnPanic;
         while let Some(batch) = self.next() {
             if !self.commit(&mut *store, &batch.changes) {
                 return;
@@ -123,7 +125,6 @@ impl Commits {
             for edge in batch.waiting {
                 edge.send();
             }
-            self.on_room.notify_one();
         }
     }
 
@@ -158,10 +159,30 @@ impl Commits {
             }
             self.something_gathered.wait(&mut gathering);
         }
+        if !gathering.has_room() {
+            self.on_room.notify_one();
+        }
+        gathering.bytes = 0;
         Some(Batch {
             changes: std::mem::take(&mut gathering.changes),
             waiting: std::mem::take(&mut gathering.waiting),
             newest: gathering.newest,
         })
+    }
+}
+
+impl Gathering {
+    fn has_room(&self) -> bool {
+        self.changes.len() < GATHERED_CHANGES_MAX && self.bytes < GATHERED_BYTES_MAX
+    }
+}
+
+/// Of the message that a change alone may keep in memory.
+fn message_bytes(change: &Change) -> u64 {
+    match change {
+        Change::KeepMessage { message, .. }
+        | Change::Retain { message }
+        | Change::KeepWill { will: message, .. } => message.len() as u64,
+        _ => 0,
     }
 }
