@@ -36,8 +36,8 @@ pub struct Settings {
     /// The engine's bounds.
     pub limits: Limits,
     /// What may wait to be sent on one link, in the unit of `OutPacket::cost`. At the bound: QoS 1
-    /// and 2 wait in the session's queue, QoS 0 is dropped and counted, and a client that does not
-    /// take its own acknowledgements is not read from.
+    /// and 2 wait in the session's queue, QoS 0 is dropped and counted. Acknowledgements may take
+    /// as much again: a client that does not take its own is not read from.
     pub outbox_bytes_max: u32,
     /// Whether clients' coming and going is logged (mosquitto's `connection_messages`).
     pub connection_messages: bool,
@@ -48,7 +48,7 @@ pub struct Driver {
     settings: Settings,
     clock: Clock,
     core: Mutex<Core>,
-    inbox: Mutex<VecDeque<Batch>>,
+    inbox: Mutex<Inbox>,
     links: Mutex<LinkTable>,
     commits: Arc<Commits>,
     committer: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -68,7 +68,16 @@ struct Core {
     lost: Vec<LinkId>,
 }
 
-/// Inputs that found the engine busy: one batch for each link at the most, which bounds the inbox.
+/// Inputs that found the engine busy or the store without room, in the order in which they came.
+/// One batch for each link at a time, and one of the pump's, which bounds it.
+#[derive(Default)]
+struct Inbox {
+    batches: VecDeque<Batch>,
+    /// The pump has put a [`Input::Due`] in. It stands behind what came before, so that a client
+    /// whose PINGREQ had to wait for the store is not taken for a silent one.
+    holds_due: bool,
+}
+
 struct Batch {
     from: Option<Arc<dyn Edge>>,
     inputs: Vec<Input>,
@@ -82,6 +91,8 @@ thread_local! {
 /// What is to be done once the engine is let go.
 #[derive(Default)]
 struct Aftermath {
+    /// How many packets went to outboxes and wait there until the engine is let go.
+    packets: usize,
     to_send: Vec<Arc<dyn Edge>>,
     to_resume: Vec<Arc<dyn Edge>>,
     notices: Vec<(Notice, Option<Arc<dyn Edge>>)>,
@@ -106,6 +117,10 @@ pub struct TrafficCounters {
 
 /// Batches from the inbox that one visitor of the engine takes along; the pump does the rest.
 const COMBINED_BATCHES_MAX: usize = 64;
+
+/// Packets for outboxes beyond which a visitor takes no further batch along: nothing is sent while
+/// the engine is held, and a reader that is fast should not lose QoS 0 to a full outbox.
+const COMBINED_PACKETS_MAX: usize = 4096;
 
 impl Driver {
     /// Loads the store and makes an engine of what it holds.
@@ -157,8 +172,12 @@ impl Driver {
         self.submit_from_inside(vec![Input::Shutdown]);
     }
 
-    /// Waits until everything that the engine changed is on disk. Blocks.
+    /// Handles what still waits, and waits until everything that the engine changed is on disk.
+    /// Blocks. What a store that fails has no room for was never acknowledged.
     pub fn finish_commits(&self) {
+        while self.commits.has_room() && !self.inbox.lock().batches.is_empty() {
+            self.combine(self.core.lock(), AFTERMATH.take());
+        }
         self.commits.stop();
         if let Some(thread) = self.committer.lock().take() {
             // A panic of the store's thread has been reported by the panic itself.
@@ -194,32 +213,39 @@ impl Driver {
         }
         edge.link().wait();
         let inputs = std::mem::take(inputs);
-        self.inbox.lock().push_back(Batch { from: Some(Arc::clone(edge)), inputs });
+        let batch = Batch { from: Some(Arc::clone(edge)), inputs };
+        self.inbox.lock().batches.push_back(batch);
         // Whoever held the engine looks into the inbox after letting it go; if that was before the
         // push, the engine is free now.
         self.combine_if_free();
     }
 
     fn submit_from_inside(&self, inputs: Vec<Input>) {
-        self.inbox.lock().push_back(Batch { from: None, inputs });
+        self.inbox.lock().batches.push_back(Batch { from: None, inputs });
         self.combine_if_free();
     }
 
     /// Notes the engine's next deadline as the one slept for; under the engine's lock, so that
-    /// whoever brings it forward afterwards sees that.
+    /// whoever brings it forward afterwards sees that. None while a `Due` waits to be handled:
+    /// whoever handles it wakes the pump.
     fn arm(&self) -> Option<Time> {
         let core = self.core.lock();
-        let due = core.engine.next_deadline();
+        let due = core.engine.next_deadline().filter(|_| !self.inbox.lock().holds_due);
         self.armed.store(due.map_or(u64::MAX, |time| time.0), Ordering::Release);
+        drop(core);
+        // As in `combine`: whoever found the engine busy just now relies on it.
+        self.wake_pump_for_inbox();
         due
     }
 
-    /// One turn of the pump: what is due, then what waits.
+    /// One turn of the pump: what waits, and what is due behind it.
     fn turn(&self) {
-        let due = self.armed.load(Ordering::Acquire) <= self.clock.now().0;
-        if due {
-            let inputs = vec![Input::Traffic(self.traffic.totals()), Input::Due];
-            self.inbox.lock().push_front(Batch { from: None, inputs });
+        if self.armed.load(Ordering::Acquire) <= self.clock.now().0 {
+            let mut inbox = self.inbox.lock();
+            if !std::mem::replace(&mut inbox.holds_due, true) {
+                let inputs = vec![Input::Traffic(self.traffic.totals()), Input::Due];
+                inbox.batches.push_back(Batch { from: None, inputs });
+            }
         }
         self.combine_if_free();
     }
@@ -235,19 +261,28 @@ impl Driver {
     /// Takes along what waits in the inbox, lets the engine go, and sees to the aftermath.
     fn combine(&self, mut core: parking_lot::MutexGuard<'_, Core>, mut aftermath: Aftermath) {
         for _ in 0..COMBINED_BATCHES_MAX {
-            if !self.commits.has_room() {
+            if aftermath.packets >= COMBINED_PACKETS_MAX || !self.commits.has_room() {
                 break;
             }
-            let Some(mut batch) = self.inbox.lock().pop_front() else { break };
+            let Some(mut batch) = self.inbox.lock().next() else { break };
             self.handle(&mut core, &mut batch.inputs, &mut aftermath);
             aftermath.to_resume.extend(batch.from);
         }
         let due = core.engine.next_deadline().map_or(u64::MAX, |time| time.0);
         drop(core);
-        if due < self.armed.load(Ordering::Acquire) || !self.inbox.lock().is_empty() {
+        if due < self.armed.load(Ordering::Acquire) {
             self.pump.notify_one();
         }
+        self.wake_pump_for_inbox();
         self.see_to(aftermath);
+    }
+
+    /// Comes after the engine was let go. Without room in the store it is the store's thread that
+    /// wakes the pump.
+    fn wake_pump_for_inbox(&self) {
+        if !self.inbox.lock().batches.is_empty() && self.commits.has_room() {
+            self.pump.notify_one();
+        }
     }
 
     /// Runs one batch through the engine and hands out what it answered.
@@ -259,12 +294,16 @@ impl Driver {
                 core.lost.push(link);
             }
             core.engine.handle(now, input, &mut core.effects);
+            if core.effects.outgoing.len() >= COMBINED_PACKETS_MAX {
+                self.hand_out(core, aftermath); // a small packet may be for a thousand links
+            }
         }
         self.hand_out(core, aftermath);
     }
 
     fn hand_out(&self, core: &mut Core, aftermath: &mut Aftermath) {
         let Core { effects, lost, .. } = core;
+        aftermath.packets += effects.outgoing.len();
         let number = self.commits.number_for(&effects.changes);
         let mut promised = Vec::new();
         let mut links = self.links.lock();
@@ -317,7 +356,16 @@ impl Driver {
         for edge in aftermath.to_resume.drain(..) {
             edge.link().resume();
         }
+        aftermath.packets = 0;
         AFTERMATH.set(aftermath);
+    }
+}
+
+impl Inbox {
+    fn next(&mut self) -> Option<Batch> {
+        let batch = self.batches.pop_front()?;
+        self.holds_due &= !matches!(batch.inputs.last(), Some(Input::Due));
+        Some(batch)
     }
 }
 
@@ -365,15 +413,22 @@ impl Drop for AbortOnPanic {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
     use std::sync::atomic::AtomicU32;
+    use std::sync::mpsc;
+    use std::task::{Context, Waker};
 
-    use martlet_codec::reason::ProtocolVersion;
+    use martlet_codec::reason::{ProtocolVersion, QoS};
+    use martlet_codec::topic::TopicName;
+    use martlet_engine::change::Change;
     use martlet_engine::effects::OutPacket;
     use martlet_engine::input::{Connect, InPacket, LostCause};
+    use martlet_engine::message::Message;
+    use martlet_engine::snapshot::Snapshot;
 
     use super::*;
     use crate::driver::link::Link;
-    use crate::driver::outbox::Sent;
+    use crate::driver::outbox::{Cost, Sent};
     use crate::store::memory::Volatile;
 
     /// An edge that takes everything at once and counts the answers.
@@ -392,7 +447,7 @@ mod tests {
             while let Some(packets) = next {
                 let mut sent = Sent::default();
                 for queued in packets {
-                    sent.cost += u64::from(queued.packet.cost());
+                    sent.cost += Cost::of(&queued.packet);
                     let pong = u32::from(queued.packet == OutPacket::PingResp);
                     self.pongs.fetch_add(pong, Ordering::Relaxed);
                 }
@@ -419,13 +474,16 @@ mod tests {
         Input::Open { link, connect: Box::new(connect) }
     }
 
-    fn driver() -> Arc<Driver> {
-        let settings = Settings {
+    fn settings() -> Settings {
+        Settings {
             limits: Limits::default(),
             outbox_bytes_max: u32::MAX,
             connection_messages: false,
-        };
-        Driver::start(settings, Clock::start(), Box::new(Volatile)).expect("nothing to read")
+        }
+    }
+
+    fn driver() -> Arc<Driver> {
+        Driver::start(settings(), Clock::start(), Box::new(Volatile)).expect("nothing to read")
     }
 
     #[test]
@@ -490,5 +548,87 @@ mod tests {
         first.link.submit(&first_edge, &mut vec![packet]);
         assert_eq!(first.pongs.load(Ordering::Relaxed), 0);
         assert_eq!(second.pongs.load(Ordering::Relaxed), 0);
+    }
+
+    /// An edge whose CONNECT the engine has.
+    fn connected(driver: &Arc<Driver>) -> (Arc<Counting>, Arc<dyn Edge>, LinkId) {
+        let link = Link::new(Arc::clone(driver));
+        let edge = Arc::new(Counting { link, pongs: AtomicU32::new(0) });
+        let as_edge: Arc<dyn Edge> = edge.clone();
+        let link = edge.link.attach(Arc::clone(&as_edge));
+        edge.link.submit(&as_edge, &mut vec![connect(link)]);
+        (edge, as_edge, link)
+    }
+
+    fn is_notified(pump: &Notify) -> bool {
+        let notified = std::pin::pin!(pump.notified());
+        notified.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn whoever_finds_the_pump_arming_is_not_left_behind() {
+        let driver = driver();
+        let (edge, as_edge, link) = connected(&driver);
+        while is_notified(&driver.pump) {}
+        let ping = Input::Packet { link, packet: InPacket::PingReq };
+        let core = driver.core.lock();
+        edge.link.submit(&as_edge, &mut vec![ping]);
+        assert!(edge.link.is_waiting());
+        drop(core);
+        driver.arm();
+        assert!(is_notified(&driver.pump));
+        driver.turn();
+        assert_eq!(edge.pongs.load(Ordering::Relaxed), 1);
+    }
+
+    /// A disk that takes until the other end is dropped.
+    struct Stuck(mpsc::Receiver<()>);
+
+    impl Store for Stuck {
+        fn load(&mut self) -> Result<Snapshot, StoreError> {
+            Ok(Snapshot::default())
+        }
+
+        fn commit(&mut self, _: &[Change]) -> Result<(), StoreError> {
+            let _ = self.0.recv(); // dropped: it takes everything
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn without_room_in_the_store_inputs_wait_and_what_is_due_waits_behind_them_once() {
+        let (disk, stuck) = mpsc::sync_channel(0);
+        let driver = Driver::start(settings(), Clock::start(), Box::new(Stuck(stuck)));
+        let driver = driver.expect("nothing to read");
+        let (edge, as_edge, link) = connected(&driver);
+        let topic = TopicName::new(b"t").expect("a topic");
+        let message = Message::new(topic, &vec![0; 1 << 20], QoS::AtLeastOnce, true);
+        let fill = || driver.submit_from_inside(vec![Input::Publish(message.clone()); 64]);
+        fill();
+        while !driver.commits.has_room() {
+            std::thread::yield_now(); // until the store has taken it
+        }
+        fill();
+        assert!(!driver.commits.has_room(), "64 MiB gathered");
+        let ping = Input::Packet { link, packet: InPacket::PingReq };
+        edge.link.submit(&as_edge, &mut vec![ping]);
+        assert!(edge.link.is_waiting());
+        driver.armed.store(0, Ordering::Release);
+        for _ in 0..100 {
+            driver.turn();
+        }
+        let inputs = |batch: &Batch| batch.inputs.len();
+        let waiting: Vec<_> = driver.inbox.lock().batches.iter().map(inputs).collect();
+        assert_eq!(waiting, [1, 2], "the ping, then Traffic and Due");
+        assert_eq!(driver.arm(), None, "nothing to sleep for: the store wakes the pump");
+        while is_notified(&driver.pump) {}
+        drop(disk);
+        while !is_notified(&driver.pump) {
+            std::thread::yield_now();
+        }
+        driver.turn();
+        assert_eq!(edge.pongs.load(Ordering::Relaxed), 1);
+        assert!(driver.arm().is_some(), "the next update of $SYS");
+        driver.finish_commits();
     }
 }

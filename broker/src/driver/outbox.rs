@@ -1,5 +1,6 @@
 //! What waits to be sent on one link, and who is sending it.
 
+use std::ops::{AddAssign, SubAssign};
 use std::task::Waker;
 
 use martlet_engine::effects::{Farewell, OutPacket};
@@ -13,6 +14,15 @@ pub struct Queued {
     pub packet: OutPacket,
     /// The commit that must have happened before (I2); 0 is none.
     pub after_commit: u64,
+}
+
+/// What packets take of the outbox, in the unit of [`OutPacket::cost`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// All of them.
+    pub all: u64,
+    /// Those that answer the client, which the engine hands out whether or not there is room.
+    pub answers: u64,
 }
 
 /// Packets in order. Two fit without an allocation, so that a fan-out of single messages needs
@@ -31,7 +41,7 @@ pub struct Outbox(Mutex<State>);
 struct State {
     packets: Packets,
     /// Cost of everything pushed and not yet reported as sent.
-    cost: u64,
+    cost: Cost,
     /// Cost of what was sent since room was last reported to the engine.
     freed: u32,
     /// Somebody is sending, outside the lock.
@@ -54,7 +64,7 @@ pub struct Sent {
     /// What was not sent, in order.
     pub left: Packets,
     /// Cost of the packets that the socket has taken whole.
-    pub cost: u64,
+    pub cost: Cost,
     /// Whether the socket took no more.
     pub blocked: bool,
 }
@@ -63,7 +73,7 @@ pub struct Sent {
 #[derive(Debug, Clone, Copy)]
 pub struct Standing {
     /// Cost of all that is not sent.
-    pub cost: u64,
+    pub cost: Cost,
     /// Cost of what was sent since the engine last heard of it.
     pub freed: u32,
     /// Whether the socket took no more.
@@ -72,12 +82,36 @@ pub struct Standing {
     pub farewell: Option<Farewell>,
 }
 
+impl Cost {
+    /// Of one packet.
+    pub fn of(packet: &OutPacket) -> Self {
+        let all = u64::from(packet.cost());
+        let answers = if matches!(packet, OutPacket::Publish { .. }) { 0 } else { all };
+        Self { all, answers }
+    }
+}
+
+impl AddAssign for Cost {
+    fn add_assign(&mut self, more: Self) {
+        self.all += more.all;
+        self.answers += more.answers;
+    }
+}
+
+impl SubAssign for Cost {
+    /// What is taken away was added before.
+    fn sub_assign(&mut self, less: Self) {
+        self.all -= less.all;
+        self.answers -= less.answers;
+    }
+}
+
 impl Outbox {
     /// Puts packets in; `true` if the caller must see that they are sent.
     pub(super) fn push_all(&self, packets: impl Iterator<Item = Queued>) -> bool {
         let mut state = self.0.lock();
         for queued in packets {
-            state.cost += u64::from(queued.packet.cost());
+            state.cost += Cost::of(&queued.packet);
             state.packets.push(queued);
         }
         !std::mem::replace(&mut state.listed, true)
@@ -119,7 +153,7 @@ impl Outbox {
             state.packets.extend(newer);
         }
         state.cost -= sent.cost;
-        state.freed = state.freed.saturating_add(u32::try_from(sent.cost).unwrap_or(u32::MAX));
+        state.freed = state.freed.saturating_add(u32::try_from(sent.cost.all).unwrap_or(u32::MAX));
         state.blocked = sent.blocked;
         let again = std::mem::take(&mut state.again);
         if !state.blocked && !state.packets.is_empty() && (again || !holds_back) {
@@ -174,7 +208,8 @@ mod tests {
     const COST: u64 = OutPacket::COST_BASE as u64;
 
     fn all_of(packets: &Packets) -> Sent {
-        Sent { cost: COST * packets.len() as u64, ..Sent::default() }
+        let all = COST * packets.len() as u64;
+        Sent { cost: Cost { all, answers: all }, ..Sent::default() }
     }
 
     #[test]
@@ -221,7 +256,7 @@ mod tests {
         outbox.push_all([ping(0), ping(0)].into_iter());
         let mut packets = outbox.begin(false).expect("two packets");
         packets.remove(0);
-        let sent = Sent { left: packets, cost: 0, blocked: true };
+        let sent = Sent { left: packets, blocked: true, ..Sent::default() };
         assert!(outbox.end(sent, 1000).is_none());
         assert!(outbox.begin(false).is_none(), "others keep away");
         assert_eq!(outbox.begin(true).expect("the own task goes on").len(), 1);

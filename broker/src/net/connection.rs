@@ -108,13 +108,14 @@ impl Connection {
         });
         let mut stopping = self.shared.stopping.clone();
         tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stopping| *stopping) => Some(End::Lost(LostCause::Closed)),
             connected = timeout(self.shared.connect_timeout, until_connected) => {
                 connected.unwrap_or_else(|_| {
                     self.log_lost("no CONNECT within the connect timeout", "connect_timeout_s");
                     Some(End::Lost(LostCause::Closed))
                 })
             }
-            _ = stopping.wait_for(|stopping| *stopping) => Some(End::Lost(LostCause::Closed)),
         }
     }
 
@@ -139,7 +140,7 @@ impl Connection {
                 self.report_room(standing.freed);
                 continue;
             }
-            if standing.cost >= u64::from(self.link.outbox_bytes_max()) {
+            if standing.cost.answers >= u64::from(self.link.outbox_bytes_max()) {
                 return Poll::Pending;
             }
             match ready!(self.poll_receive(cx, incoming)) {
@@ -204,7 +205,7 @@ impl Connection {
     fn poll_drained(&self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let standing = self.link.outbox().standing(cx.waker());
-            if standing.cost == 0 || self.broken.get().is_some() {
+            if standing.cost.all == 0 || self.broken.get().is_some() {
                 return Poll::Ready(());
             }
             if !standing.blocked || self.poll_send_blocked(cx).is_pending() {

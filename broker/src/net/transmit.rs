@@ -9,7 +9,7 @@ use martlet_codec::reason::ProtocolVersion;
 use martlet_engine::effects::OutPacket;
 use martlet_engine::message::Message;
 
-use crate::driver::outbox::{Packets, Sent};
+use crate::driver::outbox::{Cost, Packets, Sent};
 use crate::net::connection::Connection;
 
 /// Encoded bytes beyond which they are written.
@@ -20,6 +20,9 @@ const BUFFER_BYTES: usize = FULL_BYTES + 2 * LARGE_PAYLOAD_BYTES;
 
 /// A payload from this size on is written from where it lies instead of being copied.
 const LARGE_PAYLOAD_BYTES: usize = 16 * 1024;
+
+/// How often in a row somebody sends what came meanwhile, before the link's own task has to.
+const ROUNDS_MAX: u32 = 16;
 
 thread_local! {
     /// One for each worker, so that idle connections own none.
@@ -32,7 +35,7 @@ struct Buffer {
     used: usize,
     payload: Option<Message>,
     /// Cost of the packets in here.
-    cost: u64,
+    cost: Cost,
 }
 
 /// What a socket did not take: bytes, and behind them perhaps a large payload.
@@ -43,7 +46,7 @@ pub(super) struct Unsent {
     /// How much of both is written by now.
     written: usize,
     /// Cost of the packets in here.
-    cost: u64,
+    cost: Cost,
 }
 
 impl Connection {
@@ -51,11 +54,15 @@ impl Connection {
     pub(super) fn send_now(&self, own_task: bool) {
         let outbox = self.link.outbox();
         let mut next = outbox.begin(own_task);
+        let mut rounds = 0;
         while let Some(packets) = next {
             let mut sent = Sent::default();
             if let Err(error) = self.send_packets(packets, &mut sent) {
                 self.fail(&error);
             }
+            rounds += 1;
+            // Whoever brought one message must not send for ever what others bring meanwhile.
+            sent.blocked |= rounds == ROUNDS_MAX;
             next = outbox.end(sent, self.link.room_report_bytes());
         }
     }
@@ -185,12 +192,12 @@ impl Unsent {
 
 impl Buffer {
     const fn new() -> Self {
-        Self { bytes: Vec::new(), used: 0, payload: None, cost: 0 }
+        Self { bytes: Vec::new(), used: 0, payload: None, cost: Cost { all: 0, answers: 0 } }
     }
 
     /// Encodes a packet behind the others; a large payload is kept as it is.
     fn put(&mut self, packet: &OutPacket, encoded: &Packet<'_>, version: ProtocolVersion) {
-        self.cost += u64::from(packet.cost());
+        self.cost += Cost::of(packet);
         let large = match (packet, encoded) {
             (OutPacket::Publish { message, .. }, Packet::Publish(publish))
                 if publish.payload.len() >= LARGE_PAYLOAD_BYTES =>
@@ -234,7 +241,7 @@ impl Buffer {
     fn clear(&mut self) {
         self.used = 0;
         self.payload = None;
-        self.cost = 0;
+        self.cost = Cost::default();
         if self.bytes.len() > 4 * BUFFER_BYTES {
             self.bytes = Vec::new();
         }
