@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{self, Mistakes, Override, Resolved, Sources};
+use crate::config::{self, Config, Mistakes, Override, Resolved, Sources};
 
 /// The exit code of a broker that stopped because something failed.
 pub const FAILED: u8 = 1;
@@ -16,7 +16,12 @@ pub const BAD_CONFIGURATION: u8 = 78;
 
 const AFTER_HELP: &str = "\
 Without a configuration the broker is in local only mode: it listens on 127.0.0.1 and ::1, port \
-1883, and any client of this machine may connect.
+1883, and any client of this machine may connect. To let other machines in, write these lines into \
+a file and start with -c FILE:
+
+    [[listener]]
+    port = 1883
+    allow_anonymous = true
 
 Options come from the configuration file, then from environment variables such as \
 MARTLET_LIMITS__INFLIGHT_MAX=50, then from here; the later one wins.
@@ -26,9 +31,9 @@ Signals: SIGTERM and SIGINT stop the broker in order, a second one at once.
 Exit codes: 0 done; 1 something failed (a port in use, a disk error); 2 wrong usage of the command \
 line; 78 mistakes in the configuration.";
 
-/// An MQTT broker whose acknowledgements mean: on disk here.
+/// An MQTT broker for things that matter when they are acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
-#[command(name = "martlet", version, about, after_help = AFTER_HELP)]
+#[command(name = "martlet", version, after_help = AFTER_HELP)]
 #[command(disable_help_subcommand = true)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -42,7 +47,8 @@ enum Command {
     /// Check a configuration file and say all that is wrong with it; nothing is started.
     Check {
         /// The configuration file.
-        file: PathBuf,
+        #[arg(required_unless_present = "config", conflicts_with = "config")]
+        file: Option<PathBuf>,
     },
     /// Look at the configuration.
     #[command(subcommand)]
@@ -108,30 +114,33 @@ impl Arguments {
     /// # Errors
     /// All mistakes of the configuration.
     pub fn resolve(self, variables: Vec<(OsString, OsString)>) -> Result<Todo, Mistakes> {
-        let checked = match &self.command {
-            Some(Command::Config(ConfigCommand::Manual)) => {
-                return Ok(Todo::Print(config::manual()));
+        let Self { command, mut options } = self;
+        match command {
+            Some(Command::Config(ConfigCommand::Manual)) => Ok(Todo::Print(config::manual())),
+            Some(Command::Config(ConfigCommand::Show)) => {
+                Ok(Todo::Print(options.load(variables)?.show()))
             }
-            Some(Command::Check { file }) => Some(file.clone()),
-            Some(Command::Config(ConfigCommand::Show)) | None => None,
-        };
-        let resolved = config::load(&self.options.sources(checked, variables))?;
-        Ok(match self.command {
-            Some(Command::Check { file }) => Todo::Print(checked_words(&file, &resolved)),
-            Some(Command::Config(_)) => Todo::Print(resolved.show()),
-            None => Todo::Serve(Box::new(resolved)),
-        })
+            Some(Command::Check { file }) => {
+                options.config = file.or(options.config);
+                Ok(Todo::Print(checked(&options.load(variables)?.config)))
+            }
+            None => Ok(Todo::Serve(Box::new(options.load(variables)?))),
+        }
     }
 }
 
-fn checked_words(file: &Path, resolved: &Resolved) -> String {
-    let file = file.display();
-    let warnings = resolved.config.warnings.iter().map(|text| format!("{file}: warning: {text}\n"));
+fn checked(config: &Config) -> String {
+    let file = config.file.as_deref().unwrap_or(Path::new("no file")).display();
+    let warnings = config.warnings.iter().map(|text| format!("{file}: warning: {text}\n"));
     warnings.chain([format!("{file}: ok\n")]).collect()
 }
 
 impl Options {
-    fn sources(self, file: Option<PathBuf>, variables: Vec<(OsString, OsString)>) -> Sources {
+    fn load(self, variables: Vec<(OsString, OsString)>) -> Result<Resolved, Mistakes> {
+        config::load(&self.sources(variables))
+    }
+
+    fn sources(self, variables: Vec<(OsString, OsString)>) -> Sources {
         let mut overrides = Vec::new();
         let mut set = |option, section, name, value: &str| {
             overrides.push(Override { option, section, name, value: value.to_owned() });
@@ -152,7 +161,7 @@ impl Options {
             };
             set("--log-format", "log", "format", word);
         }
-        Sources { file: file.or(self.config), variables, overrides, ports: self.port }
+        Sources { file: self.config, variables, overrides, ports: self.port }
     }
 }
 
@@ -175,6 +184,13 @@ mod tests {
     }
 
     #[test]
+    fn the_file_to_check_may_stand_behind_c() {
+        let arguments = Arguments::try_parse_from(["martlet", "check", "-c", "a.toml"]).unwrap();
+        let said = arguments.resolve(Vec::new()).expect_err("there is no such file");
+        assert!(said.to_string().starts_with("a.toml: cannot be read"), "{said}");
+    }
+
+    #[test]
     fn what_does_not_parse() {
         let rows: &[&[&str]] = &[
             &["martlet", "-v", "-q"],
@@ -182,6 +198,7 @@ mod tests {
             &["martlet", "-p", "mqtt"],
             &["martlet", "--log-format", "xml"],
             &["martlet", "check"],
+            &["martlet", "check", "a.toml", "-c", "b.toml"],
             &["martlet", "config"],
             &["martlet", "--colour"],
             &["martlet", "-c"],

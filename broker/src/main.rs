@@ -63,6 +63,7 @@ fn announce(config: &Config) {
              start with -c FILE. `martlet config manual` shows how."
         );
     }
+    tracing::info!("State is kept in memory: sessions and retained messages end with the broker.");
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }

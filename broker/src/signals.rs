@@ -1,8 +1,8 @@
 //! # Signals
 //!
 //! SIGTERM and SIGINT ask for an orderly stop; asked again, the broker ends at once. Those that ask
-//! mosquitto for something else (SIGHUP, SIGUSR1, SIGUSR2) never kill. They are heard on a thread of
-//! their own, so that a broker that is stuck can still be stopped.
+//! mosquitto for something else (SIGHUP, SIGUSR1, SIGUSR2) never kill. They are heard on a thread
+//! of their own, so that a broker that is stuck can still be stopped.
 
 use std::io;
 use std::time::Duration;

@@ -99,6 +99,7 @@ fn help_and_version_tell_what_there_is() {
         "--log-format",
         "check",
         "127.0.0.1",
+        "    [[listener]]\n    port = 1883\n    allow_anonymous = true\n",
         "Exit codes: 0 done; 1 something failed",
         "78 mistakes in the configuration",
     ] {

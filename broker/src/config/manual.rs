@@ -2,17 +2,13 @@
 
 use std::fmt::Write;
 
-use crate::config::rows::{self, LISTENER, Row, SECTIONS};
+use crate::config::rows::{self, Row, SECTIONS};
 
 /// Every section with its options, as Markdown.
 pub(crate) fn manual() -> String {
     let mut out = String::new();
     for (section, introduction) in SECTIONS {
-        let title = match *section {
-            LISTENER => "[[listener]]".to_owned(),
-            section => format!("[{section}]"),
-        };
-        let _ = writeln!(out, "### `{title}`\n\n{introduction}\n");
+        let _ = writeln!(out, "### `{}`\n\n{introduction}\n", rows::header(section));
         for row in rows::of(section) {
             entry(&mut out, row);
         }

@@ -355,9 +355,15 @@ pub(crate) const ROWS: &[Row] = &[
         default: text("./martlet-data"),
         mosquitto: Some("persistence_location"),
         help: "The state directory. A relative path starts at the directory that the broker was \
-               started in. `--data` sets it too.",
+               started in. `--data` sets it too. It has no effect yet: this version keeps all state \
+               in memory, and sessions and retained messages end with the broker.",
     },
 ];
+
+/// The line that begins a section.
+pub(crate) fn header(section: &str) -> String {
+    if section == LISTENER { "[[listener]]".to_owned() } else { format!("[{section}]") }
+}
 
 /// The option of that name.
 pub(crate) fn find(section: &str, name: &str) -> Option<&'static Row> {

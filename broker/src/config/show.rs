@@ -16,17 +16,17 @@ pub(crate) fn show(merged: &config::Config, local_only: bool) -> String {
             }
             for listener in merged.get_array(LISTENER).unwrap_or_default() {
                 let listener = listener.into_table().unwrap_or_default();
-                show_section(&mut out, "[[listener]]", section, &listener);
+                show_section(&mut out, section, &listener);
             }
         } else {
             let values = merged.get_table(section).unwrap_or_default();
-            show_section(&mut out, &format!("[{section}]"), section, &values);
+            show_section(&mut out, section, &values);
         }
     }
     out
 }
 
-fn show_section(out: &mut String, title: &str, section: &str, values: &Map<String, Layered>) {
+fn show_section(out: &mut String, section: &str, values: &Map<String, Layered>) {
     let lines: Vec<(String, &str)> = rows::of(section)
         .filter_map(|row| {
             let layered = values.get(row.name)?;
@@ -36,7 +36,7 @@ fn show_section(out: &mut String, title: &str, section: &str, values: &Map<Strin
         .collect();
     let width = lines.iter().map(|(line, _)| line.chars().count()).max().unwrap_or(0);
     let blank = if out.is_empty() { "" } else { "\n" };
-    let _ = writeln!(out, "{blank}{title}");
+    let _ = writeln!(out, "{blank}{}", rows::header(section));
     for (line, origin) in lines {
         let _ = writeln!(out, "{line:width$}  # {origin}");
     }

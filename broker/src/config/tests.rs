@@ -149,6 +149,16 @@ const ONE_MISTAKE: &[(&str, &str)] = &[
     ),
     ("colour = 1", "1:1: unknown option \"colour\" outside of a section"),
     (
+        "allow_anonymous = true",
+        "1:1: \"allow_anonymous\" stands outside of a section; put \"allow_anonymous\" under \
+         [[listener]]",
+    ),
+    (
+        "[limits]\nallow_anonymous = true",
+        "2:1: unknown option \"allow_anonymous\" in [limits]; \"allow_anonymous\" belongs in \
+         [[listener]]",
+    ),
+    (
         "[limits]\ninflight_max = [1]",
         "2:16: \"inflight_max\" takes a whole number from 1 to \
           65535, not a list",
@@ -228,6 +238,22 @@ fn files_that_are_no_configuration() {
         let sources = Sources { file: Some(path), ..Sources::default() };
         let said = load(&sources).expect_err("no file").to_string();
         assert!(said.contains(": cannot be read: "), "{said}");
+    }
+}
+
+#[test]
+fn a_file_of_mosquitto_is_told_what_is_read_here() {
+    for text in ["# x\n\nlistener 1883\nuser a=b\n", "allow_anonymous\ttrue", "listener 1883\r\n"] {
+        let said = mistakes(text);
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(
+            said[0].starts_with("martlet.toml: is no TOML. Where a mosquitto.conf"),
+            "{said:?}"
+        );
+    }
+    for text in ["[[listener]]\nport 1883\n", "port = 1883\nlistener 1883\n", "port=\n"] {
+        assert!(mistakes(text).iter().all(|said| said.starts_with("martlet.toml:")), "{text}");
+        assert!(!mistakes(text)[0].contains("mosquitto"), "{text}");
     }
 }
 
@@ -349,9 +375,8 @@ fn every_option_can_be_set_to_its_bounds_and_is_shown_as_it_was_set() {
 fn what_show_prints_loads_as_the_same_configuration() {
     let mut everything = String::new();
     for row in ROWS.iter().filter(|row| !matches!(row.name, "packet_size_max" | "address")) {
-        let header =
-            if row.section == LISTENER { "[[listener]]" } else { &format!("[{}]", row.section) };
-        if !everything.contains(header) {
+        let header = rows::header(row.section);
+        if !everything.contains(&header) {
             everything.push_str(&format!("{header}\n"));
         }
         everything.push_str(&format!("{} = {}\n", row.name, other_value(row)));

@@ -79,6 +79,14 @@ pub(crate) fn read(path: &Path, mistakes: &mut Vec<Mistake>) -> Written {
 pub(crate) fn parse(path: &str, text: &str, mistakes: &mut Vec<Mistake>) -> Written {
     let source = Source { path, text };
     let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() && is_for_mosquitto(text) {
+        let origin = Origin::File { path: path.to_owned() };
+        let text = "is no TOML. Where a mosquitto.conf says \"listener 1883\", Martlet wants two \
+                    lines, [[listener]] and port = 1883; `martlet config manual` tells what \
+                    mosquitto's options are called here";
+        mistakes.push(Mistake::new(origin, text));
+        return Written::default();
+    }
     mistakes.extend(errors.into_iter().map(|error| {
         let at = error.span().map_or(text.len(), |span| span.start);
         Mistake::new(source.origin(at), error.message())
@@ -89,6 +97,16 @@ pub(crate) fn parse(path: &str, text: &str, mistakes: &mut Vec<Mistake>) -> Writ
         walk.top_level(key, value, &mut written);
     }
     written
+}
+
+/// Whether there is not even an attempt at TOML: words and values, but no section and no `=` behind
+/// a first word.
+fn is_for_mosquitto(text: &str) -> bool {
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    lines.into_iter().all(|line| {
+        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        !line.starts_with('[') && !word.contains('=') && !rest.trim_start().starts_with('=')
+    })
 }
 
 #[derive(Clone, Copy)]
@@ -171,18 +189,17 @@ impl Walk<'_> {
 
     fn unknown_option(&mut self, section: &str, key: &Key<'_>) {
         let name = key.get_ref();
-        let brackets = if section == LISTENER { "[[listener]]" } else { &format!("[{section}]") };
         let suggestion = if let Some(name) = nearest(name, known_as(rows::of(section))) {
             format!("; did you mean \"{}\"?", name.name)
         } else if let Some(row) = ROWS.iter().find(|row| row.is_called(name)) {
-            format!("; \"{}\" belongs in [{}]", row.name, row.section)
+            format!("; \"{}\" belongs in {}", row.name, rows::header(row.section))
         } else {
             let names: Vec<&str> = rows::of(section).map(|row| row.name).collect();
             format!("; it has: {}", names.join(", "))
         };
         self.mistake(
             key.span().start,
-            format!("unknown option {name:?} in {brackets}{suggestion}"),
+            format!("unknown option {name:?} in {}{suggestion}", rows::header(section)),
         );
     }
 
@@ -205,13 +222,15 @@ impl Walk<'_> {
         let text = match nearest(name, known_as(ROWS.iter())) {
             Some(row) if row.is_called(name) => {
                 format!(
-                    "{name:?} stands outside of a section; put \"{0}\" under [{1}]",
-                    row.name, row.section
+                    "{name:?} stands outside of a section; put \"{}\" under {}",
+                    row.name,
+                    rows::header(row.section)
                 )
             }
             Some(row) => format!(
-                "unknown option {name:?} outside of a section; did you mean \"{}\" in [{}]?",
-                row.name, row.section
+                "unknown option {name:?} outside of a section; did you mean \"{}\" in {}?",
+                row.name,
+                rows::header(row.section)
             ),
             None => format!("unknown option {name:?} outside of a section"),
         };
