@@ -355,8 +355,8 @@ pub(crate) const ROWS: &[Row] = &[
         default: text("./martlet-data"),
         mosquitto: Some("persistence_location"),
         help: "The state directory. A relative path starts at the directory that the broker was \
-               started in. `--data` sets it too. It has no effect yet: this version keeps all state \
-               in memory, and sessions and retained messages end with the broker.",
+               started in. `--data` sets it too. It has no effect yet: this version keeps all \
+               state in memory, and sessions and retained messages end with the broker.",
     },
 ];
 
