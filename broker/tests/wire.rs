@@ -322,6 +322,11 @@ fn connections_over_the_bound_wait_their_turn() {
     first.expect_closed();
     third.expect("connack 0");
     second.ping();
+    let mut fourth = Client::open(broker.address());
+    fourth.send(&Packet::Connect(Box::new(Connect::new("fourth"))));
+    second.send(&Packet::Disconnect);
+    fourth.expect("connack 0");
+    assert_eq!(broker.log().with("connections_max is reached").len(), 1, "said once");
 }
 
 #[test]

@@ -75,11 +75,12 @@ impl Listener {
         let mut stopping: watch::Receiver<bool> = shared.stopping.clone();
         let socket = TcpListener::from_std(self.socket)?;
         let accepting = async {
+            let mut full = false;
             loop {
                 let (stream, peer) = accept(&socket).await;
                 // Taken before, a permit would be idle where no client comes, and another listener
                 // would lack it.
-                let permits = take_permits(&self.permits, &global).await;
+                let permits = take_permits(&self.permits, &global, &mut full).await;
                 if self.settings.tcp_nodelay
                     && let Err(error) = stream.set_nodelay(true)
                 {
@@ -103,8 +104,12 @@ impl Listener {
 
 type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
-async fn take_permits(own: &Arc<Semaphore>, global: &Arc<Semaphore>) -> Permits {
-    if own.available_permits() == 0 || global.available_permits() == 0 {
+/// Waits until there is a place. `full` says whether the last one had to wait too: the log is told
+/// once, not for everybody who takes the place of another.
+async fn take_permits(own: &Arc<Semaphore>, global: &Arc<Semaphore>, full: &mut bool) -> Permits {
+    let was_full = *full;
+    *full = own.available_permits() == 0 || global.available_permits() == 0;
+    if *full && !was_full {
         tracing::warn!(
             limit = "connections_max",
             "connections_max is reached: new connections wait until others end."
