@@ -153,3 +153,25 @@ fn acknowledgements_of_a_batch_are_one_write() {
     let cost = world.cost(200, &PUBLISH_QOS1.repeat(BATCH), BATCH * 4, got_len);
     assert_eq!((cost.reads, cost.writes), (200, 2 * 200), "20,000 messages: {cost:?}");
 }
+
+#[test]
+fn what_a_peer_has_announced_takes_no_memory() {
+    let mut world = World::new(0, 0);
+    world.run(2, PUBLISH_QOS0, 0, 0);
+    let World { runtime, driver, publisher, .. } = &mut world;
+    // The head of a PUBLISH of one MiB, and a little of its payload.
+    let mut head = b"\x30\xff\xff\x3f\x00\x03a/b".to_vec();
+    head.resize(1000, b'x');
+    let received = &driver.traffic.bytes_received;
+    let all = received.load(Ordering::Relaxed) + head.len() as u64;
+    let allocations = allocation_counter::measure(|| {
+        runtime.block_on(async {
+            publisher.write_all(&head).await.expect("it takes bytes");
+            while received.load(Ordering::Relaxed) < all {
+                tokio::task::yield_now().await;
+            }
+            tokio::task::yield_now().await;
+        });
+    });
+    assert!(allocations.bytes_max < 10_000, "{allocations:?}");
+}

@@ -16,9 +16,9 @@ use crate::net::stream::Reader;
 /// What one read takes at the most; a packet that does not fit is gathered in a buffer of its own.
 const READ_BYTES: usize = 64 * 1024;
 
-/// By how much the buffer of a large packet grows at a time: what a peer has sent, not what it has
-/// announced, takes memory.
-const GROW_BYTES: usize = 256 * 1024;
+/// By how much the buffer of a large packet grows at a time: doubled up to the second value. What a
+/// peer has sent may take memory, but not what it has announced.
+const GROW_BYTES: (usize, usize) = (4 * 1024, 256 * 1024);
 
 thread_local! {
     /// One for each worker, so that idle connections own none.
@@ -123,7 +123,8 @@ impl Connection {
         incoming: &mut Incoming,
     ) -> Poll<io::Result<Received>> {
         let kept = incoming.bytes.len();
-        incoming.bytes.resize(kept + incoming.missing.min(GROW_BYTES), 0);
+        let grow = kept.clamp(GROW_BYTES.0, GROW_BYTES.1).min(incoming.missing);
+        incoming.bytes.resize(kept + grow, 0);
         let Incoming { reader, bytes, .. } = incoming;
         let read = reader.poll_read(cx, &mut bytes[kept..]);
         let len = if let Poll::Ready(Ok(len)) = read { len } else { 0 };
