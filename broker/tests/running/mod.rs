@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use martlet::access::Policy;
-use martlet::driver;
+use martlet::driver::{self, Driver};
 use martlet::net::listener;
 use martlet::server::{Server, Settings};
 use martlet::store::memory::Memory;
@@ -24,6 +24,7 @@ pub struct Running {
     store: Memory,
     log: Log,
     address: SocketAddr,
+    driver: Option<Arc<Driver>>,
     threads: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
@@ -55,13 +56,18 @@ impl Running {
     pub fn start(settings: Settings) -> Self {
         let (store, log) = (Memory::default(), Log::default());
         let address = settings.listeners[0].0.address;
-        let mut broker = Self { settings, store, log, address, threads: None };
+        let mut broker = Self { settings, store, log, address, driver: None, threads: None };
         broker.run();
         broker
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The pump of the broker that runs.
+    pub fn driver(&self) -> Arc<Driver> {
+        Arc::clone(self.driver.as_ref().expect("it was started"))
     }
 
     pub fn log(&self) -> &Log {
@@ -91,16 +97,20 @@ impl Running {
             runtime.block_on(async {
                 let _log = log.listen();
                 let server = Server::start(settings, Box::new(store)).expect("a server starts");
-                started.send(server.addresses()[0]).expect("the test waits for it");
+                started
+                    .send((server.addresses()[0], server.driver()))
+                    .expect("the test waits for it");
                 let stop = async { drop(stopped.await) };
                 tokio::spawn(server.run(stop)).await.expect("a server that does not panic");
             });
         });
-        self.address = address.recv().expect("the server says where it listens");
+        let (address, driver) = address.recv().expect("the server says where it listens");
+        (self.address, self.driver) = (address, Some(driver));
         self.threads = Some((stop, thread));
     }
 
     fn stop(&mut self) {
+        self.driver = None;
         let Some((stop, thread)) = self.threads.take() else { return };
         drop(stop);
         let ended = thread.join();
