@@ -260,8 +260,10 @@ impl Driver {
 
     /// Takes along what waits in the inbox, lets the engine go, and sees to the aftermath.
     fn combine(&self, mut core: parking_lot::MutexGuard<'_, Core>, mut aftermath: Aftermath) {
-        for _ in 0..COMBINED_BATCHES_MAX {
-            if aftermath.packets >= COMBINED_PACKETS_MAX || !self.commits.has_room() {
+        for taken in 0..COMBINED_BATCHES_MAX {
+            // One at least, so that nobody waits behind a flood that never finds the engine busy.
+            let enough = taken > 0 && aftermath.packets >= COMBINED_PACKETS_MAX;
+            if enough || !self.commits.has_room() {
                 break;
             }
             let Some(mut batch) = self.inbox.lock().next() else { break };
