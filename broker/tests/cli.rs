@@ -252,15 +252,21 @@ fn one_connection_at_a_time_is_enough_for_each_of_two_listeners() {
     let listener = "[[listener]]\naddress = '127.0.0.1:0'\nallow_anonymous = true\n";
     let text = format!("{listener}{listener}[limits]\nconnections_max = 1\n");
     fs::write(dir.path().join("a.toml"), text).unwrap();
-    let running = Running::start(&mut martlet(dir.path(), &["-c", "a.toml"]));
+    let mut running = Running::start(&mut martlet(dir.path(), &["-c", "a.toml"]));
     let addresses = running.said.lines().filter_map(|line| line.split_once("address="));
-    let addresses: Vec<&str> = addresses.map(|(_, address)| address.trim()).collect();
+    let addresses: Vec<String> = addresses.map(|(_, address)| address.trim().to_owned()).collect();
     assert_eq!(addresses.len(), 2, "{}", running.said);
     for address in addresses.iter().rev() {
         let mut client = TcpStream::connect(address).unwrap();
         client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
         assert_eq!(client.read_to_end(&mut Vec::new()).unwrap(), 0, "served, and turned away");
     }
+    let _first = TcpStream::connect(&addresses[0]).unwrap();
+    for _ in 0..3 {
+        running.wait_for("New connection from");
+    }
+    let _second = TcpStream::connect(&addresses[1]).unwrap();
+    running.wait_for("limits.connections_max is reached: new connections wait");
     running.signal(Signal::TERM);
     let ended = running.end();
     assert_eq!(ended.err.matches("this is HTTP or WebSocket").count(), 2, "{ended:?}");

@@ -107,13 +107,14 @@ type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 /// Waits until there is a place. `full` says whether the last one had to wait too: the log is told
 /// once, not for everybody who takes the place of another.
 async fn take_permits(own: &Arc<Semaphore>, global: &Arc<Semaphore>, full: &mut bool) -> Permits {
-    let was_full = *full;
-    *full = own.available_permits() == 0 || global.available_permits() == 0;
-    if *full && !was_full {
-        tracing::warn!(
-            limit = "connections_max",
-            "connections_max is reached: new connections wait until others end."
-        );
+    let reached = match (own.available_permits(), global.available_permits()) {
+        (0, _) => Some("the listener's max_connections"),
+        (_, 0) => Some("limits.connections_max"),
+        _ => None,
+    };
+    let was_full = std::mem::replace(full, reached.is_some());
+    if let (Some(limit), false) = (reached, was_full) {
+        tracing::warn!(limit, "{limit} is reached: new connections wait until others end.");
     }
     let never = "nobody closes these semaphores";
     let own = Arc::clone(own).acquire_owned().await.expect(never);
