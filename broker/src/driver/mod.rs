@@ -118,6 +118,9 @@ pub struct TrafficCounters {
 /// Batches from the inbox that one visitor of the engine takes along; the pump does the rest.
 const COMBINED_BATCHES_MAX: usize = 64;
 
+/// Packets, or changes, that gather before they are handed out.
+const HANDED_OUT_MAX: usize = 4096;
+
 /// Packets for outboxes beyond which a visitor takes no further batch along: nothing is sent while
 /// the engine is held, and a reader that is fast should not lose QoS 0 to a full outbox.
 const COMBINED_PACKETS_MAX: usize = 4096;
@@ -208,6 +211,11 @@ impl Driver {
         if may_enter && let Some(mut core) = self.core.try_lock() {
             let mut aftermath = AFTERMATH.take();
             self.handle(&mut core, inputs, &mut aftermath);
+            if !inputs.is_empty() {
+                edge.link().wait();
+                let from = Some(Arc::clone(edge));
+                self.inbox.lock().put_back(Batch { from, inputs: std::mem::take(inputs) });
+            }
             self.combine(core, aftermath);
             return;
         }
@@ -268,7 +276,11 @@ impl Driver {
             }
             let Some(mut batch) = self.inbox.lock().next() else { break };
             self.handle(&mut core, &mut batch.inputs, &mut aftermath);
-            aftermath.to_resume.extend(batch.from);
+            if batch.inputs.is_empty() {
+                aftermath.to_resume.extend(batch.from);
+            } else {
+                self.inbox.lock().put_back(batch);
+            }
         }
         let due = core.engine.next_deadline().map_or(u64::MAX, |time| time.0);
         drop(core);
@@ -287,18 +299,29 @@ impl Driver {
         }
     }
 
-    /// Runs one batch through the engine and hands out what it answered.
+    /// Runs one batch through the engine and hands out what it answered. What the store has no room
+    /// for stays in `inputs`.
     fn handle(&self, core: &mut Core, inputs: &mut Vec<Input>, aftermath: &mut Aftermath) {
         let _abort = AbortOnPanic;
         let now = self.clock.now();
-        for input in inputs.drain(..) {
+        let mut rest = inputs.drain(..);
+        for input in rest.by_ref() {
             if let Input::Lost { link, .. } = input {
                 core.lost.push(link);
             }
             core.engine.handle(now, input, &mut core.effects);
-            if core.effects.outgoing.len() >= COMBINED_PACKETS_MAX {
-                self.hand_out(core, aftermath); // a small packet may be for a thousand links
+            let Effects { outgoing, changes, .. } = &core.effects;
+            // A small packet may be for a thousand sessions.
+            if outgoing.len().max(changes.len()) >= HANDED_OUT_MAX {
+                self.hand_out(core, aftermath);
+                if !self.commits.has_room() {
+                    break;
+                }
             }
+        }
+        let rest: Vec<Input> = rest.collect();
+        if !rest.is_empty() {
+            *inputs = rest;
         }
         self.hand_out(core, aftermath);
     }
@@ -364,6 +387,11 @@ impl Driver {
 }
 
 impl Inbox {
+    /// The rest of a batch comes before all others: its link's later ones must not pass it (I10).
+    fn put_back(&mut self, batch: Batch) {
+        self.batches.push_front(batch);
+    }
+
     fn next(&mut self) -> Option<Batch> {
         let batch = self.batches.pop_front()?;
         self.holds_due &= !matches!(batch.inputs.last(), Some(Input::Due));
@@ -595,6 +623,32 @@ mod tests {
             let _ = self.0.recv(); // dropped: it takes everything
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_batch_that_fills_the_store_is_gone_on_with_when_there_is_room() {
+        const MESSAGES: usize = 200_000;
+        let (disk, stuck) = mpsc::sync_channel(0);
+        let driver = Driver::start(settings(), Clock::start(), Box::new(Stuck(stuck)));
+        let driver = driver.expect("nothing to read");
+        let (edge, as_edge, link) = connected(&driver);
+        let topic = TopicName::new(b"t").expect("a topic");
+        let message = Message::new(topic, b"x", QoS::AtLeastOnce, true);
+        let mut inputs = vec![Input::Publish(message); MESSAGES];
+        inputs.push(Input::Packet { link, packet: InPacket::PingReq });
+        edge.link.submit(&as_edge, &mut inputs);
+        assert!(inputs.is_empty(), "taken");
+        assert!(edge.link.is_waiting());
+        assert_eq!(edge.pongs.load(Ordering::Relaxed), 0);
+        let waits = driver.inbox.lock().batches[0].inputs.len();
+        assert!(0 < waits && waits < MESSAGES, "{waits}");
+        drop(disk);
+        while edge.link.is_waiting() {
+            driver.turn();
+            std::thread::yield_now();
+        }
+        assert_eq!(edge.pongs.load(Ordering::Relaxed), 1);
+        driver.finish_commits();
     }
 
     #[test]
