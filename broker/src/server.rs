@@ -62,7 +62,8 @@ pub enum StartError {
 const STOP_MAX: Duration = Duration::from_secs(10);
 
 impl Server {
-    /// Opens the store, then every port; nothing is accepted before all of them are open.
+    /// Opens the store, then every port; nothing is accepted before all of them are open. Needs the
+    /// runtime that will run it.
     ///
     /// # Errors
     /// When the store cannot be read or a port cannot be opened.

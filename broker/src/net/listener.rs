@@ -27,7 +27,7 @@ pub struct Settings {
 /// A socket that listens.
 #[derive(Debug)]
 pub struct Listener {
-    socket: std::net::TcpListener,
+    socket: TcpListener,
     settings: Settings,
     permits: Arc<Semaphore>,
 }
@@ -39,10 +39,10 @@ const BACKLOG: i32 = 4096;
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 impl Listener {
-    /// Binds and listens; nothing is accepted yet.
+    /// Binds and listens; nothing is accepted yet. Needs the runtime that will run it.
     ///
     /// # Errors
-    /// When the operating system refuses the address.
+    /// When the operating system refuses the address, or to watch the socket.
     pub fn bind(settings: Settings) -> io::Result<Self> {
         let address = settings.address;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -55,7 +55,7 @@ impl Listener {
         socket.set_nonblocking(true)?;
         let most = settings.connections_max.map_or(Semaphore::MAX_PERMITS, |most| most as usize);
         let permits = Arc::new(Semaphore::new(most));
-        Ok(Self { socket: socket.into(), settings, permits })
+        Ok(Self { socket: TcpListener::from_std(socket.into())?, settings, permits })
     }
 
     /// Where it listens.
@@ -68,16 +68,12 @@ impl Listener {
 
     /// Accepts connections, each into a task of its own, until the broker stops. `global` bounds
     /// the connections of all listeners.
-    ///
-    /// # Errors
-    /// When the operating system refuses to watch the socket.
-    pub async fn run(self, shared: Arc<Shared>, global: Arc<Semaphore>) -> io::Result<()> {
+    pub async fn run(self, shared: Arc<Shared>, global: Arc<Semaphore>) {
         let mut stopping: watch::Receiver<bool> = shared.stopping.clone();
-        let socket = TcpListener::from_std(self.socket)?;
         let accepting = async {
             let mut full = false;
             loop {
-                let (stream, peer) = accept(&socket).await;
+                let (stream, peer) = accept(&self.socket).await;
                 // Taken before, a permit would be idle where no client comes, and another listener
                 // would lack it.
                 let permits = take_permits(&self.permits, &global, &mut full).await;
@@ -98,7 +94,6 @@ impl Listener {
             () = accepting => {}
             _ = stopping.wait_for(|stopping| *stopping) => {}
         }
-        Ok(())
     }
 }
 
