@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use martlet_engine::input::{Input, LinkId};
 
 use crate::driver::Driver;
-use crate::driver::outbox::Outbox;
+use crate::driver::outbox::{Outbox, Packets, Sent};
 
 /// One client's way in and out, bounded both ways: inwards by one batch of inputs that waits at a
 /// time, outwards by the outbox.
@@ -89,6 +89,16 @@ impl Link {
     /// What waits to be sent.
     pub fn outbox(&self) -> &Outbox {
         &self.outbox
+    }
+
+    /// Gives back what was not sent; answers what came in meanwhile and is to be sent now by the
+    /// same sender. The engine hears of the room from whoever comes to it next.
+    pub fn end(&self, sent: Sent) -> Option<Packets> {
+        let (more, reports) = self.outbox.end(sent, self.room_report_bytes());
+        if reports && let Some(link) = self.id() {
+            self.driver.has_freed(link);
+        }
+        more
     }
 
     /// The number of the last commit that is on disk: packets that wait for a later one stay.

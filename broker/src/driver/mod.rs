@@ -50,6 +50,8 @@ pub struct Driver {
     core: Mutex<Core>,
     inbox: Mutex<Inbox>,
     links: Mutex<LinkTable>,
+    /// Links with room to report, each once.
+    freed: Mutex<Vec<LinkId>>,
     commits: Arc<Commits>,
     committer: Mutex<Option<std::thread::JoinHandle<()>>>,
     /// Wakes [`Driver::run`].
@@ -144,6 +146,7 @@ impl Driver {
             core: Mutex::new(Core { engine, effects: Effects::default(), lost: Vec::new() }),
             inbox: Mutex::default(),
             links: Mutex::default(),
+            freed: Mutex::default(),
             commits,
             committer: Mutex::new(committer),
             pump,
@@ -190,6 +193,11 @@ impl Driver {
 
     pub(crate) fn attach(&self, edge: Arc<dyn Edge>) -> LinkId {
         self.links.lock().insert(edge)
+    }
+
+    /// Half an outbox was sent since the engine last heard of it.
+    pub(crate) fn has_freed(&self, link: LinkId) {
+        self.freed.lock().push(link);
     }
 
     pub(crate) fn committed(&self) -> u64 {
@@ -303,6 +311,7 @@ impl Driver {
     /// for stays in `inputs`.
     fn handle(&self, core: &mut Core, inputs: &mut Vec<Input>, aftermath: &mut Aftermath) {
         let _abort = AbortOnPanic;
+        self.put_room_in_front(inputs);
         let now = self.clock.now();
         let mut rest = inputs.drain(..);
         for input in rest.by_ref() {
@@ -324,6 +333,22 @@ impl Driver {
             *inputs = rest;
         }
         self.hand_out(core, aftermath);
+    }
+
+    /// The engine knows of all room that there is when it is entered. Were it told by each link's own
+    /// task alone, a task that comes late would cost its client QoS 0 messages for which there is
+    /// room.
+    fn put_room_in_front(&self, inputs: &mut Vec<Input>) {
+        let mut freed = self.freed.lock();
+        if freed.is_empty() {
+            return;
+        }
+        let links = self.links.lock();
+        let reports = freed.drain(..).filter_map(|link| {
+            let bytes = links.edge(link)?.link().outbox().take_freed();
+            Some(Input::Room { link, bytes })
+        });
+        inputs.splice(0..0, reports);
     }
 
     fn hand_out(&self, core: &mut Core, aftermath: &mut Aftermath) {
@@ -448,10 +473,12 @@ mod tests {
     use std::sync::mpsc;
     use std::task::{Context, Waker};
 
+    use martlet_codec::ids::PacketId;
     use martlet_codec::reason::{ProtocolVersion, QoS};
     use martlet_codec::topic::TopicName;
     use martlet_engine::change::Change;
     use martlet_engine::effects::OutPacket;
+    use martlet_engine::filter::Filter;
     use martlet_engine::input::{Connect, InPacket, LostCause};
     use martlet_engine::message::Message;
     use martlet_engine::snapshot::Snapshot;
@@ -461,10 +488,18 @@ mod tests {
     use crate::driver::outbox::{Cost, Sent};
     use crate::store::memory::Volatile;
 
-    /// An edge that takes everything at once and counts the answers.
+    /// An edge that takes everything at once and counts it; it has no task of its own.
     struct Counting {
         link: Link,
         pongs: AtomicU32,
+        messages: AtomicU32,
+    }
+
+    impl Counting {
+        fn new(driver: &Arc<Driver>) -> Arc<Self> {
+            let link = Link::new(Arc::clone(driver));
+            Arc::new(Self { link, pongs: AtomicU32::new(0), messages: AtomicU32::new(0) })
+        }
     }
 
     impl Edge for Counting {
@@ -480,8 +515,10 @@ mod tests {
                     sent.cost += Cost::of(&queued.packet);
                     let pong = u32::from(queued.packet == OutPacket::PingResp);
                     self.pongs.fetch_add(pong, Ordering::Relaxed);
+                    let message = matches!(queued.packet, OutPacket::Publish { .. });
+                    self.messages.fetch_add(message.into(), Ordering::Relaxed);
                 }
-                next = self.link.outbox().end(sent, u32::MAX);
+                next = self.link.end(sent);
             }
         }
 
@@ -489,6 +526,9 @@ mod tests {
             &"test"
         }
     }
+
+    /// How much waits on a link at the most, here: 15 small messages.
+    const ROOM_BYTES: u32 = 16 * OutPacket::COST_BASE;
 
     fn connect(link: LinkId) -> Input {
         let connect = Connect {
@@ -498,7 +538,7 @@ mod tests {
             keep_alive_s: 0,
             will: None,
             user_name: None,
-            room_bytes: u32::MAX,
+            room_bytes: ROOM_BYTES,
             nonce: 0,
         };
         Input::Open { link, connect: Box::new(connect) }
@@ -507,7 +547,7 @@ mod tests {
     fn settings() -> Settings {
         Settings {
             limits: Limits::default(),
-            outbox_bytes_max: u32::MAX,
+            outbox_bytes_max: ROOM_BYTES,
             connection_messages: false,
         }
     }
@@ -524,8 +564,7 @@ mod tests {
         // What the pump does when a visitor leaves something behind.
         let pump = Arc::clone(&driver);
         let ping = |driver: Arc<Driver>| {
-            let link = Link::new(Arc::clone(&driver));
-            let edge = Arc::new(Counting { link, pongs: AtomicU32::new(0) });
+            let edge = Counting::new(&driver);
             let as_edge: Arc<dyn Edge> = edge.clone();
             let link = edge.link.attach(Arc::clone(&as_edge));
             let mut inputs = vec![connect(link)];
@@ -559,11 +598,7 @@ mod tests {
     #[test]
     fn a_slot_that_is_used_again_is_another_link() {
         let driver = driver();
-        let edge = || {
-            let link = Link::new(Arc::clone(&driver));
-            Arc::new(Counting { link, pongs: AtomicU32::new(0) })
-        };
-        let (first, second) = (edge(), edge());
+        let (first, second) = (Counting::new(&driver), Counting::new(&driver));
         let first_edge: Arc<dyn Edge> = first.clone();
         let first_id = first.link.attach(Arc::clone(&first_edge));
         let cause = LostCause::Closed;
@@ -582,12 +617,27 @@ mod tests {
 
     /// An edge whose CONNECT the engine has.
     fn connected(driver: &Arc<Driver>) -> (Arc<Counting>, Arc<dyn Edge>, LinkId) {
-        let link = Link::new(Arc::clone(driver));
-        let edge = Arc::new(Counting { link, pongs: AtomicU32::new(0) });
+        let edge = Counting::new(driver);
         let as_edge: Arc<dyn Edge> = edge.clone();
         let link = edge.link.attach(Arc::clone(&as_edge));
         edge.link.submit(&as_edge, &mut vec![connect(link)]);
         (edge, as_edge, link)
+    }
+
+    #[test]
+    fn whoever_takes_everything_loses_nothing_though_its_own_task_never_comes() {
+        let driver = driver();
+        let (subscriber, as_edge, link) = connected(&driver);
+        let filter = Filter::parse("t").expect("a filter");
+        let subscriptions = Box::new([(filter, QoS::AtMostOnce)]);
+        let packet = InPacket::Subscribe { id: PacketId::FIRST, subscriptions };
+        subscriber.link.submit(&as_edge, &mut vec![Input::Packet { link, packet }]);
+        let topic = TopicName::new(b"t").expect("a topic");
+        for _ in 0..1000 {
+            let message = Message::new(topic, b"", QoS::AtMostOnce, false);
+            driver.submit_from_inside(vec![Input::Publish(message)]);
+        }
+        assert_eq!(subscriber.messages.load(Ordering::Relaxed), 1000);
     }
 
     fn is_notified(pump: &Notify) -> bool {

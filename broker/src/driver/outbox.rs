@@ -143,9 +143,10 @@ impl Outbox {
     }
 
     /// Gives back what was not sent; answers what came in meanwhile and is to be sent now by the
-    /// same sender. Wakes the link's task when it is needed: the socket is full, there is room to
+    /// same sender, and whether this is when `room_report_bytes` have been sent that the engine has
+    /// not heard of. Wakes the link's task when it is needed: the socket is full, there is room to
     /// report, or the link is to close.
-    pub fn end(&self, sent: Sent, room_report_bytes: u32) -> Option<Packets> {
+    pub(super) fn end(&self, sent: Sent, room_report_bytes: u32) -> (Option<Packets>, bool) {
         let mut state = self.0.lock();
         let holds_back = !sent.left.is_empty();
         if holds_back {
@@ -153,17 +154,21 @@ impl Outbox {
             state.packets.extend(newer);
         }
         state.cost -= sent.cost;
-        state.freed = state.freed.saturating_add(u32::try_from(sent.cost.all).unwrap_or(u32::MAX));
+        let freed_before = state.freed;
+        let freed = u32::try_from(sent.cost.all).unwrap_or(u32::MAX);
+        state.freed = freed_before.saturating_add(freed);
+        let enough = |freed| freed >= room_report_bytes;
+        let reports = enough(state.freed) && !enough(freed_before);
         state.blocked = sent.blocked;
         let again = std::mem::take(&mut state.again);
         if !state.blocked && !state.packets.is_empty() && (again || !holds_back) {
-            return Some(std::mem::take(&mut state.packets));
+            return (Some(std::mem::take(&mut state.packets)), reports);
         }
         state.sending = false;
-        if state.blocked || state.farewell.is_some() || state.freed >= room_report_bytes {
+        if state.blocked || state.farewell.is_some() || enough(state.freed) {
             wake(&mut state);
         }
-        None
+        (None, reports)
     }
 
     /// How things stand; `task` is woken when that changes.
@@ -180,9 +185,9 @@ impl Outbox {
         }
     }
 
-    /// Forgets `freed`: the engine has been told.
-    pub fn reported(&self, freed: u32) {
-        self.0.lock().freed -= freed;
+    /// What was sent since the engine last heard of it; it hears of it now.
+    pub(super) fn take_freed(&self) -> u32 {
+        std::mem::take(&mut self.0.lock().freed)
     }
 
     /// Wakes the link's own task.
@@ -221,9 +226,9 @@ mod tests {
         assert_eq!(packets.len(), 2);
         assert!(outbox.push_all([ping(0)].into_iter()));
         assert!(outbox.begin(false).is_none(), "somebody is sending");
-        let more = outbox.end(all_of(&packets), 1000).expect("what came meanwhile");
+        let more = outbox.end(all_of(&packets), 1000).0.expect("what came meanwhile");
         assert_eq!(more.len(), 1);
-        assert!(outbox.end(all_of(&more), 1000).is_none());
+        assert_eq!(outbox.end(all_of(&more), 1000).0.map(|more| more.len()), None);
         assert!(outbox.begin(false).is_none(), "empty");
         assert_eq!(outbox.standing(Waker::noop()).freed, 3 * COST as u32);
     }
@@ -234,7 +239,7 @@ mod tests {
         outbox.push_all([ping(7)].into_iter());
         let held = outbox.begin(false).expect("one packet");
         outbox.push_all([ping(0)].into_iter());
-        assert!(outbox.end(Sent { left: held, ..Sent::default() }, 1000).is_none());
+        assert!(outbox.end(Sent { left: held, ..Sent::default() }, 1000).0.is_none());
         let packets = outbox.begin(false).expect("both");
         let order: Vec<_> = packets.iter().map(|queued| queued.after_commit).collect();
         assert_eq!(order, [7, 0]);
@@ -247,7 +252,7 @@ mod tests {
         let held = outbox.begin(false).expect("one packet");
         assert!(outbox.begin(false).is_none(), "the store's thread is told to leave it");
         let again = outbox.end(Sent { left: held, ..Sent::default() }, 1000);
-        assert_eq!(again.expect("looked at again").len(), 1);
+        assert_eq!(again.0.expect("looked at again").len(), 1);
     }
 
     #[test]
@@ -257,7 +262,7 @@ mod tests {
         let mut packets = outbox.begin(false).expect("two packets");
         packets.remove(0);
         let sent = Sent { left: packets, blocked: true, ..Sent::default() };
-        assert!(outbox.end(sent, 1000).is_none());
+        assert!(outbox.end(sent, 1000).0.is_none());
         assert!(outbox.begin(false).is_none(), "others keep away");
         assert_eq!(outbox.begin(true).expect("the own task goes on").len(), 1);
     }

@@ -137,7 +137,7 @@ impl Connection {
                 return Poll::Pending;
             }
             if standing.freed >= self.link.room_report_bytes() {
-                self.report_room(standing.freed);
+                self.submit(&mut Vec::new()); // nobody else has come to the engine since
                 continue;
             }
             if standing.cost.answers >= u64::from(self.link.outbox_bytes_max()) {
@@ -164,12 +164,6 @@ impl Connection {
             Err(error) => self.fail(&error),
         }
         Poll::Ready(())
-    }
-
-    fn report_room(self: &Arc<Self>, freed: u32) {
-        let Some(link) = self.link.id() else { return };
-        self.link.outbox().reported(freed);
-        self.submit(&mut vec![Input::Room { link, bytes: freed }]);
     }
 
     pub(super) fn submit(self: &Arc<Self>, inputs: &mut Vec<Input>) {

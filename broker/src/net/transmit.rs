@@ -52,8 +52,7 @@ pub(super) struct Unsent {
 impl Connection {
     /// Sends what the outbox holds, as far as it goes without waiting.
     pub(super) fn send_now(&self, own_task: bool) {
-        let outbox = self.link.outbox();
-        let mut next = outbox.begin(own_task);
+        let mut next = self.link.outbox().begin(own_task);
         let mut rounds = 0;
         while let Some(packets) = next {
             let mut sent = Sent::default();
@@ -63,7 +62,7 @@ impl Connection {
             rounds += 1;
             // Whoever brought one message must not send for ever what others bring meanwhile.
             sent.blocked |= rounds == ROUNDS_MAX;
-            next = outbox.end(sent, self.link.room_report_bytes());
+            next = self.link.end(sent);
         }
     }
 
