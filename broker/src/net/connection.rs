@@ -17,8 +17,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::access::Policy;
+use crate::driver::Driver;
 use crate::driver::link::{Edge, Link};
-use crate::driver::{Driver, TrafficCounters};
+use crate::driver::traffic::TrafficCounters;
 use crate::net::receive::{Incoming, Received};
 use crate::net::stream::{Reader, Writer};
 use crate::net::transmit::Unsent;
