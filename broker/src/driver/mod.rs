@@ -157,6 +157,8 @@ impl Driver {
                 None => self.pump.notified().await,
             }
             self.turn();
+            // Even with more to do at once: this worker may be the one that watches the sockets.
+            tokio::task::yield_now().await;
         }
     }
 
