@@ -209,6 +209,20 @@ pub enum Notice {
         /// The bound's name in [`Limits`](crate::limits::Limits).
         limit: &'static str,
     },
+    /// A message was delivered but not retained, for the first time since there was room again.
+    NotRetained {
+        /// The bound's name in [`Limits`](crate::limits::Limits).
+        limit: &'static str,
+    },
+    /// Filters of one SUBSCRIBE were refused.
+    SubscriptionsRefused {
+        /// Whose.
+        client_id: Arc<str>,
+        /// How many.
+        count: usize,
+        /// The bound's name in [`Limits`](crate::limits::Limits).
+        limit: &'static str,
+    },
     /// A session ended by its expiry.
     SessionExpired {
         /// Whose.

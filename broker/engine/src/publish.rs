@@ -5,7 +5,7 @@ use martlet_codec::packet::Delivery;
 use crate::Engine;
 use crate::change::{Change, MessageKey};
 use crate::counters::Bound;
-use crate::effects::{Effects, Farewell, OutPacket};
+use crate::effects::{Effects, Farewell, Notice, OutPacket};
 use crate::filter::Filter;
 use crate::message::Message;
 use crate::router::retained::is_sys;
@@ -129,6 +129,9 @@ impl Engine {
                 }
                 Err(full) => {
                     self.counters.count_drop(full.bound);
+                    if self.retained.lose() {
+                        fx.notices.push(Notice::NotRetained { limit: full.bound.name() });
+                    }
                     full.cleared
                 }
             }

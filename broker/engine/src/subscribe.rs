@@ -6,7 +6,7 @@ use martlet_codec::reason::QoS;
 use crate::Engine;
 use crate::change::Change;
 use crate::counters::Bound;
-use crate::effects::{Effects, OutPacket};
+use crate::effects::{Effects, Notice, OutPacket};
 use crate::filter::Filter;
 use crate::session::{SessionIndex, Subscription};
 
@@ -27,6 +27,12 @@ impl Engine {
         let subscribe = |(filter, qos): &(Filter, QoS)| self.subscribe(from, filter, *qos, fx);
         let codes: Box<[u8]> = asked.iter().map(subscribe).collect();
         self.send(from, OutPacket::SubAck(id, codes.clone()), fx);
+        let count = codes.iter().filter(|&&code| code == REFUSED).count();
+        if count > 0 {
+            let client_id = self.sessions[from].client_id.clone();
+            let limit = Bound::Subscriptions.name();
+            fx.notices.push(Notice::SubscriptionsRefused { client_id, count, limit });
+        }
         // Not for shares: which member would they be for?
         let granted = asked.iter().zip(codes).filter(|(_, code)| *code != REFUSED);
         let filters = granted.map(|((filter, _), _)| filter);

@@ -12,7 +12,10 @@ pub(super) fn link_of(notice: &Notice) -> Option<LinkId> {
         Notice::Connected { link, .. }
         | Notice::Disconnected { link, .. }
         | Notice::Refused { link, .. } => Some(*link),
-        Notice::Dropping { .. } | Notice::SessionExpired { .. } => None,
+        Notice::Dropping { .. }
+        | Notice::NotRetained { .. }
+        | Notice::SubscriptionsRefused { .. }
+        | Notice::SessionExpired { .. } => None,
     }
 }
 
@@ -56,6 +59,13 @@ pub(super) fn write(notice: &Notice, edge: Option<&dyn Edge>, connection_message
                 "Outgoing messages are being dropped for client {client_id} ({limit} reached)."
             );
         }
+        Notice::NotRetained { limit } => {
+            tracing::warn!(limit, "Messages are not retained any more ({limit} reached).");
+        }
+        Notice::SubscriptionsRefused { client_id, count, limit } => tracing::warn!(
+            client = %client_id, count, limit,
+            "Subscriptions of client {client_id} refused: {count} ({limit} reached)."
+        ),
         Notice::SessionExpired { client_id } => {
             tracing::info!(client = %client_id, "Expiring client {client_id} due to timeout.");
         }

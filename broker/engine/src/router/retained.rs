@@ -25,6 +25,8 @@ const DOLLAR: u8 = b'$';
 pub(crate) struct Retained {
     by_topic: BTreeMap<Box<[u8]>, Message>,
     bytes: u64,
+    /// A message was lost to a bound since there was room.
+    losing: bool,
     /// Kept between calls, so that replacing a message does not allocate.
     key: Vec<u8>,
 }
@@ -88,6 +90,11 @@ impl Retained {
         Ok(())
     }
 
+    /// Notes that a message was lost to a bound; says whether it is the first since there was room.
+    pub(crate) fn lose(&mut self) -> bool {
+        !std::mem::replace(&mut self.losing, true)
+    }
+
     /// Takes in what was kept, whatever the bounds are now.
     pub(crate) fn restore(&mut self, message: &Message) {
         encode(message, &mut self.key);
@@ -100,6 +107,7 @@ impl Retained {
         encode(message, &mut self.key);
         let before = self.by_topic.remove(&*self.key);
         self.bytes -= before.as_ref().map_or(0, |before| before.len() as u64);
+        self.losing &= before.is_none();
         before.is_some()
     }
 

@@ -154,6 +154,10 @@ fn retained_messages_max_and_retained_bytes_max() {
         }
         assert_eq!(world.heard(client), ["c 1"], "delivered, not retained");
         assert_eq!(world.engine.counters().dropped(bound), 1);
+        let limit = bound.name();
+        assert_eq!(world.notices(), [Notice::NotRetained { limit }]);
+        world.inside(retained("c", "1", 0));
+        assert_eq!(world.notices(), [], "the log is told once");
         world.inside(retained("a", "2", 0)); // a known topic may change
         world.inside(retained("b", "", 0)); // and make place
         world.inside(retained("c", "3", 0));

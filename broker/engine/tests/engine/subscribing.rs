@@ -2,6 +2,7 @@
 
 use martlet_codec::reason::QoS;
 use martlet_codec::topic::TopicFilter;
+use martlet_engine::effects::Notice;
 use martlet_engine::input::InPacket;
 use martlet_engine::limits::Limits;
 
@@ -19,6 +20,9 @@ fn one_suback_with_a_code_for_each_filter_in_order() {
     let mut world = World::with(Limits { subscriptions_per_session_max: 3, ..limits() });
     let client = world.clean("c");
     subscribe(&mut world, client, &[("a", 2), ("b", 0), ("a", 1), ("c", 1), ("d", 2), ("b", 1)]);
+    let limit = "subscriptions_per_session_max";
+    let notice = Notice::SubscriptionsRefused { client_id: "c".into(), count: 1, limit };
+    assert_eq!(world.notices(), [notice]);
     assert_eq!(world.heard(client), ["SUBACK #77 [2, 0, 1, 1, 128, 1]"]);
     let refused = martlet_engine::counters::Bound::Subscriptions;
     assert_eq!(world.engine.counters().dropped(refused), 1);
