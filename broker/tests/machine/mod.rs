@@ -37,6 +37,8 @@ pub struct Handled {
     pub farewells: Vec<(LinkId, Farewell)>,
     /// The number of the batch that its changes are in, if there were any.
     pub batch: Option<u64>,
+    /// How many messages the engine has lost to its bounds so far.
+    pub dropped: u64,
 }
 
 /// What waits to be sent on one link, in order.
@@ -113,7 +115,8 @@ impl Machine {
             }
         }
         let Effects { outgoing, farewells, .. } = effects;
-        self.handled.push(Handled { now: self.now, input, outgoing, farewells, batch });
+        let (now, dropped) = (self.now, self.engine.counters().messages_dropped());
+        self.handled.push(Handled { now, input, outgoing, farewells, batch, dropped });
     }
 
     /// Up to so many batches reach the disk.

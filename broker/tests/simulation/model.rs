@@ -43,7 +43,6 @@ pub struct Model {
     /// What clients were promised: messages, filters, retained messages.
     kept: Promised,
     steps: u64,
-    life: u32,
 }
 
 /// How much of everything there was.
@@ -96,6 +95,8 @@ struct State {
     fired: Rc<BTreeSet<u32>>,
     /// Messages that one member of a share is owed.
     shared: Rc<Vec<SharedOwed>>,
+    /// How many messages the engine says it has lost to its bounds, since it started.
+    dropped: u64,
 }
 
 #[derive(Clone, Default)]
@@ -121,7 +122,6 @@ struct Owed {
     message: u32,
     qos: QoS,
     step: u64,
-    life: u32,
     sent: Option<Sent>,
     share: Option<String>,
 }
@@ -191,7 +191,6 @@ impl Model {
             recovered: Vec::new(),
             kept: Promised::default(),
             steps: 0,
-            life: 0,
         }
     }
 
@@ -209,6 +208,7 @@ impl Model {
         for outgoing in &handled.outgoing {
             self.on_outgoing(outgoing).map_err(|fault| format!("{outgoing:?}: {fault}"))?;
         }
+        self.state.dropped = handled.dropped;
         if let Some(batch) = handled.batch {
             self.states.push_back((batch, self.state.clone()));
         }
@@ -461,7 +461,7 @@ impl Model {
     fn route(&mut self, number: u32) {
         self.tally.routed += 1;
         self.steps += 1;
-        let (step, life) = (self.steps, self.life);
+        let step = self.steps;
         let message = &self.published[number as usize];
         if message.retain {
             let kept = (!message.empty).then_some(number);
@@ -487,7 +487,7 @@ impl Model {
             if qos == QoS::AtMostOnce && !session.connected && !self.limits.queue_qos0 {
                 continue;
             }
-            let owed = Owed { message: number, qos, step, life, sent: None, share: None };
+            let owed = Owed { message: number, qos, step, sent: None, share: None };
             Rc::make_mut(session).owed.push(owed);
             // A short queue may drop it, and counts that.
             let may_drop = (1..1000).contains(&self.limits.queue_messages_max);
@@ -625,15 +625,14 @@ impl Model {
         self.tally.shared += 1;
         let SharedOwed { share, step, .. } = Rc::make_mut(&mut self.state.shared).remove(at);
         if qos > QoS::AtMostOnce {
-            let (life, share) = (self.life, Some(share));
-            session.owed.push(Owed { message: number, qos, step, life, sent: Some(sent), share });
+            let (sent, share) = (Some(sent), Some(share));
+            session.owed.push(Owed { message: number, qos, step, sent, share });
         }
         Ok(())
     }
 
     fn on_retained(&mut self, client: &str, number: u32, qos: QoS, sent: Sent) -> Verdict {
         self.tally.retained += 1;
-        let life = self.life;
         let published = &self.published[number as usize];
         let (topic, most) = (published.topic.clone(), published.qos);
         must!(published.retain && !published.empty, "this was never retained");
@@ -650,7 +649,7 @@ impl Model {
         }
         if qos > QoS::AtMostOnce {
             let (message, step) = (number, sent.step);
-            session.owed.push(Owed { message, qos, step, life, sent: Some(sent), share: None });
+            session.owed.push(Owed { message, qos, step, sent: Some(sent), share: None });
         }
         Ok(())
     }
@@ -700,9 +699,10 @@ impl Model {
     pub fn on_crash(&mut self, disk: &Snapshot) -> Verdict {
         self.tally.crashes += 1;
         self.tally.rolled_back += self.states.len() as u64 - 1;
-        self.life += 1;
         let before = std::mem::replace(&mut self.state, self.states[0].1.clone());
         self.states.truncate(1);
+        self.forget_dropped(disk)?;
+        self.states[0].1 = self.state.clone();
         for (client, born) in &self.kept.sessions {
             let then = before.sessions.get(client).is_some_and(|session| session.born == *born);
             let now = self.state.sessions.get(client).is_some_and(|session| session.born == *born);
@@ -741,12 +741,35 @@ impl Model {
             self.end_session(&client);
         }
         for session in self.state.sessions.values_mut() {
-            let session = Rc::make_mut(session);
-            session.connected = false;
-            // QoS 0 is nobody's promise.
-            let queued = self.limits.queue_qos0;
-            session.owed.retain(|owed| queued || owed.qos > QoS::AtMostOnce);
+            Rc::make_mut(session).connected = false;
         }
+        Ok(())
+    }
+
+    /// What a kept session was owed and the disk does not have was dropped, and counted. It is owed
+    /// no more: when its publisher sends it again, that is another message.
+    fn forget_dropped(&mut self, disk: &Snapshot) -> Verdict {
+        let mut queues: BTreeMap<&str, Vec<(u32, QoS)>> = BTreeMap::new();
+        for (client, session) in &disk.sessions {
+            let own = session.queue.iter().filter(|passage| passage.share.is_none());
+            let own = own.map(|own| (self.number(&disk.messages[&own.key].message), own.qos));
+            queues.insert(client, own.collect());
+        }
+        let mut missing = 0;
+        for (client, session) in &mut self.state.sessions {
+            let Some(queue) = queues.get_mut(client.as_str()) else { continue };
+            Rc::make_mut(session).owed.retain(|owed| {
+                let is_it = |queued: &(u32, QoS)| *queued == (owed.message, owed.qos);
+                let at = queue.iter().position(is_it).filter(|_| owed.sent.is_none());
+                at.map(|at| queue.remove(at));
+                let kept = at.is_some() || owed.sent.is_some();
+                missing += u64::from(!kept);
+                kept
+            });
+        }
+        let dropped = std::mem::take(&mut self.state.dropped);
+        self.tally.dropped += dropped;
+        must!(missing <= dropped, "{missing} messages are missing, {dropped} were counted");
         Ok(())
     }
 
@@ -760,21 +783,15 @@ impl Model {
     }
 
     /// All is calm and drained: nobody is owed anything, but for what was dropped and counted.
-    pub fn check_drained(&mut self, snapshot: &Snapshot, dropped: u64) -> Verdict {
+    pub fn check_drained(&mut self, snapshot: &Snapshot) -> Verdict {
+        let dropped = self.state.dropped;
         self.tally.dropped += dropped;
         let mut missing = 0;
         for (client, session) in &self.state.sessions {
-            // At QoS 0 an older one of the same message may have been lost in a crash.
-            let once = |o: &&Owed| o.qos > QoS::AtMostOnce || !session.settled.contains(&o.message);
-            for owed in session.owed.iter().filter(|o| o.life == self.life).filter(once) {
+            for owed in &session.owed {
                 must!(owed.sent.is_none(), "{client} has not settled {}", owed.message);
                 missing += 1;
             }
-            let older = session.owed.iter().find(|o| o.life < self.life && o.sent.is_some());
-            must!(older.is_none(), "{client} has not settled something old");
-            let mut older = session.owed.iter().filter(|owed| owed.life < self.life);
-            let older = older.any(|owed| owed.qos > QoS::AtMostOnce);
-            must!(!older || dropped > 0, "{client} never got something old");
             let replay = session.replays.iter().find(|(_, open)| !open.is_empty());
             must!(replay.is_none(), "{client} did not get what was retained: {replay:?}");
         }
