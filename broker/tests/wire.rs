@@ -115,6 +115,16 @@ fn random_bytes_hurt_nobody_else() {
     }
 }
 
+/// Only level 5 is answered in 5.0's form; the conversations have the others [MQTT-3.1.2-2].
+#[test]
+fn a_client_of_5_0_can_read_why_it_is_refused() {
+    let broker = Running::start(settings());
+    let mut client = Client::open(broker.address());
+    client.send_bytes(b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x01c");
+    assert!(client.expect_packet() == Packet::Bytes(vec![0x20, 3, 0, 0x84, 0]));
+    client.expect_closed();
+}
+
 #[test]
 fn packets_may_come_byte_by_byte() {
     let broker = Running::start(settings());

@@ -56,9 +56,9 @@ pub struct DecodeError {
     pub rule: &'static str,
     /// What was wrong, in a few words.
     pub text: &'static str,
-    /// In a CONNECT whose Protocol Level is not supported: the form of the CONNACK to send before
-    /// closing, 0x01 in 3.1.1's form or 0x84 in 5.0's [MQTT-3.1.2-2].
-    pub answer_level: Option<ProtocolVersion>,
+    /// This is a CONNECT whose Protocol Level no version has: CONNACK 0x01 in 3.1.1's form is to be
+    /// sent before closing [MQTT-3.1.2-2].
+    pub unknown_level: bool,
 }
 
 /// Finds the packet at the beginning of `input`.
@@ -98,7 +98,7 @@ impl DecodeError {
     #[cold]
     fn new(rule: &'static Rule, version: ProtocolVersion) -> Self {
         let id = if version == ProtocolVersion::V5 { rule.v5 } else { rule.v3 };
-        Self { reason: rule.reason, rule: id, text: rule.text, answer_level: None }
+        Self { reason: rule.reason, rule: id, text: rule.text, unknown_level: false }
     }
 }
 

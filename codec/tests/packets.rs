@@ -56,11 +56,10 @@ fn check(row: &Row) -> Result<(), String> {
         (Verdict::NeedMore, Ok(Decoded::NeedMore { at_least: 1.. })) => Ok(()),
         (Verdict::Illegal { reason, rule }, Err(error)) => {
             let as_expected = error.reason.get() == reason && error.rule == rule;
-            let level = matches!(rule, "MQTT-3.1.2-2" | "MQTT5-3.1.2-2");
-            let answer = level.then_some(row.version);
+            let unknown_level = rule == "MQTT-3.1.2-2";
             let too_large = error.reason == ReasonCode::PacketTooLarge;
             if !as_expected
-                || answer != error.answer_level
+                || unknown_level != error.unknown_level
                 || too_large != (rule == "packet_size_max")
             {
                 return Err(format!("{error:?}"));

@@ -59,9 +59,9 @@ impl Connection {
     /// `None` if they are a CONNECT with some other mistake, which is not answered at all
     /// [MQTT-3.1.4-1] [MQTT-3.2.2-6].
     pub(super) fn turn_away(&self, error: &DecodeError, bytes: &[u8]) -> Option<End> {
-        if let Some(form) = error.answer_level {
+        if error.unknown_level {
             let reason = "the protocol level is not supported, only MQTT 3.1.1 and 3.1";
-            return Some(self.refuse_level(form, "", reason));
+            return Some(self.refuse_level(ProtocolVersion::V311, "", reason));
         }
         // [MQTT-3.1.0-1]
         let (reason, rule) = (no_connect(bytes)?, "MQTT-3.1.0-1");

@@ -72,12 +72,10 @@ impl InProcess {
     /// No CONNECT, no link: the engine never hears of it.
     fn refuse(&mut self, who: &str, error: Option<DecodeError>) {
         let client = self.clients.get_mut(who).expect("the sender is there");
-        let refusal = match error.and_then(|error| error.answer_level) {
-            Some(ProtocolVersion::V5) => Some(Packet::Bytes(vec![0x20, 3, 0, 0x84, 0])),
-            Some(_) => Some(Packet::ConnAck { present: false, code: 1 }),
-            None => None,
-        };
-        client.received.extend(refusal.map(Received::Packet));
+        if error.is_some_and(|error| error.unknown_level) {
+            let refusal = Packet::ConnAck { present: false, code: 1 };
+            client.received.push_back(Received::Packet(refusal));
+        }
         self.end(who);
     }
 

@@ -35,13 +35,8 @@ fn read_protocol(reader: &mut Reader<'_>) -> Result<(ProtocolVersion, bool), Dec
         (b"MQIsdp", 0x03 | 0x83) => Ok((ProtocolVersion::V31, level & BRIDGE != 0)),
         (b"MQTT", 0x04 | 0x84) => Ok((ProtocolVersion::V311, level & BRIDGE != 0)),
         (b"MQTT", 0x05) => Ok((ProtocolVersion::V5, false)),
-        _ => {
-            // Who speaks a level from 5 on reads 5.0's CONNACK rather than an older one's.
-            let newer = name == b"MQTT" && level & !BRIDGE >= 5;
-            let answer = if newer { ProtocolVersion::V5 } else { ProtocolVersion::V311 };
-            let error = DecodeError::new(rules::PROTOCOL_LEVEL, answer); // [MQTT-3.1.2-2]
-            Err(DecodeError { answer_level: Some(answer), ..error })
-        }
+        // [MQTT-3.1.2-2]
+        _ => Err(DecodeError { unknown_level: true, ..malformed(rules::PROTOCOL_LEVEL) }),
     }
 }
 
