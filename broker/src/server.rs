@@ -75,7 +75,7 @@ impl Server {
             let address = listener.address;
             let listener =
                 Listener::bind(listener).map_err(|source| StartError::Bind { address, source })?;
-            log_opened(&listener);
+            log_opened(listener.address());
             let shared = Shared {
                 driver: Arc::clone(&driver),
                 decode_limits: settings.decode_limits,
@@ -92,8 +92,7 @@ impl Server {
 
     /// Where it listens, in the order of the settings.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        let local = |(listener, _): &(Listener, _)| listener.local_address().ok();
-        self.listeners.iter().filter_map(local).collect()
+        self.listeners.iter().map(|(listener, _)| listener.address()).collect()
     }
 
     /// The pump, for whoever embeds the broker and wants to see what it counts.
@@ -128,8 +127,7 @@ impl Server {
     }
 }
 
-fn log_opened(listener: &Listener) {
-    let Ok(address) = listener.local_address() else { return };
+fn log_opened(address: SocketAddr) {
     let family = if address.is_ipv6() { "ipv6" } else { "ipv4" };
     let port = address.port();
     tracing::info!(%address, "Opening {family} listen socket on port {port}.");

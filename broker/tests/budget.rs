@@ -1,17 +1,16 @@
 //! What a message costs, counted: allocations in the whole broker, reads and writes of sockets.
 
+#![allow(missing_docs, unreachable_pub, reason = "a test")]
+
+mod running;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use martlet::access::Policy;
-use martlet::driver::{self, Driver};
-use martlet::net::listener;
-use martlet::server::{Server, Settings};
+use martlet::driver::Driver;
+use martlet::server::Server;
 use martlet::store::memory::Volatile;
-use martlet_codec::decode::DecodeLimits;
-use martlet_engine::limits::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
@@ -41,7 +40,9 @@ impl World {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a runtime");
         let (driver, publisher, subscribers) = runtime.block_on(async {
-            let server = Server::start(settings(), Box::new(Volatile)).expect("it starts");
+            let mut settings = running::settings();
+            settings.driver.connection_messages = false;
+            let server = Server::start(settings, Box::new(Volatile)).expect("it starts");
             let (driver, address) = (server.driver(), server.addresses()[0]);
             tokio::spawn(server.run(std::future::pending()));
             let publisher = connect(address, b'p').await;
@@ -84,25 +85,6 @@ impl World {
                 }
             }
         });
-    }
-}
-
-fn settings() -> Settings {
-    let listener = listener::Settings {
-        address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        tcp_nodelay: true,
-        connections_max: None,
-    };
-    Settings {
-        listeners: vec![(listener, Policy { allow_anonymous: true })],
-        driver: driver::Settings {
-            limits: Limits { sys_interval_s: 0, ..Limits::default() },
-            outbox_bytes_max: 1 << 20,
-            connection_messages: false,
-        },
-        decode_limits: DecodeLimits { packet_size_max: 1 << 20, topic_levels_max: 100 },
-        connections_max: 100,
-        connect_timeout: Duration::from_secs(20),
     }
 }
 

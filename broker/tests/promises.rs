@@ -1,18 +1,17 @@
 //! A promise waits for its fact to be on disk (I2), and nothing else waits.
 
+#![allow(missing_docs, unreachable_pub, reason = "a test")]
+
+mod running;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use martlet::access::Policy;
-use martlet::driver;
-use martlet::net::listener;
-use martlet::server::{Server, Settings};
+use martlet::server::Server;
 use martlet::store::{Store, StoreError};
-use martlet_codec::decode::DecodeLimits;
 use martlet_engine::change::Change;
-use martlet_engine::limits::Limits;
 use martlet_engine::snapshot::Snapshot;
 use tokio::sync::oneshot;
 
@@ -59,7 +58,7 @@ impl Broker {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
             runtime.block_on(async {
                 let disk = Box::new(SlowDisk { started, allowed });
-                let server = Server::start(settings(), disk).expect("it starts");
+                let server = Server::start(running::settings(), disk).expect("it starts");
                 say.send(server.addresses()[0]).expect("the test listens");
                 server.run(async { drop(stopped.await) }).await;
             });
@@ -155,25 +154,6 @@ impl Client {
 const LONG: Duration = Duration::from_secs(20);
 
 const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
-
-fn settings() -> Settings {
-    let listener = listener::Settings {
-        address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        tcp_nodelay: true,
-        connections_max: None,
-    };
-    Settings {
-        listeners: vec![(listener, Policy { allow_anonymous: true })],
-        driver: driver::Settings {
-            limits: Limits::default(),
-            outbox_bytes_max: 256 * 1024,
-            connection_messages: true,
-        },
-        decode_limits: DecodeLimits { packet_size_max: 1 << 20, topic_levels_max: 100 },
-        connections_max: 100,
-        connect_timeout: LONG,
-    }
-}
 
 fn publish(topic: &str, id: u8) -> Vec<u8> {
     let mut packet = vec![0x32, 5 + topic.len() as u8, 0, topic.len() as u8];

@@ -115,6 +115,15 @@ fn random_bytes_hurt_nobody_else() {
     }
 }
 
+#[test]
+fn the_log_names_the_port_that_the_system_chose() {
+    let broker = Running::start(settings());
+    let _client = Client::connect(broker.address(), "c");
+    let lines = broker.log().with("New connection from");
+    let port = format!("on port {}.", broker.address().port());
+    assert!(lines.len() == 1 && lines[0].contains(&port), "{lines:?}");
+}
+
 /// Only level 5 is answered in 5.0's form; the conversations have the others [MQTT-3.1.2-2].
 #[test]
 fn a_client_of_5_0_can_read_why_it_is_refused() {

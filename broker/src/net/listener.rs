@@ -43,7 +43,7 @@ impl Listener {
     ///
     /// # Errors
     /// When the operating system refuses the address, or to watch the socket.
-    pub fn bind(settings: Settings) -> io::Result<Self> {
+    pub fn bind(mut settings: Settings) -> io::Result<Self> {
         let address = settings.address;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
@@ -55,15 +55,14 @@ impl Listener {
         socket.set_nonblocking(true)?;
         let most = settings.connections_max.map_or(Semaphore::MAX_PERMITS, |most| most as usize);
         let permits = Arc::new(Semaphore::new(most));
-        Ok(Self { socket: TcpListener::from_std(socket.into())?, settings, permits })
+        let socket = TcpListener::from_std(socket.into())?;
+        settings.address = socket.local_addr()?;
+        Ok(Self { socket, settings, permits })
     }
 
-    /// Where it listens.
-    ///
-    /// # Errors
-    /// When the operating system does not say.
-    pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+    /// Where it listens, with the port that the system chose if it was to.
+    pub fn address(&self) -> SocketAddr {
+        self.settings.address
     }
 
     /// Accepts connections, each into a task of its own, until the broker stops. `global` bounds
