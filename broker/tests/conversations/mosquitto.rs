@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::sockets::Server;
@@ -89,9 +90,16 @@ fn spawn(folder: &std::path::Path, address: SocketAddr) -> Child {
     command.unwrap_or_else(|e| panic!("mosquitto cannot be started ({e}): ./test installs it"))
 }
 
+/// Below the ports that a system chooses by itself: were another test's broker given this one before
+/// mosquitto has it, the conversation would be held with that one.
 fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("a bound socket has an address")
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(97);
+    let mut addresses = (0..4000).map(|_| {
+        let step = start.wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed)) % 4000;
+        SocketAddr::from((Ipv4Addr::LOCALHOST, 8000 + step as u16))
+    });
+    addresses.find(|address| TcpListener::bind(address).is_ok()).expect("a free port")
 }
 
 #[expect(clippy::disallowed_methods, reason = "another process has no other way to tell")]
