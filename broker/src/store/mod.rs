@@ -1,9 +1,25 @@
 //! The disk's seam: what the driver needs from whoever keeps the facts.
+//!
+//! [`durable`] keeps them in a journal, which promises wait for, and in the state, which the journal
+//! is written into from time to time; `docs/persistence.md` says how, and why a crash at any moment
+//! loses nothing. [`memory`] keeps them as long as the process lives.
+
+use std::path::PathBuf;
+use std::time::Duration;
 
 use martlet_engine::change::Change;
 use martlet_engine::snapshot::Snapshot;
 
+pub mod damage;
+pub mod disk;
+pub mod durable;
 pub mod memory;
+pub mod record;
+
+mod edits;
+mod journal;
+mod ledger;
+mod state;
 
 /// Keeps facts. Knows changes, not packets.
 pub trait Store: Send {
@@ -25,6 +41,27 @@ pub trait Store: Send {
     fn is_volatile(&self) -> bool {
         false
     }
+
+    /// How often [`tick`](Self::tick) wants to be called, between commits; `None`: never.
+    fn tick_every(&self) -> Option<Duration> {
+        None
+    }
+
+    /// One more such time has passed: does what is due by time.
+    ///
+    /// # Errors
+    /// When it could not be done; the next tick tries again. What was committed is kept.
+    fn tick(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// The last call, for an orderly end: leaves everything as a quick start wants it.
+    ///
+    /// # Errors
+    /// When that could not be done. What was committed is kept all the same.
+    fn close(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// Why facts could not be kept or read: the machine's fault.
@@ -38,4 +75,46 @@ pub enum StoreError {
         /// The operating system's words.
         source: std::io::Error,
     },
+    /// Another process works on the same folder.
+    #[error(
+        "{} is in use by another process: stop that one, or give this one a folder of its own",
+        folder.display()
+    )]
+    Locked {
+        /// Which.
+        folder: PathBuf,
+    },
+    /// Something else stands where the folder should be.
+    #[error("{} is not a folder: name another place, or move it away", folder.display())]
+    NotAFolder {
+        /// Which.
+        folder: PathBuf,
+    },
+    /// A newer broker wrote it.
+    #[error(
+        "{} has format {found} and this broker reads up to {known}: start the newer one again",
+        file.display()
+    )]
+    Newer {
+        /// Which file.
+        file: PathBuf,
+        /// Its format version.
+        found: u32,
+        /// The newest that is known here.
+        known: u32,
+    },
+    /// The state's database refused.
+    #[error("{doing}: {reason}")]
+    State {
+        /// What was being done, and to which file.
+        doing: String,
+        /// The database's words.
+        reason: String,
+    },
+}
+
+impl StoreError {
+    fn io(doing: impl Into<String>, source: std::io::Error) -> Self {
+        Self::Io { doing: doing.into(), source }
+    }
 }

@@ -1,0 +1,187 @@
+//! The seam to the disk: files by path, written at offsets. The real one is [`Real`]; tests put a
+//! simulated one in its place that loses what was not synced.
+
+use std::fmt::Debug;
+use std::fs::{self, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// A file system, as far as a store needs one.
+pub trait Disk: Debug + Send + Sync {
+    /// Makes the folder and those above it that are not there; they survive a power cut.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn create_folder(&self, path: &Path) -> io::Result<()>;
+
+    /// The names of the files in a folder, in no order.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
+
+    /// Opens a file for reading and writing.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not there; else the operating system's.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn File>>;
+
+    /// Makes an empty file, in place of any that has this name, and opens it. Its name survives a
+    /// power cut after [`sync_folder`](Self::sync_folder).
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn File>>;
+
+    /// Gives a file another name, in place of any that has it.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Returns when the folder's names are as safe as the disk can make them.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// Takes the file, made if it is not there, for this process alone; `None`: another has it.
+    /// It is free again when the answer is dropped or the process ends, however it ends.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>>;
+}
+
+/// A lock that is held until it is dropped.
+pub trait Lock: Debug + Send + Sync {}
+
+/// An open file.
+#[expect(clippy::len_without_is_empty, reason = "nobody asks whether a file is empty")]
+pub trait File: Debug + Send + Sync {
+    /// Its length in bytes.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Fills `out` from there.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the file ends before that; else the operating system's.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
+
+    /// Writes all of `bytes` there; the file grows as needed. After an error any part may be there.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Cuts the file or fills it up with zeros.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Returns when its bytes are as safe as the disk can make them. After an error nobody knows
+    /// which are: asking again proves nothing.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// The operating system's files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Real;
+
+#[derive(Debug)]
+struct RealFile(fs::File);
+
+impl Disk for Real {
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        if path.as_os_str().is_empty() || path.is_dir() {
+            return Ok(());
+        }
+        let Some(parent) = path.parent() else { return fs::create_dir(path) };
+        self.create_folder(parent)?;
+        match fs::create_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            Err(error) => Err(error),
+            // A folder above may belong to somebody else and not be readable: then it is theirs to
+            // keep.
+            Ok(()) => self.sync_folder(parent).or(Ok(())),
+        }
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.file_name()));
+        let names: Vec<_> = names.collect::<io::Result<_>>()?;
+        Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(true).open(path)?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        fs::File::open(folder)?.sync_all()
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(RealFile(file)))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+impl Lock for RealFile {}
+
+impl File for RealFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(out, offset)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}

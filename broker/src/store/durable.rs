@@ -1,0 +1,351 @@
+//! The store on disk: a journal in front of a state.
+//!
+//! A commit is one frame in the journal and one sync. From time to time what the journal says is
+//! written to the state, net of all that came and went meanwhile, by a thread of its own while
+//! commits go on; then old segments go. A start reads the state and the journal behind it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use martlet_engine::change::Change;
+use martlet_engine::snapshot::Snapshot;
+
+use crate::store::damage::Damage;
+use crate::store::disk::{Disk, Lock, Real};
+use crate::store::journal::recovery::{self, Recovered};
+use crate::store::journal::{Bounds, Journal};
+use crate::store::ledger::{self, Ledger};
+use crate::store::state::load::Loaded;
+use crate::store::state::{Checkpoint, State};
+use crate::store::{Store, StoreError};
+
+mod checkpoints;
+
+use checkpoints::{Ask, Checkpoints};
+
+/// Everything that a store is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The folder; made if it is not there.
+    pub folder: PathBuf,
+    /// When a commit is safe.
+    pub sync: Sync,
+    /// What stands in the names of damaged files, should there be any: today's date.
+    pub date: String,
+    /// Bytes of frames after which a checkpoint is made. Memory for as many facts may be needed,
+    /// and a start after a crash reads as much.
+    pub checkpoint_bytes: u64,
+    /// Time after which a checkpoint is made if anything is to be written.
+    pub checkpoint_every: Duration,
+    /// Bytes after which a segment of the journal gets no more frames.
+    pub segment_bytes: u64,
+    /// Bytes by which a segment grows ahead of its frames.
+    pub ahead_bytes: u64,
+    /// Memory for the state's pages.
+    pub cache_bytes: usize,
+    /// Whether checkpoints are written while commits go on. If not, each is written by the commit
+    /// after the one that made it due: the same calls then do the same things in the same order.
+    pub background: bool,
+}
+
+/// When a commit is safe.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sync {
+    /// When it returns: one sync each.
+    Always,
+    /// After this time at the latest. A kill loses nothing, a power cut at most this.
+    Interval(Duration),
+}
+
+impl Settings {
+    /// The defaults, for this folder.
+    pub fn new(folder: PathBuf, date: String) -> Self {
+        Self {
+            folder,
+            sync: Sync::Always,
+            date,
+            checkpoint_bytes: 16 << 20,
+            checkpoint_every: Duration::from_secs(300),
+            segment_bytes: 16 << 20,
+            ahead_bytes: 256 << 10,
+            cache_bytes: 8 << 20,
+            background: true,
+        }
+    }
+}
+
+/// The store on disk.
+#[derive(Debug)]
+pub struct Durable {
+    settings: Settings,
+    journal: Journal,
+    ledger: Ledger,
+    checkpoints: Checkpoints,
+    /// Until it is asked for.
+    loaded: Option<Snapshot>,
+    damage: Vec<Damage>,
+    /// The frame up to which the state holds everything.
+    state_position: u64,
+    /// Bytes of frames since the last checkpoint was begun.
+    bytes_since: u64,
+    /// When so many are reached, a checkpoint is begun, or one that failed is tried again.
+    bytes_due: u64,
+    /// Time since the last checkpoint was begun, as ticks tell it.
+    time_since: Duration,
+    /// Held as long as the store is.
+    _lock: Box<dyn Lock>,
+}
+
+const LOCK: &str = "lock";
+const STATE: &str = "state.redb";
+/// A state that is being written.
+const STATE_BEGUN: &str = "state.redb.begun";
+/// A state that is whole and takes the place of a damaged one.
+const STATE_REBUILT: &str = "state.redb.rebuilt";
+const JOURNAL: &str = "journal";
+
+/// Bytes of frames, as a multiple of `checkpoint_bytes`, after which commits wait for a checkpoint
+/// that is being written: so much memory the facts behind it may take.
+const BEHIND_MAX: u64 = 4;
+
+/// Opens the store in a folder, and reads it.
+///
+/// # Errors
+/// When the folder cannot be used, another process uses it, or a newer broker wrote it. Damage is
+/// no error: see [`Durable::damage`].
+pub fn open(settings: Settings) -> Result<Durable, StoreError> {
+    open_on(Arc::new(Real), settings)
+}
+
+/// As [`open`], on this disk.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<Durable, StoreError> {
+    let lock = prepare(&*disk, &settings.folder)?;
+    let journal_folder = settings.folder.join(JOURNAL);
+    let path = settings.folder.join(STATE);
+    prepare_state(&disk, &settings)?;
+    let state = State::new(Arc::clone(&disk), path.clone(), settings.cache_bytes);
+    let (loaded, mut damage) = load_state(&state, &path)?;
+    let Loaded { position, next_segment, mut snapshot, places, .. } = loaded;
+    let mut ledger = Ledger::new(&snapshot, places);
+    let at = (position, next_segment);
+    let mut recovered = recovery::replay(&*disk, &journal_folder, at, |change| {
+        snapshot.apply(&change);
+        ledger.apply(&change);
+    })?;
+    if !damage.is_empty() || !recovered.damage.is_empty() {
+        ledger::mend(&mut snapshot);
+        state.close();
+        ledger = rebuild(&disk, &settings, &snapshot, &recovered, damage.first_mut())?;
+        recovery::set_aside(&*disk, &mut recovered, &settings.date)?;
+        damage.append(&mut recovered.damage);
+    }
+    for damage in &damage {
+        tracing::error!(%damage, "The store is damaged; what could be read is kept.");
+    }
+    let Settings { segment_bytes, ahead_bytes, .. } = settings;
+    let bounds = Bounds { segment_bytes, ahead_bytes };
+    Ok(Durable {
+        bytes_since: recovered.bytes,
+        state_position: position,
+        journal: Journal::new(disk, &journal_folder, bounds, recovered),
+        checkpoints: Checkpoints::new(state, settings.background),
+        ledger,
+        loaded: Some(snapshot),
+        damage,
+        bytes_due: settings.checkpoint_bytes,
+        settings,
+        time_since: Duration::ZERO,
+        _lock: lock,
+    })
+}
+
+impl Durable {
+    /// What could not be read when the store was opened. All of it was logged as errors.
+    pub fn damage(&self) -> &[Damage] {
+        &self.damage
+    }
+
+    /// Begins a checkpoint: what is to be written is taken, and written from here on.
+    fn begin_checkpoint(&mut self) {
+        (self.bytes_since, self.time_since) = (0, Duration::ZERO);
+        self.bytes_due = self.settings.checkpoint_bytes;
+        self.journal.forget_doubt(); // what may be lost there goes to the state
+        self.checkpoints.begin(Checkpoint {
+            pending: self.ledger.take_pending(),
+            position: self.journal.last(),
+            next_key: self.ledger.next_key().0,
+            next_segment: self.journal.next_segment(),
+        });
+    }
+
+    /// Takes note of a checkpoint that is done, and lets the segments go that it replaces.
+    fn finish_checkpoint(&mut self, ask: Ask) -> Result<(), StoreError> {
+        if let Some(position) = self.checkpoints.finish(ask)? {
+            self.state_position = position;
+            self.journal.trust(position);
+        }
+        self.journal.free(self.state_position)
+    }
+
+    /// Whatever of a checkpoint can be done now. None of it may hold up a commit.
+    fn go_on_with_checkpoints(&mut self) {
+        let ask = if self.is_due() { Ask::Retry } else { Ask::Look };
+        if let Err(error) = self.finish_checkpoint(ask) {
+            self.time_since = Duration::ZERO;
+            self.bytes_due = self.bytes_since + self.settings.checkpoint_bytes;
+            tracing::warn!(%error, "The checkpoint failed and will be tried again.");
+        }
+        if self.is_due() && self.checkpoints.is_idle() {
+            self.begin_checkpoint();
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        let by_bytes = self.bytes_since >= self.bytes_due;
+        let by_time = self.time_since >= self.settings.checkpoint_every;
+        let has_work = !self.ledger.pending().is_empty() || self.journal.has_old_segments();
+        self.journal.is_doubtful() || has_work && (by_bytes || by_time)
+    }
+}
+
+impl Store for Durable {
+    fn load(&mut self) -> Result<Snapshot, StoreError> {
+        Ok(self.loaded.take().expect("load is called once"))
+    }
+
+    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.go_on_with_checkpoints();
+        if self.bytes_since >= self.settings.checkpoint_bytes * BEHIND_MAX {
+            self.finish_checkpoint(Ask::Wait)?;
+        }
+        let bytes = self.journal.append(changes, self.settings.sync == Sync::Always)?;
+        self.bytes_since += bytes;
+        changes.iter().for_each(|change| self.ledger.apply(change));
+        Ok(())
+    }
+
+    fn tick_every(&self) -> Option<Duration> {
+        match self.settings.sync {
+            Sync::Always => Some(self.settings.checkpoint_every),
+            Sync::Interval(interval) => Some(interval.min(self.settings.checkpoint_every)),
+        }
+    }
+
+    fn tick(&mut self) -> Result<(), StoreError> {
+        self.time_since += self.tick_every().unwrap_or_default();
+        let synced = self.journal.sync();
+        self.go_on_with_checkpoints();
+        synced
+    }
+
+    fn close(&mut self) -> Result<(), StoreError> {
+        self.journal.sync()?;
+        self.finish_checkpoint(Ask::Wait)?;
+        if self.state_position < self.journal.last() {
+            self.begin_checkpoint();
+            self.finish_checkpoint(Ask::Wait)?;
+        }
+        self.checkpoints.close();
+        self.journal.clear()
+    }
+}
+
+/// Makes the folders, and takes them for this process alone.
+fn prepare(disk: &dyn Disk, folder: &Path) -> Result<Box<dyn Lock>, StoreError> {
+    let journal = folder.join(JOURNAL);
+    disk.create_folder(&journal).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotADirectory | std::io::ErrorKind::AlreadyExists => {
+            StoreError::NotAFolder { folder: folder.to_owned() }
+        }
+        _ => StoreError::io(format!("making the folder {}", journal.display()), source),
+    })?;
+    let lock = disk.lock(&folder.join(LOCK)).map_err(|source| {
+        let folder = folder.display();
+        StoreError::io(format!("{folder} must be writable for the broker"), source)
+    })?;
+    lock.ok_or_else(|| StoreError::Locked { folder: folder.to_owned() })
+}
+
+/// Reads the state, or what of it can be read.
+fn load_state(state: &State, path: &Path) -> Result<(Loaded, Vec<Damage>), StoreError> {
+    let loaded = match state.load()? {
+        Ok(loaded) => loaded,
+        Err(reason) => Loaded { missing: vec![reason], ..Loaded::default() },
+    };
+    let missing = loaded.missing.join("; ");
+    let damage = match missing.is_empty() {
+        true => Vec::new(),
+        false => vec![Damage::new(vec![path.to_owned()], missing)],
+    };
+    Ok((loaded, damage))
+}
+
+/// Sees to it that the state is there: ends what a rebuild began, or makes an empty one.
+fn prepare_state(disk: &Arc<dyn Disk>, settings: &Settings) -> Result<(), StoreError> {
+    let folder = &settings.folder;
+    let doing = |source| StoreError::io(format!("preparing {}", folder.display()), source);
+    let names = disk.list(folder).map_err(doing)?;
+    let has = |name: &str| names.iter().any(|other| other == name);
+    if has(STATE_BEGUN) {
+        disk.remove(&folder.join(STATE_BEGUN)).map_err(doing)?;
+    }
+    match (has(STATE), has(STATE_REBUILT)) {
+        (true, false) => return Ok(()),
+        // The damaged one is still in its place: all is done anew.
+        (true, true) => return disk.remove(&folder.join(STATE_REBUILT)).map_err(doing),
+        (false, true) => {}
+        (false, false) => write_aside(disk, settings, Checkpoint::default())?,
+    }
+    disk.rename(&folder.join(STATE_REBUILT), &folder.join(STATE)).map_err(doing)?;
+    disk.sync_folder(folder).map_err(doing)
+}
+
+/// Writes a new state of what was salvaged, and sets a damaged one aside. The ledger of the new.
+fn rebuild(
+    disk: &Arc<dyn Disk>,
+    settings: &Settings,
+    snapshot: &Snapshot,
+    recovered: &Recovered,
+    damage: Option<&mut Damage>,
+) -> Result<Ledger, StoreError> {
+    let mut ledger = Ledger::starting_at(snapshot.next_key);
+    ledger::facts(snapshot).for_each(|fact| ledger.apply(&fact));
+    let checkpoint = Checkpoint {
+        pending: ledger.take_pending(),
+        position: recovered.last(),
+        next_key: snapshot.next_key.0,
+        next_segment: recovered.next_segment(),
+    };
+    write_aside(disk, settings, checkpoint)?;
+    let (new, old) = (settings.folder.join(STATE_REBUILT), settings.folder.join(STATE));
+    if let Some(damage) = damage {
+        Damage::set_aside(&**disk, &old, &settings.date)?;
+        damage.set_aside_on = Some(settings.date.clone());
+    }
+    let doing = |source| StoreError::io(format!("replacing {}", old.display()), source);
+    disk.rename(&new, &old).map_err(doing)?;
+    disk.sync_folder(&settings.folder).map_err(doing)?;
+    Ok(ledger)
+}
+
+/// Writes a whole state beside the one that is there: it has this name only when it is safe.
+fn write_aside(
+    disk: &Arc<dyn Disk>,
+    settings: &Settings,
+    checkpoint: Checkpoint,
+) -> Result<(), StoreError> {
+    let (begun, whole) = (settings.folder.join(STATE_BEGUN), settings.folder.join(STATE_REBUILT));
+    let state = State::new(Arc::clone(disk), begun.clone(), settings.cache_bytes);
+    state.write(&checkpoint)?;
+    state.close();
+    let doing = |source| StoreError::io(format!("writing {}", whole.display()), source);
+    disk.rename(&begun, &whole).map_err(doing)?;
+    disk.sync_folder(&settings.folder).map_err(doing)
+}

@@ -1,0 +1,270 @@
+//! The journal: what a promise waits for. One frame and one sync for each commit, in segments that
+//! are only ever appended to and go once the state holds what they say.
+//!
+//! A segment grows by zeros ahead of its frames, many blocks at a time, so that the sync of most
+//! commits writes the frame's block and nothing of the file system's own.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use martlet_engine::change::Change;
+
+use crate::store::StoreError;
+use crate::store::disk::{Disk, File};
+use crate::store::journal::frame::SegmentHeader;
+
+mod frame;
+pub(super) mod recovery;
+
+/// How the journal grows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Bytes after which a segment gets no more frames.
+    pub(super) segment_bytes: u64,
+    /// Bytes by which a segment grows ahead of its frames.
+    pub(super) ahead_bytes: u64,
+}
+
+/// The journal's end, where commits go.
+#[derive(Debug)]
+pub(super) struct Journal {
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    bounds: Bounds,
+    /// All on disk, oldest first.
+    segments: Vec<Segment>,
+    next_segment: u64,
+    /// The last of `segments`, while it takes frames.
+    current: Option<Current>,
+    /// The newest frame.
+    last: u64,
+    /// The newest frame that is safe, with all before it.
+    synced: u64,
+    buffer: Vec<u8>,
+    /// A write or sync failed: frames that were not synced may be lost although they were written.
+    doubtful: bool,
+}
+
+/// A segment on disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Segment {
+    number: u64,
+    /// The sequence number of its first frame.
+    first: u64,
+}
+
+#[derive(Debug)]
+struct Current {
+    file: Box<dyn File>,
+    number: u64,
+    /// Where the next frame goes.
+    end: u64,
+    /// The file's length; zeros from `end` on.
+    len: u64,
+    /// Whether its name is safe.
+    is_named: bool,
+}
+
+const EXTENSION: &str = ".journal";
+
+impl Journal {
+    /// The journal that goes on behind what was recovered, in a segment of its own: what a torn
+    /// write left behind the last frame stays where it is, void.
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        bounds: Bounds,
+        recovered: recovery::Recovered,
+    ) -> Self {
+        Self {
+            disk,
+            folder: folder.to_owned(),
+            bounds,
+            segments: recovered.segments,
+            next_segment: recovered.next_segment,
+            current: None,
+            last: recovered.last,
+            synced: recovered.last,
+            buffer: Vec::new(),
+            doubtful: false,
+        }
+    }
+
+    /// The newest frame's sequence number.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Greater than the number of every segment so far.
+    pub(super) fn next_segment(&self) -> u64 {
+        self.next_segment
+    }
+
+    /// Whether frames that were written may be lost: the state should take over what they say.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.doubtful
+    }
+
+    /// What is in doubt is being written to the state.
+    pub(super) fn forget_doubt(&mut self) {
+        self.doubtful = false;
+    }
+
+    /// The state holds all frames up to this one: they are safe.
+    pub(super) fn trust(&mut self, position: u64) {
+        self.synced = self.synced.max(position);
+    }
+
+    /// Whether there are segments behind the newest.
+    pub(super) fn has_old_segments(&self) -> bool {
+        self.segments.len() > 1
+    }
+
+    /// Appends a frame, and syncs it if asked. Its size in bytes.
+    ///
+    /// # Errors
+    /// When it could not be written or synced; it is void, and the next goes to a new segment.
+    pub(super) fn append(&mut self, changes: &[Change], sync: bool) -> Result<u64, StoreError> {
+        let appended = self.try_append(changes, sync);
+        if appended.is_err() {
+            self.abandon();
+        }
+        appended
+    }
+
+    /// Makes what was appended safe.
+    ///
+    /// # Errors
+    /// When nobody knows how much of it is.
+    pub(super) fn sync(&mut self) -> Result<(), StoreError> {
+        let synced = self.try_sync();
+        if synced.is_err() {
+            self.abandon();
+        }
+        synced
+    }
+
+    /// Removes segments that say nothing that is not at or before `position`.
+    ///
+    /// # Errors
+    /// When one cannot be removed; it stays for the next time.
+    pub(super) fn free(&mut self, position: u64) -> Result<(), StoreError> {
+        while self.segments.get(1).is_some_and(|next| next.first <= position + 1) {
+            self.remove_oldest()?;
+        }
+        Ok(())
+    }
+
+    /// Removes all segments: the state holds everything.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub(super) fn clear(&mut self) -> Result<(), StoreError> {
+        self.current = None;
+        while !self.segments.is_empty() {
+            self.remove_oldest()?;
+        }
+        Ok(())
+    }
+
+    fn try_append(&mut self, changes: &[Change], sync: bool) -> Result<u64, StoreError> {
+        let is_full = |current: &Current| current.end >= self.bounds.segment_bytes;
+        if self.current.as_ref().is_some_and(is_full) {
+            self.try_sync()?;
+            self.current = None;
+        }
+        self.buffer.clear();
+        let sequence = self.last + 1;
+        if self.current.is_none() {
+            self.create(sequence)?;
+        }
+        let current = self.current.as_mut().expect("made above");
+        frame::write(&mut self.buffer, current.number, sequence, self.synced, changes)
+            .map_err(|error| StoreError::io("appending to the journal", std::io::Error::other(error)))?;
+        let bytes = self.buffer.len() as u64;
+        let end = current.end + bytes;
+        if end > current.len {
+            let len = end.next_multiple_of(self.bounds.ahead_bytes);
+            self.buffer.resize((len - current.end) as usize, 0);
+            current.len = len;
+        }
+        let path = path(&self.folder, current.number);
+        current
+            .file
+            .write_at(current.end, &self.buffer)
+            .map_err(|source| StoreError::io(format!("writing {}", path.display()), source))?;
+        current.end = end;
+        self.buffer.shrink_to(BUFFER_KEPT_BYTES);
+        let before = std::mem::replace(&mut self.last, sequence);
+        if sync && let Err(error) = self.try_sync() {
+            self.last = before;
+            return Err(error);
+        }
+        Ok(bytes)
+    }
+
+    fn try_sync(&mut self) -> Result<(), StoreError> {
+        let Some(current) = &mut self.current else { return Ok(()) };
+        if self.synced == self.last {
+            return Ok(());
+        }
+        let path = path(&self.folder, current.number);
+        let syncing = |source| StoreError::io(format!("syncing {}", path.display()), source);
+        current.file.sync().map_err(syncing)?;
+        if !current.is_named {
+            self.disk.sync_folder(&self.folder).map_err(syncing)?;
+            current.is_named = true;
+        }
+        self.synced = self.last;
+        Ok(())
+    }
+
+    /// A new segment, its header in the buffer to be written with the first frame.
+    fn create(&mut self, first: u64) -> Result<(), StoreError> {
+        let number = self.next_segment;
+        self.next_segment += 1;
+        let path = path(&self.folder, number);
+        let file = self
+            .disk
+            .create(&path)
+            .map_err(|source| StoreError::io(format!("creating {}", path.display()), source))?;
+        SegmentHeader { version: frame::VERSION, segment: number, first }.write(&mut self.buffer);
+        self.segments.push(Segment { number, first });
+        self.current = Some(Current { file, number, end: 0, len: 0, is_named: false });
+        Ok(())
+    }
+
+    /// Nothing more goes to the current segment. If it holds nothing that counts, it goes.
+    fn abandon(&mut self) {
+        self.doubtful = true;
+        let Some(current) = self.current.take() else { return };
+        let newest = self.segments.last().filter(|newest| newest.first > self.last);
+        if newest.is_some() && self.disk.remove(&path(&self.folder, current.number)).is_ok() {
+            self.segments.pop();
+        }
+    }
+
+    fn remove_oldest(&mut self) -> Result<(), StoreError> {
+        let path = path(&self.folder, self.segments[0].number);
+        match self.disk.remove(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::io(format!("removing {}", path.display()), error))
+            }
+            _ => {
+                self.segments.remove(0);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Room that the buffer keeps between commits.
+const BUFFER_KEPT_BYTES: usize = 1 << 20;
+
+fn path(folder: &Path, segment: u64) -> PathBuf {
+    folder.join(format!("{segment:012}{EXTENSION}"))
+}
+
+fn number(name: &str) -> Option<u64> {
+    name.strip_suffix(EXTENSION)?.parse().ok()
+}

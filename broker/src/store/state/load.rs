@@ -1,0 +1,186 @@
+//! All rows, as the engine's snapshot and as the ledger's places. A row that is not what it was is
+//! counted and left out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use martlet_codec::ids::PacketId;
+use martlet_engine::change::MessageKey;
+use martlet_engine::filter::Filter;
+use martlet_engine::snapshot::{KeptDelivery, KeptMessage, KeptSession, Snapshot};
+use redb::{Database, ReadTransaction, ReadableDatabase, TableError, TableHandle};
+
+use crate::store::ledger::{Flight, Session, SessionNumber};
+use crate::store::record::{Reader, RecordError};
+use crate::store::state::Failed;
+use crate::store::state::rows::{self, Flown, Table, meta};
+
+/// What the state holds.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Loaded {
+    /// 0: nothing was ever written.
+    pub(in crate::store) version: u32,
+    pub(in crate::store) position: u64,
+    pub(in crate::store) next_segment: u64,
+    pub(in crate::store) snapshot: Snapshot,
+    /// Where the sessions' rows stand.
+    pub(in crate::store) places: BTreeMap<Arc<str>, Session>,
+    /// What could not be read, in words.
+    pub(in crate::store) missing: Vec<String>,
+}
+
+/// A session while its rows come in.
+struct Gathering {
+    client_id: Arc<str>,
+    kept: KeptSession,
+    in_flight: Vec<(u64, PacketId, Flown)>,
+    place: Session,
+}
+
+type Gathered = BTreeMap<SessionNumber, Gathering>;
+
+/// Reads everything.
+pub(super) fn load(database: &Database) -> Result<Loaded, Failed> {
+    let transaction = &database.begin_read()?;
+    let mut loaded = Loaded::default();
+    let missing = &mut loaded.missing;
+    let mut numbers = BTreeMap::new();
+    each(transaction, rows::META, missing, |key, record| {
+        numbers.insert(rows::text_key(key)?.to_owned(), rows::read_number(record)?);
+        Ok(())
+    })?;
+    let number = |name| numbers.get(name).copied().unwrap_or(0);
+    loaded.version = u32::try_from(number(meta::VERSION)).unwrap_or(u32::MAX);
+    loaded.position = number(meta::POSITION);
+    loaded.next_segment = number(meta::NEXT_SEGMENT);
+    if loaded.version > super::VERSION {
+        return Ok(loaded); // what its rows say is not known here
+    }
+    let snapshot = &mut loaded.snapshot;
+    snapshot.next_key = MessageKey(number(meta::NEXT_KEY));
+    each(transaction, rows::MESSAGES, missing, |key, record| {
+        let kept = KeptMessage { message: rows::read_message(record)?, references: 0 };
+        snapshot.messages.insert(MessageKey(rows::number_key(key)?), kept);
+        Ok(())
+    })?;
+    each(transaction, rows::RETAINED, missing, |key, record| {
+        snapshot.retained.insert(rows::text_key(key)?.into(), rows::read_message(record)?);
+        Ok(())
+    })?;
+    each(transaction, rows::WILLS, missing, |key, record| {
+        snapshot.wills.insert(rows::text_key(key)?.into(), rows::read_message(record)?);
+        Ok(())
+    })?;
+    for (_, gathering) in gather(transaction, missing)? {
+        let Gathering { client_id, kept, in_flight, place } = gathering;
+        let (kept, place) = arrange(kept, in_flight, place);
+        for passage in kept.passages() {
+            if let Some(message) = snapshot.messages.get_mut(&passage.key) {
+                message.references += 1;
+            }
+        }
+        snapshot.sessions.insert(client_id.clone(), kept);
+        loaded.places.insert(client_id, place);
+    }
+    Ok(loaded)
+}
+
+fn gather(
+    transaction: &ReadTransaction,
+    missing: &mut Vec<String>,
+) -> Result<Gathered, Failed> {
+    let mut gathered = Gathered::new();
+    each(transaction, rows::SESSIONS, missing, |key, record| {
+        let number = rows::number_key(key)?;
+        let row = rows::read_session(record)?;
+        let gathering = Gathering {
+            client_id: row.client_id,
+            kept: KeptSession { detached: row.detached, ..KeptSession::default() },
+            in_flight: Vec::new(),
+            place: Session { number, ..Session::default() },
+        };
+        gathered.insert(number, gathering);
+        Ok(())
+    })?;
+    let mut of_sessions = |table, read: fn(&mut Gathering, &[u8], Reader<'_>) -> Outcome| {
+        each(transaction, table, missing, |key, record| {
+            let (number, rest) = rows::split(key)?;
+            let session = gathered.get_mut(&number).ok_or(RecordError::Value("session"))?;
+            read(session, rest, record)
+        })
+    };
+    of_sessions(rows::SUBSCRIPTIONS, |session, rest, record| {
+        let filter = Filter::parse(rows::text_key(rest)?);
+        let filter = filter.map_err(|_| RecordError::Value("filter"))?;
+        session.kept.subscriptions.insert(filter, rows::read_subscription(record)?);
+        Ok(())
+    })?;
+    of_sessions(rows::QUEUED, |session, rest, record| {
+        let (place, passage) = (rows::number_key(rest)?, rows::read_passage(record)?);
+        if session.kept.queue.is_empty() {
+            session.place.queue_start = place;
+        }
+        session.place.queue.push_back(passage.key);
+        session.kept.queue.push_back(passage);
+        Ok(())
+    })?;
+    of_sessions(rows::IN_FLIGHT, |session, rest, record| {
+        let (order, flown) = rows::read_flight(record)?;
+        session.in_flight.push((order, rows::packet_key(rest)?, flown));
+        Ok(())
+    })?;
+    of_sessions(rows::RECEIVED, |session, rest, record| {
+        record.end()?;
+        session.kept.received.insert(rows::packet_key(rest)?);
+        Ok(())
+    })?;
+    Ok(gathered)
+}
+
+/// Puts what is in flight in send order, and notes where all rows stand.
+fn arrange(
+    mut kept: KeptSession,
+    mut in_flight: Vec<(u64, PacketId, Flown)>,
+    mut place: Session,
+) -> (KeptSession, Session) {
+    in_flight.sort_unstable_by_key(|(order, ..)| *order);
+    place.next_order = in_flight.last().map_or(0, |(order, ..)| order + 1);
+    for (order, id, flown) in in_flight {
+        let (key, delivery) = match flown {
+            Flown::Sent(passage) => (Some(passage.key), KeptDelivery::Sent(passage)),
+            Flown::AwaitPubComp => (None, KeptDelivery::AwaitPubComp),
+        };
+        place.in_flight.insert(id, Flight { order, key });
+        kept.in_flight.push((id, delivery));
+    }
+    place.subscriptions.clone_from(&kept.subscriptions);
+    place.received.clone_from(&kept.received);
+    (kept, place)
+}
+
+type Outcome = Result<(), RecordError>;
+
+/// Reads all rows of a table.
+fn each(
+    transaction: &ReadTransaction,
+    table: Table,
+    missing: &mut Vec<String>,
+    mut read: impl FnMut(&[u8], Reader<'_>) -> Outcome,
+) -> Result<(), Failed> {
+    let opened = match transaction.open_table(table) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+        opened => opened?,
+    };
+    let mut unreadable = 0;
+    for row in opened.range::<&[u8]>(..)? {
+        let (key, row) = row?;
+        let key = key.value();
+        if rows::opened(key, row.value()).and_then(|record| read(key, record)).is_err() {
+            unreadable += 1;
+        }
+    }
+    if unreadable > 0 {
+        missing.push(format!("{unreadable} rows of the table {} are damaged", table.name()));
+    }
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! The tables, their keys and what their rows say. Keys are bytes in an order that puts a session's
+//! rows side by side; each row ends with a checksum over key and record, because the database looks
+//! at its own only when it repairs itself.
+
+use martlet_codec::ids::PacketId;
+use martlet_engine::change::Passage;
+use martlet_engine::message::Message;
+use martlet_engine::snapshot::KeptSubscription;
+use redb::TableDefinition;
+
+use crate::store::ledger::{SessionNumber, SessionRow};
+use crate::store::record::{Reader, RecordError, Writer};
+
+pub(super) type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+/// Single numbers by name.
+pub(super) const META: Table = TableDefinition::new("meta");
+/// Session number -> client id, detached since.
+pub(super) const SESSIONS: Table = TableDefinition::new("sessions");
+/// Session number, filter -> granted QoS, replay.
+pub(super) const SUBSCRIPTIONS: Table = TableDefinition::new("subscriptions");
+/// Session number, place -> passage.
+pub(super) const QUEUED: Table = TableDefinition::new("queued");
+/// Session number, Packet Identifier -> order, stage.
+pub(super) const IN_FLIGHT: Table = TableDefinition::new("in_flight");
+/// Session number, Packet Identifier -> nothing.
+pub(super) const RECEIVED: Table = TableDefinition::new("received");
+/// Message key -> message.
+pub(super) const MESSAGES: Table = TableDefinition::new("messages");
+/// Topic -> message.
+pub(super) const RETAINED: Table = TableDefinition::new("retained");
+/// Client id -> message.
+pub(super) const WILLS: Table = TableDefinition::new("wills");
+
+/// The tables whose keys begin with a session's number.
+pub(super) const OF_SESSIONS: [Table; 5] = [SESSIONS, SUBSCRIPTIONS, QUEUED, IN_FLIGHT, RECEIVED];
+
+/// The rows of `META`.
+pub(super) mod meta {
+    pub(in crate::store::state) const VERSION: &str = "version";
+    pub(in crate::store::state) const POSITION: &str = "position";
+    pub(in crate::store::state) const NEXT_KEY: &str = "next_key";
+    pub(in crate::store::state) const NEXT_SEGMENT: &str = "next_segment";
+}
+
+const CHECKSUM_BYTES: usize = 4;
+const REPLAY: u8 = 0b100;
+
+/// A delivery in flight, as a row says it.
+pub(super) enum Flown {
+    Sent(Passage),
+    AwaitPubComp,
+}
+
+const SENT: u8 = 1;
+const AWAIT_PUBCOMP: u8 = 2;
+
+pub(super) fn of_session(number: SessionNumber, rest: &[u8]) -> Vec<u8> {
+    [&number.to_be_bytes(), rest].concat()
+}
+
+pub(super) fn of_packet(number: SessionNumber, id: PacketId) -> Vec<u8> {
+    of_session(number, &id.get().to_be_bytes())
+}
+
+/// The session's number and what follows it.
+pub(super) fn split(key: &[u8]) -> Result<(SessionNumber, &[u8]), RecordError> {
+    let (number, rest) = key.split_first_chunk().ok_or(RecordError::Short)?;
+    Ok((u64::from_be_bytes(*number), rest))
+}
+
+pub(super) fn number_key(key: &[u8]) -> Result<u64, RecordError> {
+    let bytes = key.try_into().map_err(|_| RecordError::Value("key"))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+pub(super) fn packet_key(key: &[u8]) -> Result<PacketId, RecordError> {
+    let bytes = key.try_into().map_err(|_| RecordError::Value("key"))?;
+    PacketId::new(u16::from_be_bytes(bytes)).ok_or(RecordError::Value("key"))
+}
+
+pub(super) fn text_key(key: &[u8]) -> Result<&str, RecordError> {
+    std::str::from_utf8(key).map_err(|_| RecordError::Value("key"))
+}
+
+/// The row of a record that `write` appends.
+pub(super) fn sealed(key: &[u8], write: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+    let mut row = Vec::new();
+    write(&mut Writer(&mut row));
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(key), &row);
+    row.extend_from_slice(&checksum.to_le_bytes());
+    row
+}
+
+/// The record of a row, or an error where a bit of it is not as it was.
+pub(super) fn opened<'a>(key: &[u8], row: &'a [u8]) -> Result<Reader<'a>, RecordError> {
+    let at = row.len().checked_sub(CHECKSUM_BYTES).ok_or(RecordError::Short)?;
+    let (record, checksum) = row.split_at(at);
+    let expected = crc32c::crc32c_append(crc32c::crc32c(key), record);
+    match checksum == expected.to_le_bytes() {
+        true => Ok(Reader(record)),
+        false => Err(RecordError::Value("checksum")),
+    }
+}
+
+pub(super) fn session(key: &[u8], row: &SessionRow) -> Vec<u8> {
+    sealed(key, |writer| {
+        writer.text(&row.client_id);
+        writer.since(row.detached);
+    })
+}
+
+pub(super) fn read_session(mut record: Reader<'_>) -> Result<SessionRow, RecordError> {
+    let client_id = record.text()?.into();
+    let detached = record.since()?;
+    record.end()?;
+    Ok(SessionRow { client_id, detached })
+}
+
+pub(super) fn subscription(key: &[u8], kept: KeptSubscription) -> Vec<u8> {
+    let replay = if kept.replay { REPLAY } else { 0 };
+    sealed(key, |writer| writer.byte(kept.qos.get() | replay))
+}
+
+pub(super) fn read_subscription(mut record: Reader<'_>) -> Result<KeptSubscription, RecordError> {
+    let flags = record.byte()?;
+    record.end()?;
+    let qos = Reader(&[flags & !REPLAY]).qos()?;
+    Ok(KeptSubscription { qos, replay: flags & REPLAY != 0 })
+}
+
+pub(super) fn passage(key: &[u8], passage: &Passage) -> Vec<u8> {
+    sealed(key, |writer| writer.passage(passage))
+}
+
+pub(super) fn read_passage(mut record: Reader<'_>) -> Result<Passage, RecordError> {
+    let passage = record.passage()?;
+    record.end()?;
+    Ok(passage)
+}
+
+pub(super) fn flight(key: &[u8], order: u64, flown: &Flown) -> Vec<u8> {
+    sealed(key, |writer| {
+        writer.number(order);
+        match flown {
+            Flown::Sent(passage) => {
+                writer.byte(SENT);
+                writer.passage(passage);
+            }
+            Flown::AwaitPubComp => writer.byte(AWAIT_PUBCOMP),
+        }
+    })
+}
+
+pub(super) fn read_flight(mut record: Reader<'_>) -> Result<(u64, Flown), RecordError> {
+    let order = record.number()?;
+    let flown = match record.byte()? {
+        SENT => Flown::Sent(record.passage()?),
+        AWAIT_PUBCOMP => Flown::AwaitPubComp,
+        _ => return Err(RecordError::Value("stage")),
+    };
+    record.end()?;
+    Ok((order, flown))
+}
+
+pub(super) fn message(key: &[u8], message: &Message) -> Vec<u8> {
+    sealed(key, |writer| writer.message(message))
+}
+
+pub(super) fn read_message(mut record: Reader<'_>) -> Result<Message, RecordError> {
+    let message = record.message()?;
+    record.end()?;
+    Ok(message)
+}
+
+pub(super) fn number(key: &[u8], number: u64) -> Vec<u8> {
+    sealed(key, |writer| writer.number(number))
+}
+
+pub(super) fn read_number(mut record: Reader<'_>) -> Result<u64, RecordError> {
+    let number = record.number()?;
+    record.end()?;
+    Ok(number)
+}

@@ -1,0 +1,181 @@
+//! A checkpoint as one transaction, each table's rows in the order of their keys.
+
+use std::collections::BTreeMap;
+
+use redb::{Database, ReadableTable, WriteTransaction};
+
+use crate::store::edits::{Edit, Edits};
+use crate::store::ledger::{FlightRow, SessionEdits, SessionNumber, Stage};
+use crate::store::state::rows::{self, Flown, Table, meta};
+use crate::store::state::{Checkpoint, Failed, VERSION};
+
+/// Writes it, safely on disk when this returns.
+pub(super) fn write(database: &Database, checkpoint: &Checkpoint) -> Result<(), Failed> {
+    let mut transaction = database.begin_write()?;
+    // Opening after a crash then takes milliseconds instead of reading the whole file.
+    transaction.set_quick_repair(true);
+    let is_first = checkpoint.position == 0;
+    if !is_first && position(&transaction)? >= checkpoint.position {
+        // A commit that failed at its last step may have been made all the same.
+        transaction.abort()?;
+        return Ok(());
+    }
+    write_all(&transaction, checkpoint)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+fn position(transaction: &WriteTransaction) -> Result<u64, Failed> {
+    let table = transaction.open_table(rows::META)?;
+    let key = meta::POSITION.as_bytes();
+    let Some(row) = table.get(key)? else { return Ok(0) };
+    let position = rows::opened(key, row.value()).and_then(rows::read_number);
+    position.map_err(|error| Failed::Damaged(error.to_string()))
+}
+
+fn write_all(transaction: &WriteTransaction, checkpoint: &Checkpoint) -> Result<(), Failed> {
+    let pending = &checkpoint.pending;
+    for number in &pending.dropped {
+        let range = (*number).to_be_bytes()..(*number + 1).to_be_bytes();
+        for table in rows::OF_SESSIONS {
+            let mut table = transaction.open_table(table)?;
+            table.retain_in(&range.start[..]..&range.end[..], |_, _| false)?;
+        }
+    }
+    let mut table = transaction.open_table(rows::SESSIONS)?;
+    for (number, edits) in &pending.sessions {
+        if let Some(row) = &edits.row {
+            let key = number.to_be_bytes();
+            table.insert(&key[..], &rows::session(&key, row)[..])?;
+        }
+    }
+    drop(table);
+    let mut moved = BTreeMap::new();
+    write_sessions(transaction, rows::QUEUED, &pending.sessions, |number, edits, table| {
+        write_queue(number, edits, table, &mut moved)
+    })?;
+    write_sessions(transaction, rows::IN_FLIGHT, &pending.sessions, |number, edits, table| {
+        write_flights(number, edits, table, &mut moved)
+    })?;
+    write_sessions(transaction, rows::SUBSCRIPTIONS, &pending.sessions, |number, edits, table| {
+        write_edits(
+            table,
+            &edits.subscriptions,
+            |filter| rows::of_session(number, filter.as_str().as_bytes()),
+            |key, kept| rows::subscription(key, *kept),
+        )
+    })?;
+    write_sessions(transaction, rows::RECEIVED, &pending.sessions, |number, edits, table| {
+        let row = |key: &[u8], (): &()| rows::sealed(key, |_| {});
+        write_edits(table, &edits.received, |id| rows::of_packet(number, *id), row)
+    })?;
+    let mut table = transaction.open_table(rows::MESSAGES)?;
+    let key = |key: &martlet_engine::change::MessageKey| key.0.to_be_bytes().to_vec();
+    write_edits(&mut table, &pending.messages, key, rows::message)?;
+    let mut table = transaction.open_table(rows::RETAINED)?;
+    let key = |topic: &Box<str>| topic.as_bytes().to_vec();
+    write_edits(&mut table, &pending.retained, key, rows::message)?;
+    let mut table = transaction.open_table(rows::WILLS)?;
+    let key = |client_id: &std::sync::Arc<str>| client_id.as_bytes().to_vec();
+    write_edits(&mut table, &pending.wills, key, rows::message)?;
+    write_meta(transaction, checkpoint)
+}
+
+type Rows<'txn> = redb::Table<'txn, &'static [u8], &'static [u8]>;
+
+fn write_sessions(
+    transaction: &WriteTransaction,
+    table: Table,
+    sessions: &BTreeMap<SessionNumber, SessionEdits>,
+    mut write: impl FnMut(SessionNumber, &SessionEdits, &mut Rows<'_>) -> Result<(), Failed>,
+) -> Result<(), Failed> {
+    let mut table = transaction.open_table(table)?;
+    sessions.iter().try_for_each(|(number, edits)| write(*number, edits, &mut table))
+}
+
+fn write_edits<K: Ord, V>(
+    table: &mut Rows<'_>,
+    edits: &Edits<K, V>,
+    key: impl Fn(&K) -> Vec<u8>,
+    row: impl Fn(&[u8], &V) -> Vec<u8>,
+) -> Result<(), Failed> {
+    for (place, edit) in &edits.0 {
+        let key = key(place);
+        match edit {
+            Edit::Insert(value) | Edit::Replace(value) => {
+                table.insert(&key[..], &row(&key, value)[..])?;
+            }
+            Edit::Delete => {
+                table.remove(&key[..])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The rows of passages that have left the queue, by session and place.
+type Moved = BTreeMap<(SessionNumber, u64), Vec<u8>>;
+
+fn write_queue(
+    number: SessionNumber,
+    edits: &SessionEdits,
+    table: &mut Rows<'_>,
+    moved: &mut Moved,
+) -> Result<(), Failed> {
+    for flight in edits.in_flight.0.values() {
+        let (Edit::Insert(row) | Edit::Replace(row)) = flight else { continue };
+        if let Stage::Moved(place) = row.stage {
+            let key = rows::of_session(number, &place.to_be_bytes());
+            let row = table.get(&key[..])?.map(|row| row.value().to_vec());
+            moved.insert((number, place), row.ok_or_else(lost)?);
+        }
+    }
+    let key = |place: &u64| rows::of_session(number, &place.to_be_bytes());
+    write_edits(table, &edits.queue, key, rows::passage)
+}
+
+fn write_flights(
+    number: SessionNumber,
+    edits: &SessionEdits,
+    table: &mut Rows<'_>,
+    moved: &mut Moved,
+) -> Result<(), Failed> {
+    for (id, edit) in &edits.in_flight.0 {
+        let key = rows::of_packet(number, *id);
+        let (Edit::Insert(flight) | Edit::Replace(flight)) = edit else {
+            table.remove(&key[..])?;
+            continue;
+        };
+        let FlightRow { order, stage } = flight;
+        let flown = match stage {
+            Stage::Sent(passage) => Flown::Sent(passage.clone()),
+            Stage::AwaitPubComp => Flown::AwaitPubComp,
+            Stage::Moved(place) => {
+                let row = moved.remove(&(number, *place)).ok_or_else(lost)?;
+                let key = rows::of_session(number, &place.to_be_bytes());
+                let passage = rows::opened(&key, &row).and_then(rows::read_passage);
+                Flown::Sent(passage.map_err(|error| Failed::Damaged(error.to_string()))?)
+            }
+        };
+        table.insert(&key[..], &rows::flight(&key, *order, &flown)[..])?;
+    }
+    Ok(())
+}
+
+fn lost() -> Failed {
+    Failed::Damaged("a queued message that was there is there no more".to_owned())
+}
+
+fn write_meta(transaction: &WriteTransaction, checkpoint: &Checkpoint) -> Result<(), Failed> {
+    let mut table = transaction.open_table(rows::META)?;
+    let rows = [
+        (meta::VERSION, u64::from(VERSION)),
+        (meta::POSITION, checkpoint.position),
+        (meta::NEXT_KEY, checkpoint.next_key),
+        (meta::NEXT_SEGMENT, checkpoint.next_segment),
+    ];
+    for (name, number) in rows {
+        table.insert(name.as_bytes(), &rows::number(name.as_bytes(), number)[..])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! A broker dies again and again, at any operation of its disk, and each time it starts with what it
+//! had committed.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use martlet::store::durable::{self, Durable, Settings};
+use martlet::store::{Store, StoreError};
+use martlet_engine::change::Change;
+use martlet_engine::snapshot::Snapshot;
+
+use crate::dice::Dice;
+use crate::simulated::{Faults, Simulated, Stop};
+use crate::workload::Workload;
+
+/// One seed's life.
+struct Run {
+    dice: Dice,
+    disk: Simulated,
+    settings: Settings,
+    /// What was committed.
+    kept: Snapshot,
+    crashes: u32,
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let mut dice = Dice(seed);
+        let disk = Simulated::new(dice.below(u64::MAX));
+        let settings = Settings {
+            checkpoint_bytes: dice.pick(&[200, 2_000, 20_000]),
+            checkpoint_every: Duration::from_secs(1),
+            segment_bytes: dice.pick(&[100, 1_000, 10_000]),
+            ahead_bytes: dice.pick(&[1, 512, 4096]),
+            cache_bytes: 1 << 20,
+            background: false,
+            ..Settings::new("data".into(), "2026-11-21".into())
+        };
+        Self { dice, disk, settings, kept: Snapshot::default(), crashes: 0 }
+    }
+
+    fn open(&self) -> Result<Durable, StoreError> {
+        durable::open_on(Arc::new(self.disk.clone()), self.settings.clone())
+    }
+
+    /// Until the next crash: starts, commits, ticks; perhaps with a disk that refuses; perhaps to
+    /// an orderly end. `in_flight`: the batch of which nobody knows whether it was kept.
+    fn live(&mut self, in_flight: &mut Option<Vec<Change>>) -> Result<(), StoreError> {
+        let mut store = self.open()?;
+        assert_eq!(store.damage(), [], "a crash is no damage");
+        let found = store.load()?;
+        self.check(&found, in_flight.take());
+        let mut workload = Workload::new(found, &mut self.dice);
+        if self.dice.chance(20) {
+            let (full, sync) = (self.dice.below(20), self.dice.below(20));
+            self.disk.set_faults(Faults { full, sync });
+        }
+        for _ in 0..self.dice.below(60) {
+            let mut batch = Vec::new();
+            for _ in 0..1 + self.dice.below(8) {
+                batch.extend(workload.step(&mut self.dice));
+            }
+            self.commit(&mut store, batch, in_flight)?;
+            if self.dice.chance(5) {
+                let _ = store.tick();
+            }
+        }
+        self.disk.set_faults(Faults::default());
+        if self.dice.chance(50) {
+            store.close()?;
+        }
+        self.disk.power_goes_in(0); // nothing more is written by what goes out of scope
+        Ok(())
+    }
+
+    /// As the driver does: tries until it is done or the machine is.
+    fn commit(
+        &mut self,
+        store: &mut Durable,
+        batch: Vec<Change>,
+        in_flight: &mut Option<Vec<Change>>,
+    ) -> Result<(), StoreError> {
+        for _ in 0..1000 {
+            match store.commit(&batch) {
+                Ok(()) => {
+                    batch.iter().for_each(|change| self.kept.apply(change));
+                    return Ok(());
+                }
+                Err(error) if self.disk.is_without_power() => {
+                    *in_flight = Some(batch);
+                    return Err(error);
+                }
+                Err(_) if self.dice.chance(2) => {
+                    // The driver is told to stop, and does without it.
+                    *in_flight = Some(batch);
+                    self.disk.power_goes_in(0);
+                    return Ok(());
+                }
+                Err(_) => {}
+            }
+        }
+        panic!("a disk that works most of the time does it in the end");
+    }
+
+    fn check(&mut self, found: &Snapshot, in_flight: Option<Vec<Change>>) {
+        if *found == self.kept {
+            return;
+        }
+        for change in in_flight.unwrap_or_default() {
+            self.kept.apply(&change);
+        }
+        assert!(*found == self.kept, "{}", difference(found, &self.kept));
+    }
+
+    fn crash(&mut self) {
+        self.disk.set_faults(Faults::default());
+        let stop = if self.dice.chance(75) { Stop::PowerCut } else { Stop::Kill };
+        self.disk.restart(stop);
+        self.crashes += 1;
+    }
+}
+
+fn difference(found: &Snapshot, kept: &Snapshot) -> String {
+    let (found, kept) = (format!("{found:#?}"), format!("{kept:#?}"));
+    let lines = found.lines().zip(kept.lines()).enumerate();
+    let first = lines.filter(|(_, (a, b))| a != b).map(|(at, _)| at).next().unwrap_or(0);
+    let part = |text: &str| {
+        text.lines().skip(first.saturating_sub(12)).take(24).collect::<Vec<_>>().join("\n")
+    };
+    format!("found:\n{}\nkept:\n{}", part(&found), part(&kept))
+}
+
+fn run(seed: u64) -> u32 {
+    let mut run = Run::new(seed);
+    let mut in_flight = None;
+    for _ in 0..6 {
+        if run.dice.chance(85) {
+            let operations = 1 + run.dice.below(run.dice.clone().pick(&[10, 100, 400]));
+            run.disk.power_goes_in(operations);
+        }
+        if let Err(error) = run.live(&mut in_flight) {
+            assert!(run.disk.is_without_power(), "only a crash ends it: {error}");
+        }
+        run.crash();
+    }
+    let mut store = run.open().expect("a disk with power can be opened");
+    assert_eq!(store.damage(), []);
+    let found = store.load().expect("loaded");
+    run.check(&found, in_flight);
+    bounded(&run);
+    run.crashes
+}
+
+/// No file stays that nobody needs.
+fn bounded(run: &Run) {
+    let files = run.disk.files();
+    let aside = files.keys().filter(|path| path.to_string_lossy().contains("damaged"));
+    assert_eq!(aside.count(), 0);
+    assert!(files.contains_key(Path::new("data/state.redb")));
+}
+
+/// `MARTLET_STORE_SEEDS` many seeds (500) from `MARTLET_STORE_FIRST` (0) on.
+#[test]
+fn what_was_committed_is_there_after_a_crash_anywhere() {
+    let number = |name, default| {
+        std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
+    };
+    let first: u64 = number("MARTLET_STORE_FIRST", 0);
+    let seeds: u64 = number("MARTLET_STORE_SEEDS", 500);
+    let mut crashes = 0;
+    for seed in first..first + seeds {
+        let told = std::panic::catch_unwind(|| run(seed));
+        crashes += told.unwrap_or_else(|_| {
+            panic!(
+                "seed {seed}: replay with MARTLET_STORE_FIRST={seed} MARTLET_STORE_SEEDS=1 \
+                 cargo test -p martlet --test store crash"
+            )
+        });
+    }
+    assert!(crashes as u64 >= seeds, "{crashes} crashes are too few to show anything");
+}

@@ -1,0 +1,8 @@
+//! The store on a simulated disk: crashes, faults, damage, what it writes.
+
+#![allow(missing_docs, unreachable_pub, reason = "a test")]
+
+mod crashes;
+mod dice;
+mod simulated;
+mod workload;
