@@ -173,7 +173,6 @@ impl Durable {
     fn begin_checkpoint(&mut self) {
         (self.bytes_since, self.time_since) = (0, Duration::ZERO);
         self.bytes_due = self.settings.checkpoint_bytes;
-        self.journal.forget_doubt(); // what may be lost there goes to the state
         self.checkpoints.begin(Checkpoint {
             pending: self.ledger.take_pending(),
             position: self.journal.last(),
@@ -246,12 +245,14 @@ impl Store for Durable {
     }
 
     fn close(&mut self) -> Result<(), StoreError> {
-        self.journal.sync()?;
-        self.finish_checkpoint(Ask::Wait)?;
-        if self.state_position < self.journal.last() {
+        // Should the state not take it, this is where it is; if it does, it is safe there.
+        let synced = self.journal.sync();
+        let mut written = self.finish_checkpoint(Ask::Wait);
+        if written.is_ok() && self.state_position < self.journal.last() {
             self.begin_checkpoint();
-            self.finish_checkpoint(Ask::Wait)?;
+            written = self.finish_checkpoint(Ask::Wait);
         }
+        written.map_err(|error| synced.err().unwrap_or(error))?;
         self.checkpoints.close();
         self.journal.clear()
     }

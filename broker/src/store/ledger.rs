@@ -343,10 +343,10 @@ fn fly(
 
 /// Facts that, applied to nothing, give `snapshot` but for its `next_key`.
 pub(super) fn facts(snapshot: &Snapshot) -> impl Iterator<Item = Change> {
-    let messages = snapshot.messages.iter().map(|(key, kept)| Change::KeepMessage {
-        key: *key,
-        message: kept.message.clone(),
-    });
+    let messages = snapshot
+        .messages
+        .iter()
+        .map(|(key, kept)| Change::KeepMessage { key: *key, message: kept.message.clone() });
     let sessions = snapshot.sessions.iter().flat_map(|(name, kept)| session_facts(name, kept));
     let retained = snapshot.retained.values().cloned().map(|message| Change::Retain { message });
     let wills = snapshot.wills.iter().map(|(client_id, will)| Change::KeepWill {

@@ -179,8 +179,8 @@ impl World {
             let style = self.dice.below(4);
             for write in std::mem::take(&mut inode.unsafe_writes) {
                 match style {
-                    0 => {}                                  // nothing of it
-                    1 => write.apply(&mut image),            // all of it
+                    0 => {}                                      // nothing of it
+                    1 => write.apply(&mut image),                // all of it
                     _ => write.tear(&mut image, &mut self.dice), // in any order, any part
                 }
             }

@@ -41,8 +41,9 @@ pub(super) struct Journal {
     /// The newest frame that is safe, with all before it.
     synced: u64,
     buffer: Vec<u8>,
-    /// A write or sync failed: frames that were not synced may be lost although they were written.
-    doubtful: bool,
+    /// A write or sync failed: nobody knows what the disk has of the frames up to this one, until
+    /// the state holds them.
+    in_doubt: Option<u64>,
 }
 
 /// A segment on disk.
@@ -86,7 +87,7 @@ impl Journal {
             last: recovered.last,
             synced: recovered.last,
             buffer: Vec::new(),
-            doubtful: false,
+            in_doubt: None,
         }
     }
 
@@ -102,17 +103,13 @@ impl Journal {
 
     /// Whether frames that were written may be lost: the state should take over what they say.
     pub(super) fn is_doubtful(&self) -> bool {
-        self.doubtful
-    }
-
-    /// What is in doubt is being written to the state.
-    pub(super) fn forget_doubt(&mut self) {
-        self.doubtful = false;
+        self.in_doubt.is_some()
     }
 
     /// The state holds all frames up to this one: they are safe.
     pub(super) fn trust(&mut self, position: u64) {
         self.synced = self.synced.max(position);
+        self.in_doubt = self.in_doubt.filter(|until| *until > position);
     }
 
     /// Whether there are segments behind the newest.
@@ -140,6 +137,9 @@ impl Journal {
         let synced = self.try_sync();
         if synced.is_err() {
             self.abandon();
+        } else if self.synced < self.last {
+            let doubt = std::io::Error::other("an earlier failure is not made good yet");
+            return Err(StoreError::io("syncing the journal", doubt));
         }
         synced
     }
@@ -179,8 +179,9 @@ impl Journal {
             self.create(sequence)?;
         }
         let current = self.current.as_mut().expect("made above");
-        frame::write(&mut self.buffer, current.number, sequence, self.synced, changes)
-            .map_err(|error| StoreError::io("appending to the journal", std::io::Error::other(error)))?;
+        frame::write(&mut self.buffer, current.number, sequence, self.synced, changes).map_err(
+            |error| StoreError::io("appending to the journal", std::io::Error::other(error)),
+        )?;
         let bytes = self.buffer.len() as u64;
         let end = current.end + bytes;
         if end > current.len {
@@ -204,18 +205,21 @@ impl Journal {
     }
 
     fn try_sync(&mut self) -> Result<(), StoreError> {
-        let Some(current) = &mut self.current else { return Ok(()) };
         if self.synced == self.last {
             return Ok(());
         }
-        let path = path(&self.folder, current.number);
-        let syncing = |source| StoreError::io(format!("syncing {}", path.display()), source);
-        current.file.sync().map_err(syncing)?;
-        if !current.is_named {
-            self.disk.sync_folder(&self.folder).map_err(syncing)?;
-            current.is_named = true;
+        if let Some(current) = &mut self.current {
+            let path = path(&self.folder, current.number);
+            let syncing = |source| StoreError::io(format!("syncing {}", path.display()), source);
+            current.file.sync().map_err(syncing)?;
+            if !current.is_named {
+                self.disk.sync_folder(&self.folder).map_err(syncing)?;
+                current.is_named = true;
+            }
         }
-        self.synced = self.last;
+        if self.in_doubt.is_none_or(|until| until <= self.synced) {
+            self.synced = self.last;
+        }
         Ok(())
     }
 
@@ -236,7 +240,7 @@ impl Journal {
 
     /// Nothing more goes to the current segment. If it holds nothing that counts, it goes.
     fn abandon(&mut self) {
-        self.doubtful = true;
+        self.in_doubt = Some(self.last);
         let Some(current) = self.current.take() else { return };
         let newest = self.segments.last().filter(|newest| newest.first > self.last);
         if newest.is_some() && self.disk.remove(&path(&self.folder, current.number)).is_ok() {

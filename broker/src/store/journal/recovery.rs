@@ -186,12 +186,7 @@ fn find(disk: &dyn Disk, folder: &Path, number: u64) -> Result<Found, StoreError
 }
 
 /// The first whole frame that begins there.
-fn next_frame(
-    bytes: &[u8],
-    mut starts: Range<usize>,
-    segment: u64,
-    last: u64,
-) -> Option<Place> {
+fn next_frame(bytes: &[u8], mut starts: Range<usize>, segment: u64, last: u64) -> Option<Place> {
     starts.find_map(|at| {
         let frame = frame::read(&bytes[at..], segment, last)?;
         let (sequence, synced) = (frame.sequence, frame.synced);
@@ -208,11 +203,10 @@ fn void(found: &mut [Found]) {
     }
 }
 
-/// The newest frame that must be there: others, or a segment's header, say that it was synced.
+/// The newest frame that must be there: others say that it was synced.
 fn synced(found: &[Found]) -> u64 {
-    let frames = found.iter().flat_map(|segment| &segment.frames).map(|place| place.synced);
-    let headers = found.iter().filter_map(|segment| segment.first).map(|first| first.saturating_sub(1));
-    frames.chain(headers).max().unwrap_or(0)
+    let frames = found.iter().flat_map(|segment| &segment.frames);
+    frames.map(|place| place.synced).max().unwrap_or(0)
 }
 
 fn missing(found: &[Found], sequences: Range<u64>) -> Damage {

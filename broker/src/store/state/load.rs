@@ -85,10 +85,7 @@ pub(super) fn load(database: &Database) -> Result<Loaded, Failed> {
     Ok(loaded)
 }
 
-fn gather(
-    transaction: &ReadTransaction,
-    missing: &mut Vec<String>,
-) -> Result<Gathered, Failed> {
+fn gather(transaction: &ReadTransaction, missing: &mut Vec<String>) -> Result<Gathered, Failed> {
     let mut gathered = Gathered::new();
     each(transaction, rows::SESSIONS, missing, |key, record| {
         let number = rows::number_key(key)?;
