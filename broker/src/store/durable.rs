@@ -148,10 +148,15 @@ pub fn open_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<Durable, Store
     }
     let Settings { segment_bytes, ahead_bytes, .. } = settings;
     let bounds = Bounds { segment_bytes, ahead_bytes };
+    let (bytes_since, has_cut) = (recovered.bytes, recovered.has_cut);
+    let mut journal = Journal::new(disk, &journal_folder, bounds, recovered);
+    if has_cut {
+        journal.seal()?;
+    }
     Ok(Durable {
-        bytes_since: recovered.bytes,
+        bytes_since,
         state_position: position,
-        journal: Journal::new(disk, &journal_folder, bounds, recovered),
+        journal,
         checkpoints: Checkpoints::new(state, settings.background),
         ledger,
         loaded: Some(snapshot),

@@ -117,6 +117,23 @@ impl Journal {
         self.segments.len() > 1
     }
 
+    /// Voids for good what stands behind the newest frame, by a segment that begins there.
+    ///
+    /// # Errors
+    /// When that could not be written.
+    pub(super) fn seal(&mut self) -> Result<(), StoreError> {
+        self.create(self.last + 1)?;
+        let current = self.current.as_mut().expect("made above");
+        let path = path(&self.folder, current.number);
+        let writing = |source| StoreError::io(format!("writing {}", path.display()), source);
+        current.file.write_at(0, &self.buffer).map_err(writing)?;
+        current.file.sync().map_err(writing)?;
+        self.disk.sync_folder(&self.folder).map_err(writing)?;
+        current.end = self.buffer.len() as u64;
+        (current.len, current.is_named) = (current.end, true);
+        Ok(())
+    }
+
     /// Appends a frame, and syncs it if asked. Its size in bytes.
     ///
     /// # Errors

@@ -25,6 +25,8 @@ pub(in crate::store) struct Recovered {
     pub(super) next_segment: u64,
     /// The newest frame read, or the state's position.
     pub(super) last: u64,
+    /// There are whole frames after `last` that were cut off: they must never count again.
+    pub(in crate::store) has_cut: bool,
     /// Bytes of the frames read.
     pub(in crate::store) bytes: u64,
     /// What is missing.
@@ -106,6 +108,8 @@ pub(in crate::store) fn replay(
         damage.push(missing(&found, last + 1..sure + 1));
         last = sure;
     }
+    let mut frames = found.iter().flat_map(|segment| &segment.frames);
+    let has_cut = frames.any(|place| place.sequence > last);
     let after = found.last().map_or(0, |segment| segment.number + 1);
     let segments = found.iter().map(|segment| Segment {
         number: segment.number,
@@ -113,7 +117,7 @@ pub(in crate::store) fn replay(
     });
     let segments = segments.collect();
     let next_segment = next_segment.max(after);
-    Ok(Recovered { segments, next_segment, last, bytes: replayed, damage })
+    Ok(Recovered { segments, next_segment, last, has_cut, bytes: replayed, damage })
 }
 
 /// Gives the segments with damage another name, so that nothing of them is lost.
