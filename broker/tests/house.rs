@@ -163,6 +163,8 @@ const EMPTY_WORDS: &[&str] = &[
     "manager", "handler", "helper", "helpers", "util", "utils", "common", "context", "data",
     "info", "misc", "stuff",
 ];
+/// Names that a dependency's trait gave.
+const NAMED_ELSEWHERE: &[&str] = &["sync_data"];
 const EMPTY_VERBS: &[&str] = &["get", "process", "do"];
 
 /// Dependencies of the rooms that Cargo keeps apart: `[dependencies]` may hold these and no other.
@@ -407,6 +409,9 @@ fn empty_names(source: &Source) -> Vec<String> {
     let mut found = Vec::new();
     for (number, line) in (1..).zip(&source.lines) {
         let Some((kind, name)) = declaration(&line.code) else { continue };
+        if NAMED_ELSEWHERE.contains(&name.as_str()) {
+            continue;
+        }
         let parts = name_parts(&name);
         let verb = parts.first().map(String::as_str).unwrap_or_default();
         let named = parts.get(1).is_some_and(|part| part != "mut");

@@ -13,6 +13,7 @@ use martlet_engine::snapshot::Snapshot;
 
 use crate::store::damage::Damage;
 use crate::store::disk::{Disk, Lock, Real};
+use crate::store::durable::checkpoints::{Ask, Checkpoints};
 use crate::store::journal::recovery::{self, Recovered};
 use crate::store::journal::{Bounds, Journal};
 use crate::store::ledger::{self, Ledger};
@@ -21,8 +22,6 @@ use crate::store::state::{Checkpoint, State};
 use crate::store::{Store, StoreError};
 
 mod checkpoints;
-
-use checkpoints::{Ask, Checkpoints};
 
 /// Everything that a store is told.
 #[derive(Clone, Debug)]
@@ -211,8 +210,12 @@ impl Durable {
     fn is_due(&self) -> bool {
         let by_bytes = self.bytes_since >= self.bytes_due;
         let by_time = self.time_since >= self.settings.checkpoint_every;
-        let has_work = !self.ledger.pending().is_empty() || self.journal.has_old_segments();
-        self.journal.is_doubtful() || has_work && (by_bytes || by_time)
+        self.journal.is_doubtful() || self.has_work() && (by_bytes || by_time)
+    }
+
+    /// Whether a checkpoint would write anything or free a segment.
+    fn has_work(&self) -> bool {
+        !self.ledger.pending().is_empty() || self.journal.has_old_segments()
     }
 }
 
@@ -246,6 +249,9 @@ impl Store for Durable {
         self.time_since += self.tick_every().unwrap_or_default();
         let synced = self.journal.sync();
         self.go_on_with_checkpoints();
+        if self.time_since >= self.settings.checkpoint_every && !self.has_work() {
+            self.time_since = Duration::ZERO; // else the next fact alone would be due at once
+        }
         synced
     }
 

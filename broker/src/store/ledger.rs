@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use martlet_codec::ids::PacketId;
+use martlet_codec::reason::QoS;
 use martlet_engine::change::{Change, MessageKey, Passage};
 use martlet_engine::filter::Filter;
 use martlet_engine::input::Time;
@@ -178,14 +179,7 @@ impl Ledger {
                 self.references.insert(*key, 0);
                 self.pending.messages.insert(*key, message.clone());
             }
-            Change::Enqueue { client_id, passage } => {
-                self.refer(passage.key);
-                self.with(client_id, |session, edits| {
-                    let place = session.queue_start + session.queue.len() as u64;
-                    session.queue.push_back(passage.key);
-                    edits.queue.insert(place, passage.clone());
-                });
-            }
+            Change::Enqueue { client_id, passage } => self.enqueue(client_id, passage),
             Change::Send { client_id, id } => self.send(client_id, *id),
             Change::Deliver { client_id, passage, id } => {
                 self.refer(passage.key);
@@ -246,6 +240,15 @@ impl Ledger {
         for key in in_flight.chain(session.queue.iter().copied()).collect::<Vec<_>>() {
             self.release(key);
         }
+    }
+
+    fn enqueue(&mut self, client_id: &str, passage: &Passage) {
+        self.refer(passage.key);
+        self.with(client_id, |session, edits| {
+            let place = session.queue_start + session.queue.len() as u64;
+            session.queue.push_back(passage.key);
+            edits.queue.insert(place, passage.clone());
+        });
     }
 
     fn send(&mut self, client_id: &str, id: Option<PacketId>) {
@@ -375,7 +378,7 @@ fn session_facts(client_id: &Arc<str>, kept: &KeptSession) -> Vec<Change> {
                 facts.push(Change::Deliver { client_id: c(), passage: passage.clone(), id: *id });
             }
             KeptDelivery::AwaitPubComp => {
-                let qos = martlet_codec::reason::QoS::ExactlyOnce;
+                let qos = QoS::ExactlyOnce;
                 // Its message is gone: a name that no message has.
                 let passage =
                     Passage { key: MessageKey(u64::MAX), qos, retain: false, share: None };

@@ -1,8 +1,8 @@
 //! The disk's seam: what the driver needs from whoever keeps the facts.
 //!
-//! [`durable`] keeps them in a journal, which promises wait for, and in the state, which the journal
-//! is written into from time to time; `docs/persistence.md` says how, and why a crash at any moment
-//! loses nothing. [`memory`] keeps them as long as the process lives.
+//! [`durable`] keeps them in a journal, which promises wait for, and in the state, which the
+//! journal is written into from time to time; `docs/persistence.md` says how, and why a crash at
+//! any moment loses nothing. [`memory`] keeps them as long as the process lives.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! A broker dies again and again, at any operation of its disk, and each time it starts with what it
-//! had committed.
+//! A broker dies again and again, at any operation of its disk, and each time it starts with what
+//! it had committed.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -3,6 +3,10 @@
 #![allow(missing_docs, unreachable_pub, reason = "a test")]
 
 mod crashes;
+mod damage;
 mod dice;
+mod economy;
+mod facts;
+mod fixtures;
 mod simulated;
 mod workload;

@@ -1,7 +1,7 @@
-//! A disk that forgets. What was synced survives a power cut; of what was not, any part may, torn at
-//! any byte, in any order between writes; names survive in the order they were made, up to a point,
-//! or all of them if their folder was synced. Every operation that changes something can be the one
-//! at which the power goes.
+//! A disk that forgets. What was synced survives a power cut; of what was not, any part may, torn
+//! at any byte, in any order between writes; names survive in the order they were made, up to a
+//! point, or all of them if their folder was synced. Every operation that changes something can be
+//! the one at which the power goes.
 
 use std::collections::BTreeMap;
 use std::io;

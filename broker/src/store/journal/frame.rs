@@ -1,8 +1,9 @@
-//! The bytes of a segment: its header, and one frame for each commit. All numbers are little-endian.
-
-use crate::store::record::{RecordError, Writer};
+//! The bytes of a segment: its header, and one frame for each commit. All numbers are
+//! little-endian.
 
 use martlet_engine::change::Change;
+
+use crate::store::record::{RecordError, Writer};
 
 /// What a segment begins with.
 pub(super) const MAGIC: [u8; 8] = *b"martletJ";

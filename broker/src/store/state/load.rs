@@ -18,7 +18,7 @@ use crate::store::state::rows::{self, Flown, Table, meta};
 /// What the state holds.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Loaded {
-    /// 0: nothing was ever written.
+    /// 0: it is not there.
     pub(in crate::store) version: u32,
     pub(in crate::store) position: u64,
     pub(in crate::store) next_segment: u64,
@@ -53,6 +53,9 @@ pub(super) fn load(database: &Database) -> Result<Loaded, Failed> {
     loaded.version = u32::try_from(number(meta::VERSION)).unwrap_or(u32::MAX);
     loaded.position = number(meta::POSITION);
     loaded.next_segment = number(meta::NEXT_SEGMENT);
+    if loaded.version == 0 {
+        missing.push("what every state begins with is not there".to_owned());
+    }
     if loaded.version > super::VERSION {
         return Ok(loaded); // what its rows say is not known here
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use martlet_engine::change::MessageKey;
 use redb::{Database, ReadableTable, WriteTransaction};
 
 use crate::store::edits::{Edit, Edits};
@@ -70,14 +71,12 @@ fn write_all(transaction: &WriteTransaction, checkpoint: &Checkpoint) -> Result<
         write_edits(table, &edits.received, |id| rows::of_packet(number, *id), row)
     })?;
     let mut table = transaction.open_table(rows::MESSAGES)?;
-    let key = |key: &martlet_engine::change::MessageKey| key.0.to_be_bytes().to_vec();
+    let key = |key: &MessageKey| key.0.to_be_bytes().to_vec();
     write_edits(&mut table, &pending.messages, key, rows::message)?;
     let mut table = transaction.open_table(rows::RETAINED)?;
-    let key = |topic: &Box<str>| topic.as_bytes().to_vec();
-    write_edits(&mut table, &pending.retained, key, rows::message)?;
+    write_edits(&mut table, &pending.retained, |topic| topic.as_bytes().to_vec(), rows::message)?;
     let mut table = transaction.open_table(rows::WILLS)?;
-    let key = |client_id: &std::sync::Arc<str>| client_id.as_bytes().to_vec();
-    write_edits(&mut table, &pending.wills, key, rows::message)?;
+    write_edits(&mut table, &pending.wills, |name| name.as_bytes().to_vec(), rows::message)?;
     write_meta(transaction, checkpoint)
 }
 

@@ -1,0 +1,59 @@
+//! What a commit and a checkpoint write.
+
+use martlet::store::Store;
+use martlet_engine::snapshot::Snapshot;
+
+use crate::facts::{commit, deliver, enqueue, keep, open, session, settle};
+use crate::simulated::{Count, Simulated};
+
+#[test]
+fn a_commit_is_one_write_and_one_sync() {
+    let disk = Simulated::new(1);
+    let (mut store, mut kept) = (open(&disk), Snapshot::default());
+    commit(&mut store, &mut kept, &[session("c")]);
+    let before = disk.count("");
+    for key in 1..=100 {
+        commit(&mut store, &mut kept, &[keep(key), deliver("c", key, key as u16)]);
+    }
+    let (journal, all) = (disk.count("journal/"), disk.count(""));
+    assert_eq!((all.syncs - before.syncs, all.writes - before.writes), (100, 100));
+    assert!(journal.bytes < 512 << 10, "150 bytes of payload each, and 256 KiB of room ahead");
+}
+
+#[test]
+fn a_frame_costs_less_than_fifty_bytes_beside_its_message() {
+    let disk = Simulated::new(1);
+    let (mut store, mut kept) = (open(&disk), Snapshot::default());
+    commit(&mut store, &mut kept, &[session("c")]);
+    let before = disk.count("journal/");
+    for key in 1..=100 {
+        commit(&mut store, &mut kept, &[keep(key), deliver("c", key, key as u16)]);
+    }
+    let after = disk.count("journal/");
+    assert!(after.bytes - before.bytes < 100 * (150 + 50), "{before:?} {after:?}");
+}
+
+#[test]
+fn what_comes_and_goes_between_two_checkpoints_never_reaches_the_state() {
+    let disk = Simulated::new(1);
+    let (mut store, mut kept) = (open(&disk), Snapshot::default());
+    commit(&mut store, &mut kept, &[session("c")]);
+    store.tick().expect("begun");
+    store.tick().expect("written");
+    let before = disk.count("state");
+    for key in 1..=100 {
+        commit(&mut store, &mut kept, &[keep(key), deliver("c", key, 1)]);
+        commit(&mut store, &mut kept, &[settle("c", 1)]);
+    }
+    for _ in 0..10 {
+        store.tick().expect("nothing to do");
+    }
+    assert_eq!(disk.count("state"), before, "not a byte, not a sync");
+    commit(&mut store, &mut kept, &[keep(200), enqueue("c", 200)]);
+    store.tick().expect("begun");
+    store.tick().expect("written");
+    let Count { syncs, bytes, .. } = disk.count("state");
+    assert!(syncs > before.syncs && bytes > before.bytes, "what stays is written");
+    drop(store);
+    assert_eq!(open(&disk).load().expect("loaded"), kept);
+}
