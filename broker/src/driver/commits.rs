@@ -6,9 +6,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use martlet_engine::change::Change;
+use martlet_engine::input::Time;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
+use crate::clock::Clock;
 use crate::driver::AbortOnPanic;
 use crate::driver::link::Edge;
 use crate::store::Store;
@@ -46,6 +48,39 @@ struct Batch {
     newest: u64,
 }
 
+/// What the store's thread does next.
+enum Next {
+    Batch(Batch),
+    /// Nothing has gathered in time.
+    Nothing,
+    Stop,
+}
+
+/// When the store's next tick is due.
+struct Ticks {
+    every: Duration,
+    next: Time,
+}
+
+impl Ticks {
+    fn begin(every: Duration, clock: Clock) -> Self {
+        Self { every, next: Time(clock.now().0 + every.as_millis() as u64) }
+    }
+
+    /// Ticks if it is time to; how long until the next.
+    fn wait(&mut self, store: &mut dyn Store, clock: Clock) -> Duration {
+        let wait = clock.until(self.next);
+        if !wait.is_zero() {
+            return wait;
+        }
+        if let Err(error) = store.tick() {
+            tracing::error!(%error, "The store could not do what was due: {error}.");
+        }
+        *self = Self::begin(self.every, clock);
+        self.every
+    }
+}
+
 /// How long after a failed commit the next attempt comes.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -58,6 +93,7 @@ impl Commits {
     pub(super) fn start(
         store: Box<dyn Store>,
         on_room: Arc<Notify>,
+        clock: Clock,
     ) -> (Arc<Self>, Option<JoinHandle<()>>) {
         let volatile = store.is_volatile();
         let commits = Arc::new(Self {
@@ -73,7 +109,7 @@ impl Commits {
         let committer = Arc::clone(&commits);
         let thread = std::thread::Builder::new()
             .name("martlet-store".into())
-            .spawn(move || committer.run(store))
+            .spawn(move || committer.run(store, clock))
             .expect("a machine that starts a broker can start one more thread");
         (commits, Some(thread))
     }
@@ -115,16 +151,25 @@ impl Commits {
         self.something_gathered.notify_one();
     }
 
-    fn run(&self, mut store: Box<dyn Store>) {
+    fn run(&self, mut store: Box<dyn Store>, clock: Clock) {
         let _abort = AbortOnPanic;
-        while let Some(batch) = self.next() {
-            if !self.commit(&mut *store, &batch.changes) {
-                return;
+        let mut ticks = store.tick_every().map(|every| Ticks::begin(every, clock));
+        loop {
+            let wait = ticks.as_mut().map(|ticks| ticks.wait(&mut *store, clock));
+            match self.next(wait) {
+                Next::Batch(batch) if self.commit(&mut *store, &batch.changes) => {
+                    self.watermark.store(batch.newest, Ordering::Release);
+                    for edge in batch.waiting {
+                        edge.send();
+                    }
+                }
+                Next::Batch(_) => return,
+                Next::Nothing => {}
+                Next::Stop => break,
             }
-            self.watermark.store(batch.newest, Ordering::Release);
-            for edge in batch.waiting {
-                edge.send();
-            }
+        }
+        if let Err(error) = store.close() {
+            tracing::error!(%error, "The store was not closed in order; nothing is lost by that.");
         }
     }
 
@@ -151,19 +196,27 @@ impl Commits {
         true
     }
 
-    fn next(&self) -> Option<Batch> {
+    /// What has gathered, at the latest after `wait`.
+    fn next(&self, wait: Option<Duration>) -> Next {
         let mut gathering = self.gathering.lock();
         while gathering.changes.is_empty() {
             if gathering.stopping {
-                return None;
+                return Next::Stop;
             }
-            self.something_gathered.wait(&mut gathering);
+            match wait {
+                None => self.something_gathered.wait(&mut gathering),
+                Some(wait) => {
+                    if self.something_gathered.wait_for(&mut gathering, wait).timed_out() {
+                        return Next::Nothing;
+                    }
+                }
+            }
         }
         if !gathering.has_room() {
             self.on_room.notify_one();
         }
         gathering.bytes = 0;
-        Some(Batch {
+        Next::Batch(Batch {
             changes: std::mem::take(&mut gathering.changes),
             waiting: std::mem::take(&mut gathering.waiting),
             newest: gathering.newest,

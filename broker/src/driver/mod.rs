@@ -126,7 +126,7 @@ impl Driver {
     ) -> Result<Arc<Self>, StoreError> {
         let engine = Engine::new(settings.limits.clone(), store.load()?, clock.now());
         let pump = Arc::new(Notify::new());
-        let (commits, committer) = Commits::start(store, Arc::clone(&pump));
+        let (commits, committer) = Commits::start(store, Arc::clone(&pump), clock);
         Ok(Arc::new(Self {
             settings,
             clock,

@@ -71,8 +71,9 @@ impl Run {
         self.check(&found, in_flight.take());
         let mut workload = Workload::new(found, &mut self.dice);
         if self.dice.chance(20) {
-            let (full, sync) = (self.dice.below(20), self.dice.below(20));
-            self.disk.set_faults(Faults { full, sync });
+            let mut percent = || self.dice.below(20);
+            let (full, write, sync) = (percent(), percent(), percent());
+            self.disk.set_faults(Faults { full, write, sync });
         }
         for _ in 0..self.dice.below(60) {
             let mut batch = Vec::new();
@@ -162,6 +163,11 @@ fn difference(found: &Snapshot, kept: &Snapshot) -> String {
 
 fn run(seed: u64) -> u32 {
     let mut run = Run::new(seed);
+    live_and_die(&mut run);
+    run.crashes
+}
+
+fn live_and_die(run: &mut Run) {
     let mut in_flight = None;
     for _ in 0..6 {
         if run.dice.chance(85) {
@@ -177,8 +183,7 @@ fn run(seed: u64) -> u32 {
     assert_eq!(store.damage(), []);
     let found = store.load().expect("loaded");
     run.check(&found, in_flight);
-    bounded(&run);
-    run.crashes
+    bounded(run);
 }
 
 /// No file stays that nobody needs.
@@ -187,6 +192,17 @@ fn bounded(run: &Run) {
     let aside = files.keys().filter(|path| path.to_string_lossy().contains("damaged"));
     assert_eq!(aside.count(), 0);
     assert!(files.contains_key(Path::new("data/state.redb")));
+}
+
+/// Checkpoints beside the commits, as the broker has them: which operation comes when differs from
+/// run to run, what must hold does not.
+#[test]
+fn checkpoints_in_the_background_change_nothing_of_that() {
+    for seed in 0..100 {
+        let mut run = Run::new(seed);
+        run.settings.background = true;
+        live_and_die(&mut run);
+    }
 }
 
 /// `MARTLET_STORE_SEEDS` many seeds (500) from `MARTLET_STORE_FIRST` (0) on.

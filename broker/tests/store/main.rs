@@ -7,6 +7,7 @@ mod damage;
 mod dice;
 mod economy;
 mod facts;
+mod faults;
 mod fixtures;
 mod simulated;
 mod workload;

@@ -59,8 +59,10 @@ enum Renaming {
 /// What the disk refuses, in percent of the operations.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
-    /// Writes that find no space, after a part of them.
+    /// Writes that would make a file grow, and new files, for want of space; a part is written.
     pub full: u64,
+    /// Any writes, after a part of them.
+    pub write: u64,
     /// Syncs that fail; what they were to make safe may be lost.
     pub sync: u64,
 }
@@ -340,11 +342,14 @@ impl Handle {
     fn change(&self, write: &Write) -> io::Result<()> {
         let mut world = self.world.lock();
         let goes_now = world.operation(self.generation)?;
-        let percent = world.faults.full;
-        let is_full = world.dice.chance(percent);
-        let World { inodes, dice, counts, .. } = &mut *world;
+        let World { inodes, dice, counts, faults, .. } = &mut *world;
         let inode = &mut inodes[self.inode];
-        if goes_now || is_full {
+        let end = match write {
+            Write::Bytes { offset, bytes } => offset + bytes.len(),
+            Write::SetLen(len) => *len,
+        };
+        let is_full = end > inode.live.len() && dice.chance(faults.full);
+        if goes_now || is_full || dice.chance(faults.write) {
             let mut image = std::mem::take(&mut inode.live);
             if let Write::Bytes { offset, bytes } = write {
                 let end = dice.below(bytes.len() as u64 + 1) as usize;
