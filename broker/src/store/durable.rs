@@ -259,6 +259,9 @@ impl Store for Durable {
         // Should the state not take it, this is where it is; if it does, it is safe there.
         let synced = self.journal.sync();
         let mut written = self.finish_checkpoint(Ask::Wait);
+        if written.is_err() {
+            written = self.finish_checkpoint(Ask::Wait); // that failure may be an old one
+        }
         if written.is_ok() && self.state_position < self.journal.last() {
             self.begin_checkpoint();
             written = self.finish_checkpoint(Ask::Wait);
