@@ -83,6 +83,51 @@ fn a_flipped_bit_anywhere_in_the_journal_costs_one_commit_at_most() {
     }
 }
 
+/// With `Sync::Interval` a frame can be lost and one behind it not. What was cut off then must not
+/// count when another has taken the lost one's place, whatever becomes of that one.
+#[test]
+fn what_a_start_cut_off_never_counts_again() {
+    let settings = || Settings {
+        sync: Sync::Interval(std::time::Duration::from_millis(10)),
+        checkpoint_bytes: 1,
+        ..settings()
+    };
+    for seed in 0..40 {
+        let (disk, _) = killed_unsynced(seed);
+        let mut store = durable::open_on(Arc::new(disk.clone()), settings()).expect("opened");
+        assert_eq!(store.damage(), []);
+        let kept = store.load().expect("loaded");
+        assert_eq!(kept.retained.len(), 1, "up to the lost one");
+        for topic in ["x", "y", "z"] {
+            store.commit(&[retain(topic, "new")]).expect("committed");
+        }
+        disk.power_goes_in(0);
+        drop(store);
+        disk.restart(Stop::PowerCut);
+        let found = open(&disk).load().expect("loaded");
+        assert!(!found.retained.contains_key("topic/2"), "seed {seed}: {:?}", found.retained);
+    }
+}
+
+/// Three commits, none synced; the second is torn.
+fn killed_unsynced(seed: u64) -> (Simulated, Snapshot) {
+    let sync = Sync::Interval(std::time::Duration::from_millis(10));
+    let (disk, mut kept) = (Simulated::new(seed), Snapshot::default());
+    let settings = Settings { sync, ..settings() };
+    let mut store = durable::open_on(Arc::new(disk.clone()), settings).expect("opened");
+    for n in 0..3 {
+        commit(&mut store, &mut kept, &[retain(&format!("topic/{n}"), "payload")]);
+    }
+    disk.power_goes_in(0);
+    drop(store);
+    disk.restart(Stop::Kill);
+    let mut bytes = disk.files()[Path::new(FIRST_SEGMENT)].clone();
+    let written = bytes.iter().rposition(|byte| *byte != 0).expect("frames");
+    bytes[32 + (written - 32) / 2] ^= 1;
+    disk.put(Path::new(FIRST_SEGMENT), bytes);
+    (disk, kept)
+}
+
 #[test]
 fn a_torn_tail_is_cut_without_ado() {
     let (disk, _) = killed(50);

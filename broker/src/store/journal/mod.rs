@@ -201,16 +201,12 @@ impl Journal {
         )?;
         let bytes = self.buffer.len() as u64;
         let end = current.end + bytes;
-        if end > current.len {
-            let len = end.next_multiple_of(self.bounds.ahead_bytes);
-            self.buffer.resize((len - current.end) as usize, 0);
-            current.len = len;
-        }
         let path = path(&self.folder, current.number);
-        current
-            .file
-            .write_at(current.end, &self.buffer)
-            .map_err(|source| StoreError::io(format!("writing {}", path.display()), source))?;
+        let writing = |source| StoreError::io(format!("writing {}", path.display()), source);
+        if end > current.len {
+            current.grow(end.next_multiple_of(self.bounds.ahead_bytes)).map_err(writing)?;
+        }
+        current.file.write_at(current.end, &self.buffer).map_err(writing)?;
         current.end = end;
         self.buffer.shrink_to(BUFFER_KEPT_BYTES);
         let before = std::mem::replace(&mut self.last, sequence);
@@ -278,6 +274,22 @@ impl Journal {
         }
     }
 }
+
+impl Current {
+    /// Fills up with zeros. Block by block: what one call writes, the page cache keeps in one piece,
+    /// and counts all of it as written when a frame changes a part of it.
+    fn grow(&mut self, len: u64) -> std::io::Result<()> {
+        while self.len < len {
+            let piece = (ZEROS.len() as u64 - self.len % ZEROS.len() as u64).min(len - self.len);
+            self.file.write_at(self.len, &ZEROS[..piece as usize])?;
+            self.len += piece;
+        }
+        Ok(())
+    }
+}
+
+/// A block of a file system.
+const ZEROS: [u8; 4096] = [0; 4096];
 
 /// Room that the buffer keeps between commits.
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
