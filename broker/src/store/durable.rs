@@ -145,6 +145,14 @@ pub fn open_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<Durable, Store
     for damage in &damage {
         tracing::error!(%damage, "The store is damaged; what could be read is kept.");
     }
+    tracing::info!(
+        "The store holds {} sessions, {} messages for them and {} retained; {} bytes of that came \
+         from the journal.",
+        snapshot.sessions.len(),
+        snapshot.messages.len(),
+        snapshot.retained.len(),
+        recovered.bytes,
+    );
     let Settings { segment_bytes, ahead_bytes, .. } = settings;
     let bounds = Bounds { segment_bytes, ahead_bytes };
     let (bytes_since, has_cut) = (recovered.bytes, recovered.has_cut);

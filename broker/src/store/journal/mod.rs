@@ -276,8 +276,8 @@ impl Journal {
 }
 
 impl Current {
-    /// Fills up with zeros. Block by block: what one call writes, the page cache keeps in one piece,
-    /// and counts all of it as written when a frame changes a part of it.
+    /// Fills up with zeros. Block by block: what one call writes, the page cache keeps in one
+    /// piece, and counts all of it as written when a frame changes a part of it.
     fn grow(&mut self, len: u64) -> std::io::Result<()> {
         while self.len < len {
             let piece = (ZEROS.len() as u64 - self.len % ZEROS.len() as u64).min(len - self.len);
