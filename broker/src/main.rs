@@ -10,6 +10,7 @@ use martlet::cli::{Arguments, BAD_CONFIGURATION, FAILED, Todo};
 use martlet::config::Config;
 use martlet::server::{Server, StartError};
 use martlet::store::memory::Volatile;
+use martlet::store::{Store, StoreError, durable};
 use martlet::{clock, logging, machine, signals};
 use tokio::runtime::{Builder, Runtime};
 
@@ -63,7 +64,6 @@ fn announce(config: &Config) {
              start with -c FILE. `martlet config manual` shows how."
         );
     }
-    tracing::info!("State is kept in memory: sessions and retained messages end with the broker.");
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -71,6 +71,7 @@ fn announce(config: &Config) {
 
 fn run(config: Config) -> Result<(), String> {
     announce(&config);
+    let store = open_store(&config).map_err(|error| format!("Cannot keep state: {error}."))?;
     let Config { mut server, optional_addresses, connections_chosen, .. } = config;
     let open_files = machine::raise_open_files();
     if let Some(possible) = machine::fewer_connections(open_files, server.connections_max)? {
@@ -86,7 +87,7 @@ fn run(config: Config) -> Result<(), String> {
     });
     let runtime = runtime().map_err(|e| format!("Cannot start threads: {e}."))?;
     runtime.block_on(async {
-        let server = Server::start(server, Box::new(Volatile)).map_err(|error| match error {
+        let server = Server::start(server, store).map_err(|error| match error {
             StartError::Bind { address, source } => machine::diagnose_bind(address, &source),
             StartError::Store(_) => error.to_string(),
         })?;
@@ -95,6 +96,19 @@ fn run(config: Config) -> Result<(), String> {
         server.run(async { drop(stop.await) }).await;
         Ok(())
     })
+}
+
+/// The store that the configuration asks for.
+fn open_store(config: &Config) -> Result<Box<dyn Store>, StoreError> {
+    let Some(sync) = config.sync else {
+        tracing::warn!("data.sync is \"off\": sessions and retained messages end with the broker.");
+        return Ok(Box::new(Volatile));
+    };
+    let folder = config.data_dir.clone();
+    tracing::info!("Opening the store in {}.", folder.display());
+    // A colon is no good character in the name of a file.
+    let date = humantime::format_rfc3339_seconds(clock::wall()).to_string().replace(':', "-");
+    Ok(Box::new(durable::open(durable::Settings { sync, ..durable::Settings::new(folder, date) })?))
 }
 
 fn exists_here(address: SocketAddr) -> bool {

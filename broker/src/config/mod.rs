@@ -8,6 +8,7 @@
 //! need, and this one fills them.
 
 mod environment;
+mod keeping;
 mod layers;
 mod listeners;
 mod manual;
@@ -29,9 +30,11 @@ use martlet_engine::limits::Limits;
 use serde::Deserialize;
 
 use crate::access;
+use crate::config::keeping::Keeping;
 use crate::config::layers::Layers;
 pub use crate::config::origin::Mistake;
 use crate::config::written::Written;
+use crate::store::durable::Sync;
 use crate::{driver, logging, server};
 
 /// Where a configuration comes from.
@@ -86,6 +89,8 @@ pub struct Config {
     pub log: logging::Settings,
     /// The state directory.
     pub data_dir: PathBuf,
+    /// When what is kept there is safe; `None`: nothing is kept.
+    pub sync: Option<Sync>,
     /// What the operator should know although nothing is wrong.
     pub warnings: Vec<String>,
 }
@@ -146,6 +151,7 @@ pub fn load(sources: &Sources) -> Result<Resolved, Mistakes> {
         warnings: warnings(sources, local_only, &listeners),
         log: all.log.log,
         data_dir: all.data.dir.clone(),
+        sync: all.data.sync.0,
         server: all.server(listeners),
     };
     Ok(Resolved { config, merged })
@@ -223,6 +229,7 @@ struct SysSection {
 #[derive(Debug, Deserialize)]
 struct StateSection {
     dir: PathBuf,
+    sync: Keeping,
 }
 
 impl Settings {

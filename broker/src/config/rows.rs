@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::config::keeping::{self, Keeping};
+
 /// A value of an option; displayed as TOML writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Value {
@@ -34,6 +36,8 @@ pub(crate) enum Kind {
     },
     /// A path of the file system.
     Path,
+    /// When what is kept is safe.
+    Keeping,
 }
 
 /// One option.
@@ -354,9 +358,20 @@ pub(crate) const ROWS: &[Row] = &[
         kind: Kind::Path,
         default: text("./martlet-data"),
         mosquitto: Some("persistence_location"),
-        help: "The state directory. A relative path starts at the directory that the broker was \
-               started in. `--data` sets it too. It has no effect yet: this version keeps all \
-               state in memory, and sessions and retained messages end with the broker.",
+        help: "The state directory: sessions, what waits for them, retained messages. One broker \
+               at a time uses it. A relative path starts at the directory that the broker was \
+               started in. `--data` sets it too.",
+    },
+    Row {
+        section: "data",
+        name: "sync",
+        kind: Kind::Keeping,
+        default: text("always"),
+        mosquitto: Some("autosave_interval"),
+        help: "When an acknowledgement leaves. `always`: when what it promises is on disk. \
+               `interval MS`: at once, and the disk follows within so many milliseconds; a power \
+               cut loses what came in them. `off`: state is in memory only and ends with the \
+               broker. `docs/persistence.md` says exactly what each can lose.",
     },
 ];
 
@@ -403,7 +418,8 @@ impl Row {
             | Kind::SocketAddress
             | Kind::IpAddress
             | Kind::Text { .. }
-            | Kind::Path => Some(Value::Text(words.clone())),
+            | Kind::Path
+            | Kind::Keeping => Some(Value::Text(words.clone())),
         };
         value
             .filter(|value| self.kind.allows(value))
@@ -422,6 +438,7 @@ impl Kind {
             (Self::Text { bytes_max }, Value::Text(text)) => {
                 text.len() <= bytes_max && !text.contains(char::is_control)
             }
+            (Self::Keeping, Value::Text(text)) => text.parse::<Keeping>().is_ok(),
             (Self::Path, Value::Text(text)) => !text.is_empty() && !text.contains('\0'),
             _ => false,
         }
@@ -445,6 +462,7 @@ impl fmt::Display for Kind {
                 write!(f, "a text of at most {bytes_max} bytes without control characters")
             }
             Self::Path => f.write_str("a path"),
+            Self::Keeping => f.write_str(keeping::TAKES),
         }
     }
 }
@@ -525,6 +543,7 @@ mod tests {
             (LISTENER, "bind", "\"eth0\"", "eth0"),
             ("clients", "auto_id_prefix", "\"a\\nb\"", "a\nb"),
             ("data", "dir", "\"\"", ""),
+            ("data", "sync", "\"sometimes\"", "sometimes"),
         ];
         for (section, name, end, text) in rows {
             let row = find(section, name).expect("row");
