@@ -344,6 +344,7 @@ fn other_value(row: &Row) -> Value {
         (Kind::IpAddress, _) => text("192.0.2.7"),
         (Kind::Text { .. }, _) => text("say \"hi\" \\ é"),
         (Kind::Path, _) => text("/tmp/#/a b"),
+        (Kind::Keeping, _) => text("interval 250"),
         (kind, default) => panic!("{kind:?} with {default:?}"),
     }
 }
