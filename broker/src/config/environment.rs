@@ -60,7 +60,7 @@ fn is_of_kubernetes(name: &str, value: &OsStr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::rows::Value;
+    use crate::config::value::Value;
 
     fn read_one(name: &str, value: &str) -> Result<Option<Value>, String> {
         let mut mistakes = Vec::new();

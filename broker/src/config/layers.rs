@@ -8,7 +8,8 @@ use config::{ConfigError, Map, Source, Value as Layered};
 
 use crate::config::Override;
 use crate::config::origin::{Mistake, Origin};
-use crate::config::rows::{self, LISTENER, ROWS, Row, Value};
+use crate::config::rows::{self, LISTENER, ROWS, Row};
+use crate::config::value::Value;
 use crate::config::written::{Setting, Written, WrittenListener};
 
 /// Everything that was said, from the weakest voice to the strongest.

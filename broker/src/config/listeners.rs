@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use crate::access::Policy;
 use crate::config::origin::{Mistake, Origin};
-use crate::config::rows::{self, LISTENER, Value};
+use crate::config::rows::{self, LISTENER};
+use crate::config::value::Value;
 use crate::config::written::{Setting, WrittenListener};
 use crate::net::listener;
 

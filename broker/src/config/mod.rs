@@ -16,6 +16,7 @@ mod nearest;
 mod origin;
 mod rows;
 mod show;
+mod value;
 mod written;
 
 use std::ffi::OsString;

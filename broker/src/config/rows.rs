@@ -2,43 +2,8 @@
 //! `martlet config show` and the chapter in `docs/configuration.md`.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
 
-use crate::config::keeping::{self, Keeping};
-
-/// A value of an option; displayed as TOML writes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Value {
-    Bool(bool),
-    Integer(i64),
-    Text(Cow<'static, str>),
-}
-
-/// What an option takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Bool,
-    /// A whole number within bounds.
-    Integer {
-        min: i64,
-        max: i64,
-    },
-    /// One of these words.
-    Choice(&'static [&'static str]),
-    /// An IP address with a port.
-    SocketAddress,
-    /// An IP address.
-    IpAddress,
-    /// Text without control characters, of so many bytes at most.
-    Text {
-        bytes_max: usize,
-    },
-    /// A path of the file system.
-    Path,
-    /// When what is kept is safe.
-    Keeping,
-}
+use crate::config::value::{Kind, Value};
 
 /// One option.
 #[derive(Debug)]
@@ -425,81 +390,6 @@ impl Row {
             .filter(|value| self.kind.allows(value))
             .ok_or_else(|| format!("takes {}, not {}", self.kind, Value::Text(words)))
     }
-}
-
-impl Kind {
-    fn allows(self, value: &Value) -> bool {
-        match (self, value) {
-            (Self::Bool, Value::Bool(_)) => true,
-            (Self::Integer { min, max }, Value::Integer(number)) => (min..=max).contains(number),
-            (Self::Choice(words), Value::Text(text)) => words.contains(&&**text),
-            (Self::SocketAddress, Value::Text(text)) => text.parse::<SocketAddr>().is_ok(),
-            (Self::IpAddress, Value::Text(text)) => text.parse::<IpAddr>().is_ok(),
-            (Self::Text { bytes_max }, Value::Text(text)) => {
-                text.len() <= bytes_max && !text.contains(char::is_control)
-            }
-            (Self::Keeping, Value::Text(text)) => text.parse::<Keeping>().is_ok(),
-            (Self::Path, Value::Text(text)) => !text.is_empty() && !text.contains('\0'),
-            _ => false,
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    /// What may be written, to stand after "takes".
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Bool => f.write_str("true or false"),
-            Self::Integer { min, max: i64::MAX } => write!(f, "a whole number of at least {min}"),
-            Self::Integer { min, max } => write!(f, "a whole number from {min} to {max}"),
-            Self::Choice([word]) => write!(f, "\"{word}\""),
-            Self::Choice(words) => write!(f, "one of \"{}\"", words.join("\", \"")),
-            Self::SocketAddress => {
-                f.write_str("an IP address with a port such as \"0.0.0.0:1883\" or \"[::]:1883\"")
-            }
-            Self::IpAddress => f.write_str("an IP address such as \"192.0.2.1\" or \"::1\""),
-            Self::Text { bytes_max } => {
-                write!(f, "a text of at most {bytes_max} bytes without control characters")
-            }
-            Self::Path => f.write_str("a path"),
-            Self::Keeping => f.write_str(keeping::TAKES),
-        }
-    }
-}
-
-impl Value {
-    fn words(&self) -> Cow<'static, str> {
-        match self {
-            Self::Bool(value) => value.to_string().into(),
-            Self::Integer(value) => value.to_string().into(),
-            Self::Text(text) => text.clone(),
-        }
-    }
-}
-
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bool(value) => value.fmt(f),
-            Self::Integer(value) => value.fmt(f),
-            Self::Text(text) => write_toml_string(f, text),
-        }
-    }
-}
-
-/// A basic string of TOML: on one line, every control character escaped.
-fn write_toml_string(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    f.write_str("\"")?;
-    for c in text.chars() {
-        match c {
-            '"' => f.write_str("\\\"")?,
-            '\\' => f.write_str("\\\\")?,
-            '\n' => f.write_str("\\n")?,
-            c if c.is_control() => write!(f, "\\u{:04X}", u32::from(c))?,
-            c => write!(f, "{c}")?,
-        }
-    }
-    f.write_str("\"")
 }
 
 #[cfg(test)]

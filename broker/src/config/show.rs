@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use config::{Map, Value as Layered, ValueKind};
 
-use crate::config::rows::{self, LISTENER, SECTIONS, Value};
+use crate::config::rows::{self, LISTENER, SECTIONS};
+use crate::config::value::Value;
 
 /// Prints every option with the origin of its value.
 pub(crate) fn show(merged: &config::Config, local_only: bool) -> String {

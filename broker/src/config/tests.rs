@@ -2,7 +2,8 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::*;
-use crate::config::rows::{Kind, LISTENER, ROWS, Row, Value};
+use crate::config::rows::{LISTENER, ROWS, Row};
+use crate::config::value::{Kind, Value};
 
 fn file(text: &str) -> (tempfile::TempDir, Sources) {
     let dir = tempfile::tempdir().unwrap();

@@ -10,7 +10,8 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use crate::config::nearest::nearest;
 use crate::config::origin::{Mistake, Origin};
-use crate::config::rows::{self, LISTENER, ROWS, Row, SECTIONS, Value};
+use crate::config::rows::{self, LISTENER, ROWS, Row, SECTIONS};
+use crate::config::value::Value;
 
 /// One option that somebody set, with a value that it allows.
 #[derive(Clone, Debug, PartialEq)]
