@@ -1,6 +1,6 @@
 //! A client over a socket that blocks, and that does what no decent client would.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -25,10 +25,15 @@ pub enum Heard {
 
 impl Client {
     pub fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap_or_else(|e| panic!("{address}: {e}"));
+        Self::try_open(address).unwrap_or_else(|e| panic!("{address}: {e}"))
+    }
+
+    /// A client of a broker that may have ended.
+    pub fn try_open(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true).expect("a socket of ours");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket of ours");
-        Self { stream, unread: Vec::new() }
+        Ok(Self { stream, unread: Vec::new() })
     }
 
     /// A client that is connected.
