@@ -38,12 +38,12 @@ const CONFIGURATION: &str = "\
 #[test]
 fn killed_under_load_it_loses_nothing_and_repeats_nothing() {
     let rounds = number_from("RESTART_ROUNDS", 12);
-    Siege::new(number_from("RESTART_SEED", 1)).run(rounds, Signal::KILL);
+    println!("{}", Siege::new(number_from("RESTART_SEED", 1)).run(rounds, Signal::KILL));
 }
 
 #[test]
 fn stopped_in_order_under_load_it_loses_nothing_and_repeats_nothing() {
-    Siege::new(number_from("RESTART_SEED", 2)).run(3, Signal::TERM);
+    println!("{}", Siege::new(number_from("RESTART_SEED", 2)).run(3, Signal::TERM));
 }
 
 #[test]
@@ -95,7 +95,7 @@ impl Siege {
         }
     }
 
-    fn run(mut self, rounds: u64, signal: Signal) {
+    fn run(mut self, rounds: u64, signal: Signal) -> Account {
         self.begin(signal);
         for _ in 0..rounds {
             if signal == Signal::KILL && self.dice.below(4) == 0 {
@@ -116,8 +116,8 @@ impl Siege {
         self.check_retained(broker.address);
         broker.end(signal);
         self.settle_account();
-        println!("{}", self.account);
         assert!(self.account.wrongs.is_empty(), "{}", self.account);
+        self.account
     }
 
     /// Sessions and subscriptions; what is acknowledged here is there after any end.
