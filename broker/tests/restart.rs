@@ -11,7 +11,7 @@ mod raw;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write, stderr};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -70,8 +70,8 @@ struct Siege {
     account: Account,
 }
 
-/// What a siege came to; printed when it fails.
-#[derive(Debug, Default)]
+/// What a siege came to; printed whenever it fails.
+#[derive(Default)]
 struct Account {
     seed: u64,
     /// How much was heard before each end, and where the broker was when it came.
@@ -91,7 +91,7 @@ impl Siege {
             dice: Dice(seed),
             publishers: publishers.map(|(i, qos)| Publisher::new(i, *qos)).collect(),
             subscribers: [1, 2].map(Subscriber::new).into(),
-            account: Account { seed, ..Account::default() },
+            account: Account::new(seed),
         }
     }
 
@@ -116,7 +116,7 @@ impl Siege {
         self.check_retained(broker.address);
         broker.end(signal);
         self.settle_account();
-        assert!(self.account.wrongs.is_empty(), "{}", self.account);
+        assert!(self.account.wrongs.is_empty(), "the account says what is wrong");
         self.account
     }
 
@@ -254,6 +254,23 @@ impl Siege {
         }
         if *acknowledged == 0 {
             wrongs.push("nothing was acknowledged, so nothing was tested".to_owned());
+        }
+    }
+}
+
+impl Account {
+    fn new(seed: u64) -> Self {
+        let mut account = Self::default();
+        account.seed = seed;
+        account
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // Whoever asked for silence gets it.
+            let _ = writeln!(stderr(), "{self}");
         }
     }
 }
