@@ -114,7 +114,9 @@ impl Siege {
         let broker = Broker::start(self.dir.path());
         self.check_quiet(broker.address);
         self.check_retained(broker.address);
-        broker.end(signal);
+        let said = broker.end(signal);
+        // Nothing that was settled is kept either.
+        assert!(said.contains("The store holds 6 sessions, 0 messages for them"), "{said}");
         self.settle_account();
         assert!(self.account.wrongs.is_empty(), "the account says what is wrong");
         self.account
@@ -516,7 +518,8 @@ impl Broker {
         broker
     }
 
-    fn end(mut self, signal: Signal) {
+    /// Ends it, and says what it logged.
+    fn end(mut self, signal: Signal) -> String {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
         let status = self.child.wait().unwrap();
         let said = self.log.take().unwrap().join().unwrap();
@@ -525,6 +528,7 @@ impl Broker {
         for word in ["Error", "Warning", "panicked", "damage"] {
             assert!(!said.contains(word), "{word:?} in:\n{said}");
         }
+        said
     }
 }
 
