@@ -90,8 +90,8 @@ fn spawn(folder: &std::path::Path, address: SocketAddr) -> Child {
     command.unwrap_or_else(|e| panic!("mosquitto cannot be started ({e}): ./test installs it"))
 }
 
-/// Below the ports that a system chooses by itself: were another test's broker given this one before
-/// mosquitto has it, the conversation would be held with that one.
+/// Below the ports that a system chooses by itself: were this one given to another broker before
+/// mosquitto has it, the conversation would be held with that broker.
 fn free_address() -> SocketAddr {
     static TRIED: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id().wrapping_mul(97);
