@@ -68,7 +68,7 @@ fn the_paper_says_what_the_marks_say_and_no_rule_is_forgotten() {
     let mut faults = marks.unknown.clone();
     faults.extend(forgotten(&rules, &marks));
     let paper = paper(&rules, &marks);
-    if std::env::var_os("MARTLET_BLESS").is_some() {
+    if std::env::var_os("BLESS").is_some() {
         std::fs::write(sources::root().join(PAPER), &paper).expect("the paper can be written");
     } else if std::fs::read_to_string(sources::root().join(PAPER)).ok().as_ref() != Some(&paper) {
         faults.push(format!("{PAPER} is not what the marks say: ./test conformance prints it"));
