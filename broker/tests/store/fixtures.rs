@@ -29,10 +29,10 @@ fn make(disk: &Simulated) -> Vec<Vec<u8>> {
     vec![state, journal]
 }
 
-/// `BLESS=1` writes the files anew: only for a format version that no broker has left yet.
+/// `BLESS_STORE_FIXTURE=1` writes the files anew: only for a format version that no broker has left yet.
 #[test]
 fn version_1_is_read() {
-    if std::env::var_os("BLESS").is_some() {
+    if std::env::var_os("BLESS_STORE_FIXTURE").is_some() {
         for (name, bytes) in FILES.into_iter().zip(make(&Simulated::new(1))) {
             std::fs::create_dir_all(folder().join(name).parent().expect("named")).expect("made");
             std::fs::write(folder().join(name), bytes).expect("written");
