@@ -29,7 +29,8 @@ fn make(disk: &Simulated) -> Vec<Vec<u8>> {
     vec![state, journal]
 }
 
-/// `BLESS_STORE_FIXTURE=1` writes the files anew: only for a format version that no broker has left yet.
+/// `BLESS_STORE_FIXTURE=1` writes the files anew: only for a format version that no broker has
+/// left yet.
 #[test]
 fn version_1_is_read() {
     if std::env::var_os("BLESS_STORE_FIXTURE").is_some() {
