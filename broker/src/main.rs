@@ -71,19 +71,20 @@ fn announce(config: &Config) {
 
 fn run(config: Config) -> Result<(), String> {
     announce(&config);
-    let store = open_store(&config).map_err(|error| format!("Cannot keep state: {error}."))?;
-    let Config { mut server, optional_addresses, connections_chosen, .. } = config;
+    let mut server = config.server.clone();
     let open_files = machine::raise_open_files();
     if let Some(possible) = machine::fewer_connections(open_files, server.connections_max)? {
-        if connections_chosen {
+        if config.connections_chosen {
             tracing::warn!("{}", machine::explain_fewer(possible, server.connections_max));
         }
         server.connections_max = possible;
     }
     tracing::debug!("At most {} connections at a time.", server.connections_max);
     let stop = signals::listen(end_at_once).map_err(|e| format!("Cannot hear signals: {e}."))?;
+    // May take a while: whoever asks it to stop meanwhile is heard.
+    let store = open_store(&config).map_err(|error| format!("Cannot keep state: {error}."))?;
     server.listeners.retain(|(listener, _)| {
-        !optional_addresses.contains(&listener.address) || exists_here(listener.address)
+        !config.optional_addresses.contains(&listener.address) || exists_here(listener.address)
     });
     let runtime = runtime().map_err(|e| format!("Cannot start threads: {e}."))?;
     runtime.block_on(async {
