@@ -1,5 +1,7 @@
 //! Who may: pure decisions.
 
+pub mod peer;
+
 /// Who may connect at a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {

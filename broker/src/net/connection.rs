@@ -1,7 +1,6 @@
 //! One network connection: one task, both directions, no buffer while it is idle.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
@@ -17,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::access::Policy;
+use crate::access::peer::{Peer, PeerAddress};
 use crate::driver::Driver;
 use crate::driver::link::{Edge, Link};
 use crate::driver::traffic::TrafficCounters;
@@ -52,7 +52,7 @@ pub struct Connection {
     pub(super) broken: OnceLock<Arc<str>>,
     /// Set by CONNECT.
     pub(super) version: OnceLock<ProtocolVersion>,
-    peer: SocketAddr,
+    pub(super) peer: Peer,
 }
 
 /// How a connection ends. The engine knows already, or never knew.
@@ -75,7 +75,7 @@ const LINGER: Duration = Duration::from_secs(5);
 
 impl Connection {
     /// Takes over the writing half of a byte stream from `peer`.
-    pub fn new(writer: Writer, peer: SocketAddr, shared: Arc<Shared>) -> Arc<Self> {
+    pub fn new(writer: Writer, peer: Peer, shared: Arc<Shared>) -> Arc<Self> {
         shared.driver.traffic.sockets_accepted.fetch_add(1, Ordering::Relaxed);
         Arc::new(Self {
             writer,
@@ -225,12 +225,12 @@ impl Connection {
         &self.shared.driver.traffic
     }
 
-    pub(super) fn peer_address(&self) -> SocketAddr {
-        self.peer
+    pub(super) fn peer_address(&self) -> PeerAddress {
+        self.peer.address
     }
 
     pub(super) fn log_packet(&self, verb: &str, way: &'static str, packet: &Packet<'_>) {
-        let (client, address) = (self.link.client_id(), self.peer);
+        let (client, address) = (self.link.client_id(), self.peer.address);
         tracing::debug!(client, %address, "{verb} {}", Words { packet, way, client });
     }
 }
@@ -245,7 +245,7 @@ impl Edge for Connection {
     }
 
     fn peer(&self) -> &dyn std::fmt::Display {
-        &self.peer
+        &self.peer.address
     }
 }
 

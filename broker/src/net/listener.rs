@@ -24,6 +24,13 @@ pub struct Settings {
     pub connections_max: Option<u32>,
 }
 
+impl Settings {
+    /// A listener at this address with everything else as it is by default.
+    pub fn at(address: SocketAddr) -> Self {
+        Self { address, tcp_nodelay: true, connections_max: None }
+    }
+}
+
 /// A socket that listens.
 #[derive(Debug)]
 pub struct Listener {
@@ -139,7 +146,7 @@ async fn accept(socket: &TcpListener) -> (TcpStream, SocketAddr) {
 
 fn serve(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, permits: Permits) {
     let (reader, writer) = stream::tcp(stream);
-    let connection = Connection::new(writer, peer, Arc::clone(shared));
+    let connection = Connection::new(writer, peer.into(), Arc::clone(shared));
     tokio::spawn(async move {
         connection.serve(reader).await;
         drop(permits);

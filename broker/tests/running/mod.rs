@@ -34,11 +34,7 @@ pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 /// One listener for everybody, and otherwise what a broker has by default.
 pub fn settings() -> Settings {
-    let listener = listener::Settings {
-        address: (Ipv4Addr::LOCALHOST, 0).into(),
-        tcp_nodelay: true,
-        connections_max: None,
-    };
+    let listener = listener::Settings::at((Ipv4Addr::LOCALHOST, 0).into());
     Settings {
         listeners: vec![(listener, Policy { allow_anonymous: true })],
         driver: driver::Settings {
