@@ -1,6 +1,6 @@
 //! What was counted since start.
 
-use crate::input::Traffic;
+use crate::input::{StoreHealth, Traffic};
 
 /// Totals since start. What is there now is in [`Gauges`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Counters {
     pub sessions_expired: u64,
     /// What the driver counted.
     pub traffic: Traffic,
+    /// What the driver says of the store.
+    pub store: StoreHealth,
     /// Losses by bound.
     dropped: [u64; Bound::ALL.len()],
 }

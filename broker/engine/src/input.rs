@@ -65,6 +65,8 @@ pub enum Input {
     Publish(Message),
     /// Byte and connection totals that only the driver knows, for `$SYS`.
     Traffic(Traffic),
+    /// How the store is, which only the driver knows, for `$SYS`.
+    Store(StoreHealth),
     /// The time that [`next_deadline`](crate::Engine::next_deadline) named has come.
     Due,
     /// The broker stops: every link gets a farewell, wills are published, sessions stay.
@@ -222,4 +224,15 @@ pub struct Traffic {
     pub sockets_accepted: u64,
     /// Sockets open now.
     pub sockets_open: u64,
+}
+
+/// How the store is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreHealth {
+    /// What could not be read when it was opened, in words, each by itself.
+    pub damage: Vec<Box<str>>,
+    /// Commits that failed since start, each attempt counted.
+    pub commits_failed: u64,
+    /// Since when no commit has gone through; `None`: the last one did.
+    pub failing_since: Option<Time>,
 }

@@ -127,6 +127,7 @@ impl Engine {
             Input::Room { link, bytes } => self.on_room(link, bytes, effects),
             Input::Publish(message) => self.route(&message, effects),
             Input::Traffic(traffic) => self.counters.traffic = traffic,
+            Input::Store(health) => self.counters.store = health,
             Input::Due => self.on_due(effects),
             Input::Shutdown => self.on_shutdown(effects),
         }

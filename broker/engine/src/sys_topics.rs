@@ -52,6 +52,12 @@ const ROWS: &[Row] = &[
     row("$SYS/broker/retained messages/count", |_, g| g.retained_messages),
     row("$SYS/broker/store/messages/count", |_, g| g.retained_messages + g.waiting_messages),
     row("$SYS/broker/store/messages/bytes", |_, g| g.retained_bytes + g.waiting_bytes),
+    row("$SYS/broker/martlet/store/damage/count", |c, _| c.store.damage.len() as u64),
+    row("$SYS/broker/martlet/store/commits/failed", |c, _| c.store.commits_failed),
+    // Unix time; 0: the store works.
+    row("$SYS/broker/martlet/store/failing/since", |c, _| {
+        c.store.failing_since.map_or(0, |since| since.0 / 1000)
+    }),
 ];
 
 impl SysTopics {
@@ -79,6 +85,10 @@ impl Engine {
         if self.sys_topics.published.is_empty() {
             let version = self.limits.version_text.clone();
             self.publish_sys("$SYS/broker/version", &version, fx);
+            let damage = self.counters.store.damage.join("\n");
+            if !damage.is_empty() {
+                self.publish_sys("$SYS/broker/martlet/store/damage", &damage, fx);
+            }
         }
         let uptime_s = (self.now.0 - self.sys_topics.started.0) / 1000;
         self.publish_sys("$SYS/broker/uptime", &format!("{uptime_s} seconds"), fx);

@@ -6,12 +6,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use martlet_engine::change::Change;
-use martlet_engine::input::Time;
+use martlet_engine::input::{StoreHealth, Time};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::driver::AbortOnPanic;
+use crate::driver::health::Health;
 use crate::driver::link::Edge;
 use crate::store::Store;
 
@@ -26,6 +27,7 @@ pub(super) struct Commits {
     watermark: AtomicU64,
     gathering: Mutex<Gathering>,
     something_gathered: Condvar,
+    health: Health,
     /// The driver's pump, which goes on with inputs that had to wait.
     on_room: Arc<Notify>,
 }
@@ -101,6 +103,7 @@ impl Commits {
             watermark: AtomicU64::new(0),
             gathering: Mutex::default(),
             something_gathered: Condvar::new(),
+            health: Health::new(&*store),
             on_room,
         });
         if volatile {
@@ -145,6 +148,11 @@ impl Commits {
         self.watermark.load(Ordering::Acquire)
     }
 
+    /// How the store is.
+    pub(super) fn health(&self) -> StoreHealth {
+        self.health.report()
+    }
+
     /// Lets the thread end once everything gathered is committed.
     pub(super) fn stop(&self) {
         self.gathering.lock().stopping = true;
@@ -157,7 +165,7 @@ impl Commits {
         loop {
             let wait = ticks.as_mut().map(|ticks| ticks.wait(&mut *store, clock));
             match self.next(wait) {
-                Next::Batch(batch) if self.commit(&mut *store, &batch.changes) => {
+                Next::Batch(batch) if self.commit(&mut *store, &batch.changes, clock) => {
                     self.watermark.store(batch.newest, Ordering::Release);
                     for edge in batch.waiting {
                         edge.send();
@@ -174,9 +182,10 @@ impl Commits {
     }
 
     /// Tries until it is done; `false` when the broker stops before that.
-    fn commit(&self, store: &mut dyn Store, changes: &[Change]) -> bool {
+    fn commit(&self, store: &mut dyn Store, changes: &[Change], clock: Clock) -> bool {
         let mut healthy = true;
         while let Err(error) = store.commit(changes) {
+            self.health.failed(clock.now());
             if healthy {
                 tracing::error!(
                     %error,
@@ -191,6 +200,7 @@ impl Commits {
             self.something_gathered.wait_for(&mut gathering, RETRY_AFTER);
         }
         if !healthy {
+            self.health.recovered();
             tracing::warn!("The store works again: acknowledgements leave.");
         }
         true

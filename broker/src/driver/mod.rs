@@ -26,6 +26,7 @@ use crate::driver::traffic::TrafficCounters;
 use crate::store::{Store, StoreError};
 
 mod commits;
+mod health;
 pub mod link;
 mod log;
 pub mod outbox;
@@ -248,7 +249,11 @@ impl Driver {
         if self.armed.load(Ordering::Acquire) <= self.clock.now().0 {
             let mut inbox = self.inbox.lock();
             if !std::mem::replace(&mut inbox.holds_due, true) {
-                let inputs = vec![Input::Traffic(self.traffic.totals()), Input::Due];
+                let inputs = vec![
+                    Input::Traffic(self.traffic.totals()),
+                    Input::Store(self.commits.health()),
+                    Input::Due,
+                ];
                 inbox.batches.push_back(Batch { from: None, inputs });
             }
         }

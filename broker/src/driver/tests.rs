@@ -251,7 +251,7 @@ fn without_room_in_the_store_inputs_wait_and_what_is_due_waits_behind_them_once(
     }
     let inputs = |batch: &Batch| batch.inputs.len();
     let waiting: Vec<_> = driver.inbox.lock().batches.iter().map(inputs).collect();
-    assert_eq!(waiting, [1, 2], "the ping, then Traffic and Due");
+    assert_eq!(waiting, [1, 3], "the ping, then Traffic, Store and Due");
     assert_eq!(driver.arm(), None, "nothing to sleep for: the store wakes the pump");
     while is_notified(&driver.pump) {}
     drop(disk);

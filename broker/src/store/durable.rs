@@ -112,7 +112,7 @@ const BEHIND_MAX: u64 = 4;
 ///
 /// # Errors
 /// When the folder cannot be used, another process uses it, or a newer broker wrote it. Damage is
-/// no error: see [`Durable::damage`].
+/// no error: see [`Store::damage`].
 pub fn open(settings: Settings) -> Result<Durable, StoreError> {
     open_on(Arc::new(Real), settings)
 }
@@ -176,11 +176,6 @@ pub fn open_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<Durable, Store
 }
 
 impl Durable {
-    /// What could not be read when the store was opened. All of it was logged as errors.
-    pub fn damage(&self) -> &[Damage] {
-        &self.damage
-    }
-
     /// Begins a checkpoint: what is to be written is taken, and written from here on.
     fn begin_checkpoint(&mut self) {
         (self.bytes_since, self.time_since) = (0, Duration::ZERO);
@@ -230,6 +225,10 @@ impl Durable {
 impl Store for Durable {
     fn load(&mut self) -> Result<Snapshot, StoreError> {
         Ok(self.loaded.take().expect("load is called once"))
+    }
+
+    fn damage(&self) -> &[Damage] {
+        &self.damage
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {

@@ -10,6 +10,8 @@ use std::time::Duration;
 use martlet_engine::change::Change;
 use martlet_engine::snapshot::Snapshot;
 
+use crate::store::damage::Damage;
+
 pub mod damage;
 pub mod disk;
 pub mod durable;
@@ -28,6 +30,11 @@ pub trait Store: Send {
     /// # Errors
     /// When what is there cannot be read.
     fn load(&mut self) -> Result<Snapshot, StoreError>;
+
+    /// What could not be read when the store was opened. All of it was logged as errors.
+    fn damage(&self) -> &[Damage] {
+        &[]
+    }
 
     /// Keeps these facts, all or none of them, as firmly as this store can; returns when they are
     /// kept. Promises that rest on them leave after this returned (I2).

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use martlet_engine::input::{Input, Traffic};
+use martlet_engine::input::{Input, StoreHealth, Time, Traffic};
 use martlet_engine::limits::Limits;
 use martlet_engine::snapshot::Snapshot;
 
@@ -76,6 +76,30 @@ fn the_tree_has_mosquittos_names_and_formats() {
     }
     let retained: u64 = tree["$SYS/broker/retained messages/count"].parse().expect("a number");
     assert!((tree.len() as u64 - 1..=tree.len() as u64 + 1).contains(&retained), "{retained}");
+}
+
+#[test]
+fn the_store_tells_its_damage_and_whether_it_works() {
+    let mut world = World::with(Limits { sys_interval_s: 10, ..Limits::default() });
+    let failing_since = Some(Time(1_700_000_000_999));
+    let damage = vec!["one".into(), "two".into()];
+    world.step(Input::Store(StoreHealth { damage, commits_failed: 3, failing_since }));
+    world.wait(0);
+    let client = world.clean("c");
+    world.subscribe(client, "$SYS/broker/martlet/store/#", 0);
+    let told = |tree: &BTreeMap<String, String>| {
+        let lines = tree.iter().map(|(topic, text)| {
+            format!("{} {text}", topic.trim_start_matches("$SYS/broker/martlet/store/"))
+        });
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(&heard(&mut world, client)),
+        ["commits/failed 3", "damage one\ntwo", "damage/count 2", "failing/since 1700000000"]
+    );
+    world.step(Input::Store(StoreHealth { commits_failed: 3, ..StoreHealth::default() }));
+    world.wait(10_000);
+    assert_eq!(told(&heard(&mut world, client)), ["damage/count 0", "failing/since 0"]);
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! The state: a redb file that holds all facts up to a position of the journal, as rows.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,9 +10,11 @@ use crate::store::StoreError;
 use crate::store::disk::Disk;
 use crate::store::ledger::Pending;
 use crate::store::state::backend::Backend;
+use crate::store::state::guard::guarded;
 use crate::store::state::load::Loaded;
 
 mod backend;
+mod guard;
 pub(super) mod load;
 mod rows;
 mod write;
@@ -154,13 +155,4 @@ impl<E: Into<redb::Error>> From<E> for Failed {
             error => Self::Refused(error.to_string()),
         }
     }
-}
-
-/// The database trusts its file and panics where that is broken: that is damage too.
-fn guarded<T>(run: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        let words = panic.downcast_ref::<String>().map(String::as_str);
-        let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(Failed::Damaged(words.unwrap_or("the database broke off").to_owned()))
-    })
 }
