@@ -54,6 +54,7 @@ impl House {
             keep_alive_s: 60,
             will: None,
             user_name: None,
+            permit: None,
             room_bytes: 1 << 20,
             nonce: 0,
         };

@@ -47,11 +47,9 @@ impl Engine {
         let code = ConnectReturnCode::Accepted;
         self.send(index, OutPacket::ConnAck { session_present, code }, fx);
         if let Some(will) = connect.will {
-            let client_id = self.sessions[index].client_id.clone();
-            fx.changes.push(Change::KeepWill { client_id, will: will.clone() });
-            // [MQTT-3.1.2-8]; without one there is none [MQTT-3.1.2-12]
-            self.sessions[index].will = Some(will);
+            self.keep_will(index, will, fx);
         }
+        self.withdraw_denied(index, fx);
         self.pump(index, fx);
     }
 
@@ -157,6 +155,7 @@ impl Engine {
             let client_id = session.client_id.clone();
             fx.changes.push(Change::Detach { client_id, since: None });
         }
+        session.permit.clone_from(&connect.permit);
         session.attachment = Attachment::Attached(Attached {
             link,
             room: i64::from(connect.room_bytes),

@@ -35,7 +35,8 @@ pub struct Counters {
 
 impl Counters {
     /// How often this bound cost somebody a message (for `sessions_max`, `keep_alive_max_s`,
-    /// `subscriptions_per_session_max` and `received_max`: a connection or a subscription).
+    /// `subscriptions_per_session_max`, `denied_subscribe` and `received_max`: a connection or a
+    /// subscription).
     pub fn dropped(&self, bound: Bound) -> u64 {
         self.dropped[bound as usize]
     }
@@ -73,6 +74,12 @@ pub enum Bound {
     SessionExpiry,
     /// A client's message to `$SYS`, which is the broker's own.
     SysTopic,
+    /// A message that its publisher may not publish.
+    DeniedPublish,
+    /// A message that matched a subscription, and that the subscriber may not receive.
+    DeniedReceive,
+    /// A subscription that was refused because the client may not receive what it asks for.
+    DeniedSubscribe,
     /// A subscription that was refused.
     Subscriptions,
     /// A CONNECT that was refused.
@@ -85,7 +92,7 @@ pub enum Bound {
 
 impl Bound {
     /// All of them, in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::QueueMessages,
         Self::QueueBytes,
         Self::QueueQos0,
@@ -94,6 +101,9 @@ impl Bound {
         Self::RetainedBytes,
         Self::SessionExpiry,
         Self::SysTopic,
+        Self::DeniedPublish,
+        Self::DeniedReceive,
+        Self::DeniedSubscribe,
         Self::Subscriptions,
         Self::Sessions,
         Self::KeepAlive,
@@ -111,6 +121,9 @@ impl Bound {
             Self::RetainedBytes => "retained_bytes_max",
             Self::SessionExpiry => "session_expiry_s",
             Self::SysTopic => "sys_topic",
+            Self::DeniedPublish => "denied_publish",
+            Self::DeniedReceive => "denied_receive",
+            Self::DeniedSubscribe => "denied_subscribe",
             Self::Subscriptions => "subscriptions_per_session_max",
             Self::Sessions => "sessions_max",
             Self::KeepAlive => "keep_alive_max_s",
@@ -118,8 +131,17 @@ impl Bound {
         }
     }
 
+    /// A message that a subscriber was never to have is not lost to it.
     const fn costs_messages(self) -> bool {
-        !matches!(self, Self::Subscriptions | Self::Sessions | Self::KeepAlive | Self::Received)
+        !matches!(
+            self,
+            Self::DeniedReceive
+                | Self::DeniedSubscribe
+                | Self::Subscriptions
+                | Self::Sessions
+                | Self::KeepAlive
+                | Self::Received
+        )
     }
 }
 
@@ -152,8 +174,15 @@ mod tests {
     #[test]
     fn bounds_are_named_as_their_limits() {
         let limits = format!("{:?}", Limits::default());
-        // The room of an outbox comes with each CONNECT; `$SYS` cannot be opened.
-        let elsewhere = [Bound::Outbox, Bound::SysTopic];
+        // The room of an outbox comes with each CONNECT, and so does what a client may do;
+        // `$SYS` cannot be opened.
+        let elsewhere = [
+            Bound::Outbox,
+            Bound::SysTopic,
+            Bound::DeniedPublish,
+            Bound::DeniedReceive,
+            Bound::DeniedSubscribe,
+        ];
         for (at, bound) in Bound::ALL.into_iter().enumerate() {
             assert_eq!(bound as usize, at, "in order");
             let named = limits.contains(&format!(" {}:", bound.name()));

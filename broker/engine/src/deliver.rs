@@ -26,6 +26,9 @@ impl Engine {
     ) {
         let qos = routed.message.qos().min(granted);
         let session = &mut self.sessions[to];
+        if !session.may_receive(routed.message) {
+            return self.counters.count_drop(Bound::DeniedReceive);
+        }
         if qos == QoS::AtMostOnce {
             if session.deliveries.queue_holds_qos0() {
                 self.queue(to, routed, qos, fx);
@@ -79,15 +82,22 @@ impl Engine {
         while session.has_room()
             && let Some(first) = session.deliveries.first_queued()
         {
-            let qos0 = first.qos == QoS::AtMostOnce;
-            if !qos0 && !session.deliveries.window_is_open(inflight_max) {
+            // It may have been queued for a client of whom nothing was known.
+            let denied = !session.may_receive(&first.message);
+            let unnumbered = denied || first.qos == QoS::AtMostOnce;
+            if !unnumbered && !session.deliveries.window_is_open(inflight_max) {
                 break;
             }
             let Some(outbound) = session.deliveries.dequeue(&mut self.waiting) else { break };
-            let id = (!qos0).then(|| session.deliveries.start(outbound.clone(), &mut self.waiting));
+            let id = (!unnumbered)
+                .then(|| session.deliveries.start(outbound.clone(), &mut self.waiting));
             if session.durable {
                 let client_id = session.client_id.clone();
                 fx.changes.push(Change::Send { client_id, id });
+            }
+            if denied {
+                self.counters.count_drop(Bound::DeniedReceive);
+                continue;
             }
             let packet = match id {
                 Some(id) => outbound.publish(id, false),
@@ -167,6 +177,9 @@ impl Engine {
 impl Session {
     /// What would become of a message.
     pub(crate) fn readiness(&self, qos: QoS, message: &Message, limits: &Limits) -> Readiness {
+        if !self.may_receive(message) {
+            return Readiness::Unable;
+        }
         let fits = || self.deliveries.admit(message, limits).is_ok();
         let at_once = match qos {
             QoS::AtMostOnce => self.has_room() && !self.deliveries.queue_holds_qos0(),

@@ -29,7 +29,7 @@ impl Engine {
         let indexes: Vec<SessionIndex> = attached.map(|(index, _)| index).collect();
         for &index in &indexes {
             if let Some(will) = self.take_will(index, fx) {
-                self.publish_will(&will, fx);
+                self.publish_will(will, fx);
             }
         }
         for &index in &indexes {
@@ -109,7 +109,7 @@ impl Engine {
         if let Some(will) = will
             && cause != DisconnectCause::Farewell(Farewell::Disconnected)
         {
-            self.publish_will(&will, fx); // [MQTT-3.1.2-8]
+            self.publish_will(will, fx); // [MQTT-3.1.2-8]
         }
         self.forget_stale_deadlines();
     }

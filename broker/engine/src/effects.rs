@@ -11,6 +11,7 @@ use martlet_codec::properties::Properties;
 use martlet_codec::reason::{ConnectReturnCode, ProtocolVersion, ReasonCode};
 
 use crate::change::Change;
+use crate::filter::Filter;
 use crate::input::{LinkId, LostCause};
 use crate::message::Message;
 
@@ -219,9 +220,25 @@ pub enum Notice {
         /// Whose.
         client_id: Arc<str>,
         /// How many.
-        count: usize,
+        count: u64,
         /// The bound's name in [`Limits`](crate::limits::Limits).
         limit: &'static str,
+    },
+    /// A client published what it may not publish: counted, acknowledged and not routed.
+    PublishDenied {
+        /// Whose.
+        client_id: Arc<str>,
+        /// What.
+        message: Message,
+        /// How it came; at QoS 0 where it was a will.
+        delivery: Delivery,
+    },
+    /// A client subscribed to what it may not subscribe to.
+    SubscribeDenied {
+        /// Whose.
+        client_id: Arc<str>,
+        /// To what.
+        filter: Filter,
     },
     /// A session ended by its expiry.
     SessionExpired {

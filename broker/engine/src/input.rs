@@ -8,6 +8,7 @@ use martlet_codec::reason::{ProtocolVersion, QoS};
 
 use crate::filter::Filter;
 use crate::message::Message;
+use crate::permit::Permission;
 
 /// Milliseconds since an epoch that the caller chose (the driver: Unix time at start, then the
 /// monotonic clock). Never goes backward within one engine.
@@ -63,6 +64,9 @@ pub enum Input {
     },
     /// A message from inside the broker (bridge, HTTP). Routed like any other.
     Publish(Message),
+    /// The rules changed: from here on these links have these permits. Sessions that are away have
+    /// none until they come back with one.
+    Permits(Vec<(LinkId, Permission)>),
     /// Byte and connection totals that only the driver knows, for `$SYS`.
     Traffic(Traffic),
     /// How the store is, which only the driver knows, for `$SYS`.
@@ -88,6 +92,8 @@ pub struct Connect {
     pub will: Option<Message>,
     /// Who the client is, when it said so.
     pub user_name: Option<Box<str>>,
+    /// What the client may do from here on; `None`: everything.
+    pub permit: Permission,
     /// How much may stand in this link's outbox. Each packet takes its
     /// [`cost`](crate::effects::OutPacket::cost); while any room is left one more may go.
     /// [`Room`](Input::Room) gives it back.
@@ -140,7 +146,8 @@ pub enum InPacket {
 }
 
 impl Connect {
-    /// What the engine must know of a CONNECT. `room_bytes` and `nonce`: see the fields.
+    /// What the engine must know of a CONNECT of somebody who may do everything. `room_bytes` and
+    /// `nonce`: see the fields.
     pub fn from_packet(packet: &packet::Connect<'_>, room_bytes: u32, nonce: u64) -> Self {
         Self {
             version: packet.version,
@@ -149,6 +156,7 @@ impl Connect {
             keep_alive_s: packet.keep_alive_s,
             will: packet.will.map(|w| Message::new(w.topic, w.payload, w.qos, w.retain)),
             user_name: packet.user_name.map(Box::from),
+            permit: None,
             room_bytes,
             nonce,
         }

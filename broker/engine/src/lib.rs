@@ -43,6 +43,7 @@ pub mod filter;
 pub mod input;
 pub mod limits;
 pub mod message;
+pub mod permit;
 pub mod snapshot;
 
 mod acknowledge;
@@ -126,6 +127,7 @@ impl Engine {
             Input::Lost { link, cause } => self.on_lost(link, cause, effects),
             Input::Room { link, bytes } => self.on_room(link, bytes, effects),
             Input::Publish(message) => self.route(&message, effects),
+            Input::Permits(permits) => self.on_permits(permits),
             Input::Traffic(traffic) => self.counters.traffic = traffic,
             Input::Store(health) => self.counters.store = health,
             Input::Due => self.on_due(effects),

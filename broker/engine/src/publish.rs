@@ -1,6 +1,9 @@
 //! PUBLISH from a client, and the way of every message to those who want it.
 
+use std::sync::Arc;
+
 use martlet_codec::packet::Delivery;
+use martlet_codec::topic::TopicName;
 
 use crate::Engine;
 use crate::change::{Change, MessageKey};
@@ -41,10 +44,10 @@ impl Engine {
         self.counters.publishes_received += 1;
         self.counters.publish_bytes_received += message.payload().len() as u64;
         match delivery {
-            Delivery::AtMostOnce => self.accept(message, fx),
+            Delivery::AtMostOnce => self.accept_from(from, message, delivery, fx),
             Delivery::AtLeastOnce { id, .. } => {
                 // DUP or not, it is a new message [MQTT-4.3.2-2]
-                self.accept(message, fx);
+                self.accept_from(from, message, delivery, fx);
                 self.send(from, OutPacket::PubAck(id), fx); // [MQTT-3.3.4-1]
             }
             Delivery::ExactlyOnce { id, .. } => {
@@ -61,21 +64,54 @@ impl Engine {
                         let client_id = session.client_id.clone();
                         fx.changes.push(Change::MarkReceived { client_id, id });
                     }
-                    self.accept(message, fx); // once only [MQTT-4.3.3-2]
+                    self.accept_from(from, message, delivery, fx); // once only [MQTT-4.3.3-2]
                 }
                 self.send(from, OutPacket::PubRec(id), fx); // [MQTT-3.3.4-1]
             }
         }
     }
 
-    /// A client's message. `$SYS` is the broker's own: such a message is acknowledged like any
-    /// that its sender may not publish [MQTT-3.3.5-2], and goes nowhere.
-    fn accept(&mut self, message: &Message, fx: &mut Effects) {
-        if is_sys(message) {
+    fn accept_from(
+        &mut self,
+        from: SessionIndex,
+        message: &Message,
+        delivery: Delivery,
+        fx: &mut Effects,
+    ) {
+        let session = &self.sessions[from];
+        let allowed = session.may_publish(message);
+        self.accept(session.client_id.clone(), message, delivery, allowed, fx);
+    }
+
+    /// A client's message. One that it may not publish is acknowledged like any other
+    /// [MQTT-3.3.5-2], and goes nowhere. `$SYS` is the broker's own, but for the states of bridges.
+    pub(crate) fn accept(
+        &mut self,
+        client_id: Arc<str>,
+        message: &Message,
+        delivery: Delivery,
+        allowed: bool,
+        fx: &mut Effects,
+    ) {
+        if is_sys(message) && !is_state_of_bridge(message.topic()) {
             self.counters.count_drop(Bound::SysTopic);
-        } else {
+        } else if allowed {
             self.route(message, fx);
+        } else {
+            self.deny(client_id, message, delivery, fx);
         }
+    }
+
+    pub(crate) fn deny(
+        &mut self,
+        client_id: Arc<str>,
+        message: &Message,
+        delivery: Delivery,
+        fx: &mut Effects,
+    ) {
+        self.counters.count_drop(Bound::DeniedPublish);
+        let message = message.clone();
+        fx.notices.push(Notice::PublishDenied { client_id, message, delivery });
     }
 
     /// Gives a message to all who want it [MQTT-4.5.0-1], in the order in which messages come
@@ -141,4 +177,11 @@ impl Engine {
             fx.changes.push(Change::ClearRetained { topic });
         }
     }
+}
+
+/// Bridges of other brokers say there whether they are connected: `$SYS/broker/connection/+/state`.
+fn is_state_of_bridge(topic: TopicName<'_>) -> bool {
+    let name = topic.as_str().strip_prefix("$SYS/broker/connection/");
+    let name = name.and_then(|rest| rest.strip_suffix("/state"));
+    name.is_some_and(|name| !name.contains('/'))
 }

@@ -20,6 +20,7 @@ use martlet_codec::reason::QoS;
 
 use crate::Engine;
 use crate::change::Change;
+use crate::counters::Bound;
 use crate::deliver::publish_qos0;
 use crate::effects::Effects;
 use crate::filter::Filter;
@@ -120,6 +121,11 @@ impl Engine {
                 Search::OutOfSteps => return Stop::OutOfSteps,
                 Search::Done => return Stop::Done,
             };
+            if !self.sessions[index].may_receive(&message) {
+                self.counters.count_drop(Bound::DeniedReceive);
+                cursor.pass();
+                continue;
+            }
             let qos = message.qos().min(granted);
             let session = &mut self.sessions[index];
             if qos == QoS::AtMostOnce {

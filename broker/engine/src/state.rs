@@ -16,6 +16,7 @@ use crate::router::retained::is_sys;
 use crate::session::deliveries::{Awaiting, Deliveries, Outbound};
 use crate::session::{Attachment, Replay, Session, SessionIndex, Subscription};
 use crate::snapshot::{KeptDelivery, KeptMessage, KeptSession, KeptSubscription, Snapshot};
+use crate::will::TakenWill;
 
 /// Which link belongs to which session (I4), by slot.
 #[derive(Default)]
@@ -124,9 +125,9 @@ impl Engine {
             let client_id = self.sessions[index].client_id.clone();
             fx.changes.push(Change::Detach { client_id, since });
         }
-        for (client_id, will) in recovery.wills {
-            fx.changes.push(Change::DropWill { client_id });
-            self.publish_will(&will, fx);
+        for (client_id, message) in recovery.wills {
+            fx.changes.push(Change::DropWill { client_id: client_id.clone() });
+            self.publish_will(TakenWill { message, client_id, allowed: true }, fx);
         }
     }
 

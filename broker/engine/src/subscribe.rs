@@ -24,14 +24,15 @@ impl Engine {
         asked: &[(Filter, QoS)],
         fx: &mut Effects,
     ) {
+        let refused_before = self.counters.dropped(Bound::Subscriptions);
         let subscribe = |(filter, qos): &(Filter, QoS)| self.subscribe(from, filter, *qos, fx);
         let codes: Box<[u8]> = asked.iter().map(subscribe).collect();
         self.send(from, OutPacket::SubAck(id, codes.clone()), fx);
-        let count = codes.iter().filter(|&&code| code == REFUSED).count();
-        if count > 0 {
+        let refused = self.counters.dropped(Bound::Subscriptions) - refused_before;
+        if refused > 0 {
             let client_id = self.sessions[from].client_id.clone();
             let limit = Bound::Subscriptions.name();
-            fx.notices.push(Notice::SubscriptionsRefused { client_id, count, limit });
+            fx.notices.push(Notice::SubscriptionsRefused { client_id, count: refused, limit });
         }
         // Not for shares: which member would they be for?
         let granted = asked.iter().zip(codes).filter(|(_, code)| *code != REFUSED);
@@ -64,6 +65,12 @@ impl Engine {
         fx: &mut Effects,
     ) -> u8 {
         let session = &mut self.sessions[index];
+        if !session.may_subscribe(filter) {
+            self.counters.count_drop(Bound::DeniedSubscribe);
+            let client_id = session.client_id.clone();
+            fx.notices.push(Notice::SubscribeDenied { client_id, filter: filter.clone() });
+            return REFUSED;
+        }
         if let Some(subscription) = session.subscriptions.get_mut(filter) {
             subscription.qos = qos;
             self.router.change_qos(subscription.id, qos);

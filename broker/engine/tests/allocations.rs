@@ -31,6 +31,7 @@ fn house(filter: &str, clean_session: bool) -> Engine {
             keep_alive_s: 60,
             will: None,
             user_name: None,
+            permit: None,
             room_bytes: 1 << 20,
             nonce: 0,
         };

@@ -1,8 +1,10 @@
 //! The engine's news as log lines, in mosquitto's words.
 
+use martlet_codec::packet::Delivery;
 use martlet_codec::reason::ProtocolVersion;
 use martlet_engine::effects::{DisconnectCause, Farewell, Notice};
 use martlet_engine::input::{LinkId, LostCause};
+use martlet_engine::message::Message;
 
 use crate::driver::link::Edge;
 
@@ -15,6 +17,8 @@ pub(super) fn link_of(notice: &Notice) -> Option<LinkId> {
         Notice::Dropping { .. }
         | Notice::NotRetained { .. }
         | Notice::SubscriptionsRefused { .. }
+        | Notice::PublishDenied { .. }
+        | Notice::SubscribeDenied { .. }
         | Notice::SessionExpired { .. } => None,
     }
 }
@@ -66,10 +70,37 @@ pub(super) fn write(notice: &Notice, edge: Option<&dyn Edge>, connection_message
             client = %client_id, count, limit,
             "Subscriptions of client {client_id} refused: {count} ({limit} reached)."
         ),
+        Notice::PublishDenied { client_id, message, delivery } => {
+            write_denied(client_id, message, *delivery);
+        }
+        Notice::SubscribeDenied { client_id, filter } => {
+            let filter = filter.as_str();
+            tracing::info!(
+                client = %client_id, filter,
+                "Denied SUBSCRIBE from {client_id} ('{filter}')"
+            );
+        }
         Notice::SessionExpired { client_id } => {
             tracing::info!(client = %client_id, "Expiring client {client_id} due to timeout.");
         }
     }
+}
+
+/// mosquitto's words and level.
+fn write_denied(client: &str, message: &Message, delivery: Delivery) {
+    let (topic, qos) = (message.topic().as_str(), delivery.qos().get());
+    let (id, dup) = match delivery {
+        Delivery::AtMostOnce => (0, false),
+        Delivery::AtLeastOnce { id, dup } | Delivery::ExactlyOnce { id, dup } => (id.get(), dup),
+    };
+    let (dup, retain) = (u8::from(dup), u8::from(message.retain()));
+    let len = message.payload().len();
+    tracing::debug!(
+        client,
+        topic,
+        "Denied PUBLISH from {client} (d{dup}, q{qos}, r{retain}, m{id}, '{topic}', ... ({len} \
+         bytes))"
+    );
 }
 
 fn write_disconnected(client: &str, address: &str, cause: &DisconnectCause, orderly: bool) {

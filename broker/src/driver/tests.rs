@@ -68,6 +68,7 @@ fn connect(link: LinkId) -> Input {
         keep_alive_s: 0,
         will: None,
         user_name: None,
+        permit: None,
         room_bytes: ROOM_BYTES,
         nonce: 0,
     };

@@ -117,6 +117,7 @@ fn connect(machine: &mut Machine) -> LinkId {
         keep_alive_s: 0,
         will: None,
         user_name: None,
+        permit: None,
         room_bytes: 10_000,
         nonce: 0,
     };

@@ -293,6 +293,7 @@ impl World {
             keep_alive_s: *self.random.one(&[0, 0, 5, 60]),
             will,
             user_name: None,
+            permit: None,
             room_bytes: self.room_bytes,
             nonce: 0,
         };

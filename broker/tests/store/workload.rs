@@ -87,6 +87,7 @@ impl Workload {
             keep_alive_s: 0,
             will: dice.chance(30).then(|| message(dice)),
             user_name: None,
+            permit: None,
             room_bytes: dice.pick(&[200, 100_000]),
             nonce: 1,
         };

@@ -236,6 +236,16 @@ impl Deliveries {
         }
     }
 
+    /// Ends a delivery whose message is in flight, whatever the client owes for it.
+    pub(crate) fn withdraw(&mut self, id: PacketId, total: &mut Waiting) {
+        let Some(at) = self.position(id) else { return };
+        let awaiting = self.in_flight[at].awaiting.as_ref();
+        if let Some(outbound) = awaiting.and_then(Awaiting::outbound) {
+            total.take(&outbound.message);
+        }
+        self.settle(at);
+    }
+
     /// What is in flight, in send order.
     pub(crate) fn in_flight(&self) -> impl Iterator<Item = (PacketId, &Awaiting)> {
         self.in_flight.iter().filter_map(|slot| Some((slot.id, slot.awaiting.as_ref()?)))

@@ -19,6 +19,7 @@ use crate::effects::{Effects, OutPacket, Outgoing};
 use crate::filter::Filter;
 use crate::input::{LinkId, Time};
 use crate::message::Message;
+use crate::permit::Permission;
 use crate::router::SubscriptionId;
 use crate::router::retained::Cursor;
 use crate::session::deliveries::Deliveries;
@@ -54,6 +55,9 @@ pub(crate) struct Session {
     /// Retained messages still to be sent, for which of its subscriptions.
     pub(crate) replays: BTreeMap<Filter, Replay>,
     pub(crate) will: Option<Message>,
+    /// What its client may do. `None` also when that is not known: after a restart, and after the
+    /// rules changed while it was away.
+    pub(crate) permit: Permission,
 }
 
 /// Whether a session has a connection (I4). A connection is a part of its session, and cannot
@@ -101,6 +105,7 @@ impl Session {
             subscriptions: BTreeMap::new(),
             replays: BTreeMap::new(),
             will: None,
+            permit: None,
         }
     }
 
@@ -201,6 +206,10 @@ impl Sessions {
 
     pub(crate) fn len(&self) -> usize {
         self.slab.len()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (SessionIndex, &mut Session)> {
+        self.slab.iter_mut().map(|(slot, session)| (SessionIndex::at_slot(slot), session))
     }
 
     /// By index.

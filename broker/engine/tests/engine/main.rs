@@ -8,6 +8,7 @@ mod connecting;
 mod deliveries;
 mod limits;
 mod packets;
+mod permits;
 mod publishing;
 mod random;
 mod replays;

@@ -290,6 +290,7 @@ pub(crate) fn clean(client_id: &str) -> Connect {
         keep_alive_s: 0,
         will: None,
         user_name: None,
+        permit: None,
         room_bytes: ROOM,
         nonce: 0xABCD,
     }
