@@ -61,6 +61,8 @@ enum ConfigCommand {
     Show,
     /// Print the manual of all options, as Markdown.
     Manual,
+    /// Print what becomes of every option of mosquitto.conf, as Markdown.
+    Mosquitto,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
@@ -117,6 +119,9 @@ impl Arguments {
         let Self { command, mut options } = self;
         match command {
             Some(Command::Config(ConfigCommand::Manual)) => Ok(Todo::Print(config::manual())),
+            Some(Command::Config(ConfigCommand::Mosquitto)) => {
+                Ok(Todo::Print(config::mosquitto_manual()))
+            }
             Some(Command::Config(ConfigCommand::Show)) => {
                 Ok(Todo::Print(options.load(variables)?.show()))
             }

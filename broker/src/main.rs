@@ -64,6 +64,9 @@ fn announce(config: &Config) {
              start with -c FILE. `martlet config manual` shows how."
         );
     }
+    for notice in &config.notices {
+        tracing::info!("{notice}");
+    }
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }

@@ -31,8 +31,9 @@ pub(crate) struct Listener {
     pub(crate) optional: bool,
 }
 
-/// What stands for a configuration without listeners: loopback only, everybody may come in.
-pub(crate) fn local_only(ports: &[u16]) -> Vec<WrittenListener> {
+/// What stands for a configuration without listeners: loopback only, everybody may come in unless
+/// `said`, what a file of mosquitto says for all listeners, tells otherwise.
+pub(crate) fn local_only(ports: &[u16], said: &[Setting]) -> Vec<WrittenListener> {
     let (ports, origin) = match ports {
         [] => (&[1883][..], Origin::Default),
         ports => (ports, Origin::CommandLine { option: "-p" }),
@@ -41,11 +42,17 @@ pub(crate) fn local_only(ports: &[u16]) -> Vec<WrittenListener> {
     for port in ports {
         for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
             let address = Value::Text(SocketAddr::new(ip, *port).to_string().into());
-            let settings = vec![
+            let settings = [
                 setting("address", address, &origin),
                 setting("allow_anonymous", Value::Bool(true), &Origin::Default),
             ];
-            listeners.push(WrittenListener { origin: origin.clone(), settings, broken: false });
+            let settings = settings.into_iter().chain(said.iter().cloned()).collect();
+            listeners.push(WrittenListener {
+                origin: origin.clone(),
+                settings,
+                broken: false,
+                unnamed: true,
+            });
         }
     }
     listeners
@@ -60,7 +67,6 @@ fn setting(name: &str, value: Value, origin: &Origin) -> Setting {
 pub(crate) fn resolve(
     sections: &[Section],
     written: &[WrittenListener],
-    local_only: bool,
     mistakes: &mut Vec<Mistake>,
 ) -> Vec<Listener> {
     let mut listeners = Vec::new();
@@ -75,7 +81,7 @@ pub(crate) fn resolve(
                 continue;
             }
         };
-        let unnamed = local_only || addresses.len() > 1;
+        let unnamed = written.unnamed || addresses.len() > 1;
         for address in addresses {
             if let Some((other, place)) = taken.iter().find(|(other, _)| overlap(*other, address)) {
                 let text = format!("{address} is taken by the listener on {other} ({place})");

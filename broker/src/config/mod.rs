@@ -12,6 +12,7 @@ mod keeping;
 mod layers;
 mod listeners;
 mod manual;
+mod mosquitto;
 mod nearest;
 mod origin;
 mod rows;
@@ -94,6 +95,8 @@ pub struct Config {
     pub sync: Option<Sync>,
     /// What the operator should know although nothing is wrong.
     pub warnings: Vec<String>,
+    /// What is worth a line in the log: what mosquitto says of its own file.
+    pub notices: Vec<String>,
 }
 
 /// Everything that is wrong, in the order of the places.
@@ -115,6 +118,12 @@ pub fn manual() -> String {
     manual::manual()
 }
 
+/// What becomes of every option of mosquitto.conf: the chapter in `docs/mosquitto-conf.md`, as
+/// Markdown.
+pub fn mosquitto_manual() -> String {
+    mosquitto::manual()
+}
+
 /// Reads every source and resolves them.
 ///
 /// # Errors
@@ -131,14 +140,13 @@ pub fn load(sources: &Sources) -> Result<Resolved, Mistakes> {
     };
     let local_only = layers.written.listeners.is_empty();
     if local_only {
-        layers.written.listeners = listeners::local_only(&sources.ports);
+        layers.written.listeners = listeners::local_only(&sources.ports, &layers.written.local);
     }
     let merged = layers.merge().expect("the keys of all rows are paths");
     let all: Settings =
         merged.clone().try_deserialize().expect("what a row allows fits its field, as tests show");
     all.check(&layers, &mut mistakes);
-    let listeners =
-        listeners::resolve(&all.listener, &layers.written.listeners, local_only, &mut mistakes);
+    let listeners = listeners::resolve(&all.listener, &layers.written.listeners, &mut mistakes);
     if !mistakes.is_empty() {
         mistakes.sort();
         return Err(Mistakes(mistakes));
@@ -153,6 +161,7 @@ pub fn load(sources: &Sources) -> Result<Resolved, Mistakes> {
         log: all.log.log,
         data_dir: all.data.dir.clone(),
         sync: all.data.sync.0,
+        notices: layers.written.notices,
         server: all.server(listeners),
     };
     Ok(Resolved { config, merged })

@@ -9,6 +9,8 @@ pub(crate) enum Origin {
     Default,
     /// A file as a whole.
     File { path: String },
+    /// What a file means by not saying it.
+    Unsaid { path: String, because: &'static str },
     /// A place in a file, both counted from 1, the column in characters.
     Place { path: String, line: usize, column: usize },
     /// An environment variable.
@@ -41,6 +43,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Default => f.write_str("default"),
             Self::File { path } => f.write_str(path),
+            Self::Unsaid { path, because } => write!(f, "{path}: {because}"),
             Self::Place { path, line, column } => write!(f, "{path}:{line}:{column}"),
             Self::Variable { name } => write!(f, "environment variable {name}"),
             Self::CommandLine { option } => write!(f, "command line {option}"),

@@ -8,6 +8,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use crate::config::mosquitto;
 use crate::config::nearest::nearest;
 use crate::config::origin::{Mistake, Origin};
 use crate::config::rows::{self, LISTENER, ROWS, Row, SECTIONS};
@@ -28,6 +29,8 @@ pub(crate) struct WrittenListener {
     pub(crate) settings: Vec<Setting>,
     /// It has mistakes, so what is missing in it says nothing.
     pub(crate) broken: bool,
+    /// Nobody wrote its address down: a machine without IPv6 does without it.
+    pub(crate) unnamed: bool,
 }
 
 /// A file as it was written.
@@ -35,6 +38,12 @@ pub(crate) struct WrittenListener {
 pub(crate) struct Written {
     pub(crate) settings: Vec<Setting>,
     pub(crate) listeners: Vec<WrittenListener>,
+    /// What it says for the listeners of local only mode.
+    pub(crate) local: Vec<Setting>,
+    /// What is worth a line in the log, with the place.
+    pub(crate) notices: Vec<String>,
+    /// It is a mosquitto.conf.
+    pub(crate) dialect: bool,
 }
 
 impl PartialEq for Row {
@@ -64,6 +73,9 @@ pub(crate) fn read(path: &Path, mistakes: &mut Vec<Mistake>) -> Written {
         mistakes.push(Mistake::new(origin(), text));
         return Written::default();
     }
+    if mosquitto::recognises(&name, &bytes) {
+        return mosquitto::read(&name, &bytes, mistakes);
+    }
     match String::from_utf8(bytes) {
         Ok(text) => parse(&name, &text, mistakes),
         Err(error) => {
@@ -80,14 +92,6 @@ pub(crate) fn read(path: &Path, mistakes: &mut Vec<Mistake>) -> Written {
 pub(crate) fn parse(path: &str, text: &str, mistakes: &mut Vec<Mistake>) -> Written {
     let source = Source { path, text };
     let (document, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() && is_for_mosquitto(text) {
-        let origin = Origin::File { path: path.to_owned() };
-        let text = "is no TOML. Where a mosquitto.conf says \"listener 1883\", Martlet wants two \
-                    lines, [[listener]] and port = 1883; `martlet config manual` tells what \
-                    mosquitto's options are called here";
-        mistakes.push(Mistake::new(origin, text));
-        return Written::default();
-    }
     mistakes.extend(errors.into_iter().map(|error| {
         let at = error.span().map_or(text.len(), |span| span.start);
         Mistake::new(source.origin(at), error.message())
@@ -98,16 +102,6 @@ pub(crate) fn parse(path: &str, text: &str, mistakes: &mut Vec<Mistake>) -> Writ
         walk.top_level(key, value, &mut written);
     }
     written
-}
-
-/// Whether there is not even an attempt at TOML: words and values, but no section and no `=` behind
-/// a first word.
-fn is_for_mosquitto(text: &str) -> bool {
-    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
-    lines.into_iter().all(|line| {
-        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        !line.starts_with('[') && !word.contains('=') && !rest.trim_start().starts_with('=')
-    })
 }
 
 #[derive(Clone, Copy)]
@@ -168,7 +162,7 @@ impl Walk<'_> {
             _ => self.mistake(at, "a listener begins with [[listener]], in double brackets"),
         }
         let broken = self.mistakes.len() > mistakes_before;
-        WrittenListener { origin: self.source.origin(at), settings, broken }
+        WrittenListener { origin: self.source.origin(at), settings, broken, unnamed: false }
     }
 
     fn section(&mut self, section: &str, table: &DeTable<'_>, settings: &mut Vec<Setting>) {

@@ -1,0 +1,175 @@
+//! From what the lines say to what Martlet's own options say.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
+
+use crate::config::mosquitto::reader::{Opened, Place, Read, Said};
+use crate::config::mosquitto::row::{How, Standing};
+use crate::config::origin::{Mistake, Origin};
+use crate::config::rows::{self, LISTENER};
+use crate::config::value::Value;
+use crate::config::written::{Setting, Written, WrittenListener};
+
+/// What was said, as Martlet's options; what does not go is added to `mistakes`.
+pub(super) fn written(path: &str, read: &Read, mistakes: &mut Vec<Mistake>) -> Written {
+    let pieces = pieces(&read.lines, mistakes);
+    check_shared(&pieces, mistakes);
+    let of_broker = pieces.iter().filter(|(_, setting)| setting.row.section != LISTENER);
+    let mut settings: Vec<Setting> = of_broker.map(|(_, setting)| setting.clone()).collect();
+    settings.extend(keeping_unsaid(path, &settings));
+    Written {
+        settings,
+        listeners: listeners(read, &pieces, mistakes),
+        local: settings_of(&pieces, Place::Everywhere),
+        notices: read.notices.clone(),
+        dialect: true,
+    }
+}
+
+type Piece = (Place, Setting);
+
+/// Every option that is set, with those for whom it is.
+fn pieces(lines: &[Said], mistakes: &mut Vec<Mistake>) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    for (at, said) in lines.iter().enumerate() {
+        let same = |other: &&Said| (other.row.name, other.place) == (said.row.name, said.place);
+        if lines[at + 1..].iter().any(|later| same(&later)) {
+            continue;
+        }
+        let values: Vec<&str> = lines.iter().filter(same).map(|said| &*said.value).collect();
+        match said.setting(&values) {
+            Ok(setting) => pieces.extend(setting.map(|setting| (said.place, setting))),
+            Err(text) => {
+                let text = format!("\"{}\" {text}", said.row.name);
+                mistakes.push(Mistake::new(said.origin.clone(), text));
+            }
+        }
+    }
+    pieces
+}
+
+impl Said {
+    /// What the last line of an option sets, if it sets anything.
+    fn setting(&self, values: &[&str]) -> Result<Option<Setting>, String> {
+        let Standing::Kept { section, name, how } = self.row.standing else { return Ok(None) };
+        let value = match how {
+            How::Same => Some(self.value.clone()),
+            How::Words(words) => {
+                let word = words.iter().find(|(word, _)| *word == self.value);
+                word.map(|(_, meant)| (*meant).to_owned())
+            }
+            How::By(compute) => compute(&self.value)?,
+            How::All(compute) => compute(values)?,
+        };
+        let row = rows::find(section, name).expect("a test looks up every option that is named");
+        let origin = self.origin.clone();
+        value
+            .map(|value| Ok(Setting { row, value: row.parse(Cow::Owned(value))?, origin }))
+            .transpose()
+    }
+}
+
+/// Where Martlet has one value for all listeners, mosquitto may have been told several.
+fn check_shared(pieces: &[Piece], mistakes: &mut Vec<Mistake>) {
+    let shared = |setting: &Setting| setting.row.section != LISTENER;
+    for (at, (place, setting)) in pieces.iter().enumerate() {
+        let earlier = pieces[..at].iter().find(|(other, earlier)| {
+            other != place && earlier.row == setting.row && earlier.value != setting.value
+        });
+        if let Some((_, earlier)) = earlier.filter(|_| shared(setting)) {
+            let text = format!(
+                "Martlet has one value for all listeners here, and another one stands at {}",
+                earlier.origin
+            );
+            mistakes.push(Mistake::new(setting.origin.clone(), text));
+        }
+    }
+}
+
+/// Without `persistence true` mosquitto keeps nothing.
+fn keeping_unsaid(path: &str, settings: &[Setting]) -> Option<Setting> {
+    let row = rows::find("data", "sync").expect("there is an option that says when data is safe");
+    let said = settings.iter().any(|setting| setting.row == row);
+    let unsaid = "without \"persistence true\" mosquitto keeps nothing";
+    let origin = Origin::Unsaid { path: path.to_owned(), because: unsaid };
+    (!said).then(|| Setting { row, value: Value::Text("off".into()), origin })
+}
+
+fn listeners(read: &Read, pieces: &[Piece], mistakes: &mut Vec<Mistake>) -> Vec<WrittenListener> {
+    let mut written = Vec::new();
+    if !read.opens {
+        return written;
+    }
+    let default = read.default.iter().map(|opened| (Place::DefaultListener, opened));
+    let others = (0..).map(Place::Listener).zip(&read.listeners);
+    for (place, opened) in default.chain(others) {
+        let settings = settings_of(pieces, place);
+        match opened.addresses(read.domain(place)) {
+            Ok(ips) => written.extend(ips.into_iter().map(|ip| opened.written(ip, &settings))),
+            Err(text) => mistakes.push(Mistake::new(opened.origin.clone(), text)),
+        }
+    }
+    written
+}
+
+/// What holds for a listener: what is said for all, then what is said for it.
+fn settings_of(pieces: &[Piece], place: Place) -> Vec<Setting> {
+    let of = |wanted: Place| {
+        let there = move |(at, setting): &&Piece| *at == wanted && setting.row.section == LISTENER;
+        pieces.iter().filter(there).map(|(_, setting)| setting.clone())
+    };
+    let own = (place != Place::Everywhere).then(|| of(place));
+    of(Place::Everywhere).chain(own.into_iter().flatten()).collect()
+}
+
+impl Read {
+    /// What `socket_domain` says.
+    fn domain(&self, place: Place) -> Option<&str> {
+        let says = |said: &&Said| said.row.name == "socket_domain" && said.place == place;
+        self.lines.iter().rfind(says).map(|said| &*said.value)
+    }
+}
+
+impl Opened {
+    /// Where to listen; `None` is every address.
+    fn addresses(&self, domain: Option<&str>) -> Result<Vec<Option<IpAddr>>, String> {
+        let Some(host) = &self.host else {
+            return Ok(vec![match domain {
+                Some("ipv4") => Some(Ipv4Addr::UNSPECIFIED.into()),
+                Some("ipv6") => Some(Ipv6Addr::UNSPECIFIED.into()),
+                _ => None,
+            }]);
+        };
+        if self.port == 0 {
+            return Err("Unix sockets: Martlet does not have them yet".to_owned());
+        }
+        let found = (host.as_str(), self.port).to_socket_addrs().map_err(|error| {
+            format!("{host:?} is no address, and no name that this machine knows: {error}")
+        })?;
+        let mut ips: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+        ips.retain(|ip| domain.is_none_or(|domain| (domain == "ipv4") == ip.is_ipv4()));
+        ips.sort_unstable();
+        ips.dedup();
+        if ips.is_empty() {
+            let domain = domain.unwrap_or("IP");
+            return Err(format!("{host:?} has no {domain} address"));
+        }
+        Ok(ips.into_iter().map(Some).collect())
+    }
+
+    fn written(&self, ip: Option<IpAddr>, settings: &[Setting]) -> WrittenListener {
+        let set = |name, value| {
+            let row = rows::find(LISTENER, name).expect("a listener has this option");
+            Setting { row, value, origin: self.origin.clone() }
+        };
+        let named = self.host.as_ref().is_some_and(|host| host.parse::<IpAddr>().is_ok());
+        let bind = ip.map(|ip| set("bind", Value::Text(ip.to_string().into())));
+        let port = set("port", Value::Integer(self.port.into()));
+        WrittenListener {
+            origin: self.origin.clone(),
+            settings: [port].into_iter().chain(bind).chain(settings.iter().cloned()).collect(),
+            broken: false,
+            unnamed: ip.is_some() && !named,
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! How values are written for Martlet's options where it is not word for word.
+
+/// Bytes of a PUBLISH beside its payload: fixed header, topic, Packet Identifier.
+const BESIDE_PAYLOAD: i64 = 5 + 2 + 65_535 + 2;
+
+/// The largest packet of the protocol.
+const PACKET_MAX: i64 = 268_435_460;
+
+/// 0 and the largest number are no bound to mosquitto; the protocol has one.
+pub(super) fn inflight(text: &str) -> Result<Option<String>, String> {
+    let number: i64 = parsed(text)?;
+    Ok(Some(if number <= 0 { 65_535 } else { number }.to_string()))
+}
+
+/// A negative number is no bound, which is 0 here.
+pub(super) fn zero_for_negative(text: &str) -> Result<Option<String>, String> {
+    Ok(Some(parsed(text)?.max(0).to_string()))
+}
+
+/// A negative number is no bound, and what holds anyway.
+pub(super) fn unless_negative(text: &str) -> Result<Option<String>, String> {
+    Ok(Some(parsed(text)?).filter(|number| *number >= 0).map(|number| number.to_string()))
+}
+
+/// A bound above that of the protocol is that of the protocol.
+pub(super) fn packet_size(text: &str) -> Result<Option<String>, String> {
+    Ok(Some(parsed(text)?.min(PACKET_MAX).to_string()))
+}
+
+/// A packet with the longest topic and so large a payload; 0 is no bound.
+pub(super) fn payload_size(text: &str) -> Result<Option<String>, String> {
+    let payload = Some(parsed(text)?).filter(|payload| *payload != 0);
+    Ok(payload.map(|payload| (payload + BESIDE_PAYLOAD).min(PACKET_MAX).to_string()))
+}
+
+/// The level that shows all these types.
+pub(super) fn log_level(types: &[&str]) -> Result<Option<String>, String> {
+    const LEVELS: [(&str, &[&str]); 4] = [
+        ("debug", &["debug", "subscribe", "unsubscribe", "internal", "websockets", "all"]),
+        ("info", &["notice", "information"]),
+        ("warn", &["warning"]),
+        ("error", &["error", "none"]),
+    ];
+    let shown = LEVELS.iter().find(|(_, of)| types.iter().any(|word| of.contains(word)));
+    Ok(shown.map(|(level, _)| (*level).to_owned()))
+}
+
+fn parsed(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| format!("takes a whole number, not {text:?}"))
+}
