@@ -99,8 +99,8 @@ enum LogFormat {
 /// What there is to do.
 #[derive(Debug)]
 pub enum Todo {
-    /// Run the broker.
-    Serve(Box<Resolved>),
+    /// Run the broker with this configuration, which came from these sources.
+    Serve(Box<Resolved>, Sources),
     /// Print this to standard output; it is all that was asked for.
     Print(String),
 }
@@ -129,7 +129,10 @@ impl Arguments {
                 options.config = file.or(options.config);
                 Ok(Todo::Print(checked(&options.load(variables)?.config)))
             }
-            None => Ok(Todo::Serve(Box::new(options.load(variables)?))),
+            None => {
+                let sources = options.sources(variables);
+                Ok(Todo::Serve(Box::new(config::load(&sources)?), sources))
+            }
         }
     }
 }

@@ -11,6 +11,7 @@
 //! - [`server`]: builds every part, runs them, stops them in order.
 //! - [`config`]: what the operator wrote, from every source, checked and resolved.
 //! - [`machine`], [`signals`], [`logging`]: what the system allows, asks and is told.
+//! - [`service`]: one run of the broker, from its configuration to its end.
 //! - [`cli`]: the command line.
 #![forbid(unsafe_code)]
 
@@ -23,5 +24,6 @@ pub mod logging;
 pub mod machine;
 pub mod net;
 pub mod server;
+pub mod service;
 pub mod signals;
 pub mod store;

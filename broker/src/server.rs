@@ -1,4 +1,4 @@
-//! Builds every part, runs them, and stops them in order.
+//! Builds every part, runs them, tells them of new settings, and stops them in order.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +14,10 @@ use crate::clock::Clock;
 use crate::driver::{self, Driver};
 use crate::net::connection::Shared;
 use crate::net::listener::{self, Listener};
+use crate::server::reload::{Change, Part, Reloader};
 use crate::store::{Store, StoreError};
+
+pub mod reload;
 
 /// Everything that a server is told. Configuration fills it; tests write it down.
 #[derive(Clone, Debug)]
@@ -40,7 +43,11 @@ pub struct Server {
     connections: Arc<Semaphore>,
     connections_max: u32,
     stopping: watch::Sender<bool>,
+    reloader: Arc<Reloader>,
 }
+
+/// The engine's bounds and what the driver logs, as a part that takes new settings.
+struct Bounds(Arc<Driver>);
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -68,10 +75,10 @@ impl Server {
     /// # Errors
     /// When the store cannot be read or a port cannot be opened.
     pub fn start(settings: Settings, store: Box<dyn Store>) -> Result<Self, StartError> {
-        let driver = Driver::start(settings.driver, Clock::start(), store)?;
+        let driver = Driver::start(settings.driver.clone(), Clock::start(), store)?;
         let (stopping, stopped) = watch::channel(false);
         let mut listeners = Vec::new();
-        for (listener, policy) in settings.listeners {
+        for (listener, policy) in settings.listeners.clone() {
             let address = listener.address;
             let listener =
                 Listener::bind(listener).map_err(|source| StartError::Bind { address, source })?;
@@ -87,7 +94,10 @@ impl Server {
         }
         let connections = Arc::new(Semaphore::new(settings.connections_max as usize));
         let connections_max = settings.connections_max;
-        Ok(Self { driver, listeners, connections, connections_max, stopping })
+        // Whoever can take new settings while it runs stands here.
+        let parts: Vec<Arc<dyn Part>> = vec![Arc::new(Bounds(Arc::clone(&driver)))];
+        let reloader = Arc::new(Reloader::new(settings, parts));
+        Ok(Self { driver, listeners, connections, connections_max, stopping, reloader })
     }
 
     /// Where it listens, in the order of the settings.
@@ -100,6 +110,11 @@ impl Server {
         Arc::clone(&self.driver)
     }
 
+    /// The parts that take new settings while they run.
+    pub fn reloader(&self) -> Arc<Reloader> {
+        Arc::clone(&self.reloader)
+    }
+
     /// Serves until `stop` is done; then stops in order: no new connections, every client gets
     /// what waits for it and its farewell, and what was changed is kept.
     pub async fn run(self, stop: impl Future<Output = ()>) {
@@ -108,7 +123,9 @@ impl Server {
             accepting.spawn(listener.run(shared, Arc::clone(&self.connections)));
         }
         let pump = tokio::spawn(Arc::clone(&self.driver).run());
+        let watch = tokio::spawn(reload::watch(self.reloader));
         stop.await;
+        watch.abort();
         self.stopping.send_replace(true);
         while accepting.join_next().await.is_some() {}
         self.driver.shut_down();
@@ -124,6 +141,17 @@ impl Server {
         let driver = self.driver;
         // A panic in there has been reported by the panic itself.
         let _ = tokio::task::spawn_blocking(move || driver.finish_commits()).await;
+    }
+}
+
+impl Part for Bounds {
+    fn name(&self) -> &'static str {
+        "limits"
+    }
+
+    fn prepare(&self, settings: &Settings) -> Result<Change, Vec<String>> {
+        let (driver, settings) = (Arc::clone(&self.0), settings.driver.clone());
+        Ok(Box::new(move || driver.change(settings)))
     }
 }
 

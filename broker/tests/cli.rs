@@ -187,9 +187,9 @@ fn it_runs_in_local_only_mode_until_it_is_asked_to_stop() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut running = Running::start(&mut martlet(dir.path(), &["-p", "0"]));
         for (harmless, words) in [
-            (Signal::HUP, "cannot be reloaded while running"),
-            (Signal::USR1, "SIGUSR1 has no effect"),
-            (Signal::USR2, "SIGUSR2 has no effect"),
+            (Signal::HUP, "The configuration was reloaded."),
+            (Signal::USR1, "Saving: a checkpoint of the store has begun."),
+            (Signal::USR2, "Subscriptions: 0"),
         ] {
             running.signal(harmless);
             running.wait_for(words);
@@ -200,6 +200,40 @@ fn it_runs_in_local_only_mode_until_it_is_asked_to_stop() {
         assert!(ended.err.contains(": Starting in local only mode. Connections"), "{ended:?}");
         assert!(ended.err.ends_with(" terminating\n"), "{ended:?}");
     }
+}
+
+#[test]
+fn a_reload_takes_all_of_a_configuration_or_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.toml");
+    let listener = "[[listener]]\naddress = '127.0.0.1:0'\nallow_anonymous = true\n";
+    fs::write(&file, listener).unwrap();
+    let mut running = Running::start(&mut martlet(dir.path(), &["-c", "a.toml"]));
+    let address = running.said.split_once("address=").unwrap().1.lines().next().unwrap();
+    let address = address.trim().to_owned();
+    let connect = || TcpStream::connect(&address).unwrap();
+
+    let bad = "[log]\nconnection_messages = false\n[limits]\ninflight_max = 0\ncolour = 1\n";
+    fs::write(&file, format!("{listener}{bad}")).unwrap();
+    running.signal(Signal::HUP);
+    running.wait_for("Error: a.toml:7:16: \"inflight_max\" takes a whole number");
+    running.wait_for("Error: a.toml:8:1: unknown option \"colour\"");
+    running.wait_for("The configuration was not reloaded: the one before stays in use.");
+    let _first = connect();
+    running.wait_for("New connection from");
+
+    let good = "[log]\nconnection_messages = false\n[data]\ndir = 'elsewhere'\n";
+    fs::write(&file, format!("{listener}{good}")).unwrap();
+    running.signal(Signal::HUP);
+    running.wait_for("data.dir (a.toml:7:7) has changed, which takes effect at the next start");
+    running.wait_for("The configuration was reloaded.");
+    let mut second = connect();
+    second.write_all(b"\x10\x0d\0\x04MQTT\x04\x02\0\x3c\0\x01c").unwrap();
+    second.read_exact(&mut [0; 4]).unwrap();
+    running.signal(Signal::TERM);
+    let ended = running.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.err.matches("New connection from").count(), 1, "{ended:?}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use martlet_codec::packet::{self, Delivery, Packet};
 use martlet_codec::reason::{ProtocolVersion, QoS};
 
 use crate::filter::Filter;
+use crate::limits::Limits;
 use crate::message::Message;
 use crate::permit::Permission;
 
@@ -67,6 +68,9 @@ pub enum Input {
     /// The rules changed: from here on these links have these permits. Sessions that are away have
     /// none until they come back with one.
     Permits(Vec<(LinkId, Permission)>),
+    /// New bounds, for a broker whose operator changed them while it runs. What is held already
+    /// stays held, even beyond a bound that was lowered. The hash seed stays as it was.
+    Limits(Box<Limits>),
     /// Byte and connection totals that only the driver knows, for `$SYS`.
     Traffic(Traffic),
     /// How the store is, which only the driver knows, for `$SYS`.

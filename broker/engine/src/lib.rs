@@ -128,6 +128,7 @@ impl Engine {
             Input::Room { link, bytes } => self.on_room(link, bytes, effects),
             Input::Publish(message) => self.route(&message, effects),
             Input::Permits(permits) => self.on_permits(permits),
+            Input::Limits(limits) => self.change_limits(*limits),
             Input::Traffic(traffic) => self.counters.traffic = traffic,
             Input::Store(health) => self.counters.store = health,
             Input::Due => self.on_due(effects),

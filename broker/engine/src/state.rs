@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use martlet_codec::reason::QoS;
+
 use crate::Engine;
 use crate::change::{Change, MessageKey, Passage};
 use crate::counters::Gauges;
@@ -11,6 +13,7 @@ use crate::deadlines::Due;
 use crate::effects::Effects;
 use crate::filter::Filter;
 use crate::input::{LinkId, Time};
+use crate::limits::Limits;
 use crate::message::Message;
 use crate::router::retained::is_sys;
 use crate::session::deliveries::{Awaiting, Deliveries, Outbound};
@@ -155,6 +158,33 @@ impl Engine {
             snapshot.wills.clone_from(&recovery.wills);
         }
         snapshot
+    }
+
+    /// From here on these bounds hold. The tables keep the seed that they were made with.
+    pub(crate) fn change_limits(&mut self, limits: Limits) {
+        let expiry_s = self.limits.session_expiry_s;
+        let hash_seed = self.limits.hash_seed;
+        self.limits = Limits { hash_seed, ..limits };
+        self.sys_topics.change_interval(&self.limits, self.now);
+        if self.limits.session_expiry_s != expiry_s {
+            let detached = self.sessions.iter().filter_map(|(index, session)| {
+                let Attachment::Detached { since } = session.attachment else { return None };
+                Some((index, since))
+            });
+            let detached: Vec<(SessionIndex, Time)> = detached.collect();
+            for (index, since) in detached {
+                self.arm_expiry(index, since);
+            }
+            self.forget_stale_deadlines();
+        }
+    }
+
+    /// Every subscription: whose, to what, at which granted QoS.
+    pub fn subscriptions(&self) -> impl Iterator<Item = (&Arc<str>, &Filter, QoS)> {
+        self.sessions.iter().flat_map(|(_, session)| {
+            let subscriptions = session.subscriptions.iter();
+            subscriptions.map(|(filter, granted)| (&session.client_id, filter, granted.qos))
+        })
     }
 
     /// What is there now.

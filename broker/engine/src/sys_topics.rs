@@ -70,6 +70,14 @@ impl SysTopics {
         }
     }
 
+    pub(crate) fn change_interval(&mut self, limits: &Limits, now: Time) {
+        let interval_ms = u64::from(limits.sys_interval_s) * 1000;
+        if interval_ms != self.interval_ms {
+            self.interval_ms = interval_ms;
+            self.next = Time(now.0 + interval_ms);
+        }
+    }
+
     pub(crate) fn next(&self) -> Option<Time> {
         (self.interval_ms != 0).then_some(self.next)
     }

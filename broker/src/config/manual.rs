@@ -28,5 +28,6 @@ fn entry(out: &mut String, row: &Row) {
     if let Some(name) = row.mosquitto {
         let _ = write!(out, "; mosquitto: `{name}`");
     }
-    let _ = writeln!(out, ".\n  {}", row.help);
+    let live = if row.is_live() { "; a reload is enough" } else { "" };
+    let _ = writeln!(out, "{live}.\n  {}", row.help);
 }

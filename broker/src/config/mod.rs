@@ -15,6 +15,7 @@ mod manual;
 mod mosquitto;
 mod nearest;
 mod origin;
+mod reload;
 mod rows;
 mod show;
 mod value;

@@ -39,6 +39,7 @@ struct Gathering {
     /// The number of the newest batch.
     newest: u64,
     stopping: bool,
+    checkpoint_asked: bool,
     /// Of the messages in `changes`, each as often as it stands there.
     bytes: u64,
 }
@@ -53,6 +54,7 @@ struct Batch {
 /// What the store's thread does next.
 enum Next {
     Batch(Batch),
+    Checkpoint,
     /// Nothing has gathered in time.
     Nothing,
     Stop,
@@ -153,6 +155,15 @@ impl Commits {
         self.health.report()
     }
 
+    /// Asks the store for a checkpoint once it has nothing else to do.
+    pub(super) fn ask_for_checkpoint(&self) {
+        if self.volatile {
+            return tracing::info!("Nothing is saved: state is in memory only (data.sync).");
+        }
+        self.gathering.lock().checkpoint_asked = true;
+        self.something_gathered.notify_one();
+    }
+
     /// Lets the thread end once everything gathered is committed.
     pub(super) fn stop(&self) {
         self.gathering.lock().stopping = true;
@@ -172,6 +183,13 @@ impl Commits {
                     }
                 }
                 Next::Batch(_) => return,
+                Next::Checkpoint => match store.checkpoint() {
+                    Ok(()) => tracing::info!(
+                        "Saving: a checkpoint of the store has begun. What was acknowledged was \
+                         on disk before."
+                    ),
+                    Err(error) => tracing::error!(%error, "The checkpoint failed: {error}."),
+                },
                 Next::Nothing => {}
                 Next::Stop => break,
             }
@@ -212,6 +230,9 @@ impl Commits {
         while gathering.changes.is_empty() {
             if gathering.stopping {
                 return Next::Stop;
+            }
+            if std::mem::take(&mut gathering.checkpoint_asked) {
+                return Next::Checkpoint;
             }
             match wait {
                 None => self.something_gathered.wait(&mut gathering),

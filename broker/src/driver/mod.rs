@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use martlet_engine::Engine;
 use martlet_engine::effects::{Effects, Notice};
@@ -34,6 +34,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 pub mod traffic;
+mod tree;
 
 /// What the driver is told at start.
 #[derive(Clone, Debug)]
@@ -50,7 +51,8 @@ pub struct Settings {
 
 /// The pump around one engine.
 pub struct Driver {
-    settings: Settings,
+    outbox_bytes_max: u32,
+    connection_messages: AtomicBool,
     clock: Clock,
     core: Mutex<Core>,
     inbox: Mutex<Inbox>,
@@ -125,11 +127,12 @@ impl Driver {
         clock: Clock,
         mut store: Box<dyn Store>,
     ) -> Result<Arc<Self>, StoreError> {
-        let engine = Engine::new(settings.limits.clone(), store.load()?, clock.now());
+        let engine = Engine::new(settings.limits, store.load()?, clock.now());
         let pump = Arc::new(Notify::new());
         let (commits, committer) = Commits::start(store, Arc::clone(&pump), clock);
         Ok(Arc::new(Self {
-            settings,
+            outbox_bytes_max: settings.outbox_bytes_max,
+            connection_messages: AtomicBool::new(settings.connection_messages),
             clock,
             core: Mutex::new(Core { engine, effects: Effects::default(), lost: Vec::new() }),
             inbox: Mutex::default(),
@@ -161,6 +164,25 @@ impl Driver {
             // Even with more to do at once: this worker may be the one that watches the sockets.
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Takes new settings over, all but `outbox_bytes_max`, which every link was promised.
+    pub fn change(&self, settings: Settings) {
+        self.connection_messages.store(settings.connection_messages, Ordering::Relaxed);
+        self.submit_from_inside(vec![Input::Limits(Box::new(settings.limits))]);
+    }
+
+    /// Lets the store write down what only its journal has, without waiting for that.
+    pub fn checkpoint(&self) {
+        self.commits.ask_for_checkpoint();
+    }
+
+    /// All subscriptions as a tree of topic levels, a line each; of very many a part.
+    pub fn subscriptions(&self) -> Vec<String> {
+        let core = self.core.lock();
+        let gathered = tree::gather(core.engine.subscriptions());
+        self.let_go(core);
+        gathered.lines()
     }
 
     /// Tells the engine that the broker stops: every link gets its farewell.
@@ -196,11 +218,11 @@ impl Driver {
 
     /// Whether clients' coming and going is logged.
     pub(crate) fn logs_connections(&self) -> bool {
-        self.settings.connection_messages
+        self.connection_messages.load(Ordering::Relaxed)
     }
 
     pub(crate) fn outbox_bytes_max(&self) -> u32 {
-        self.settings.outbox_bytes_max
+        self.outbox_bytes_max
     }
 
     pub(crate) fn submit(&self, edge: &Arc<dyn Edge>, inputs: &mut Vec<Input>) {
@@ -238,10 +260,14 @@ impl Driver {
         let core = self.core.lock();
         let due = core.engine.next_deadline().filter(|_| !self.inbox.lock().holds_due);
         self.armed.store(due.map_or(u64::MAX, |time| time.0), Ordering::Release);
-        drop(core);
-        // As in `combine`: whoever found the engine busy just now relies on it.
-        self.wake_pump_for_inbox();
+        self.let_go(core);
         due
+    }
+
+    /// As in `combine`: whoever found the engine busy just now relies on the pump.
+    fn let_go(&self, core: parking_lot::MutexGuard<'_, Core>) {
+        drop(core);
+        self.wake_pump_for_inbox();
     }
 
     /// One turn of the pump: what waits, and what is due behind it.
@@ -392,7 +418,7 @@ impl Driver {
 
     fn see_to(&self, mut aftermath: Aftermath) {
         for (notice, edge) in aftermath.notices.drain(..) {
-            log::write(&notice, edge.as_deref(), self.settings.connection_messages);
+            log::write(&notice, edge.as_deref(), self.logs_connections());
         }
         for edge in aftermath.to_send.drain(..) {
             edge.send();

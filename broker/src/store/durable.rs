@@ -262,6 +262,14 @@ impl Store for Durable {
         synced
     }
 
+    fn checkpoint(&mut self) -> Result<(), StoreError> {
+        self.finish_checkpoint(Ask::Retry)?;
+        if self.checkpoints.is_idle() && self.has_work() {
+            self.begin_checkpoint();
+        }
+        Ok(())
+    }
+
     fn close(&mut self) -> Result<(), StoreError> {
         // Should the state not take it, this is where it is; if it does, it is safe there.
         let synced = self.journal.sync();

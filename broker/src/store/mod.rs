@@ -62,6 +62,14 @@ pub trait Store: Send {
         Ok(())
     }
 
+    /// Begins to write down what only a journal has, ahead of its time; does not wait for it.
+    ///
+    /// # Errors
+    /// When an earlier checkpoint failed. What was committed is kept all the same.
+    fn checkpoint(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// The last call, for an orderly end: leaves everything as a quick start wants it.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use martlet_engine::counters::Bound;
 use martlet_engine::effects::{Farewell, Notice};
-use martlet_engine::input::{Connect, InPacket};
+use martlet_engine::input::{Connect, InPacket, Input};
 use martlet_engine::limits::Limits;
 
 use crate::world::{World, clean, id, limits, message, retained};
@@ -204,4 +204,45 @@ fn received_max() {
     let limit = "received_max";
     assert_eq!(world.farewell(client), Some(Farewell::LimitReached { limit }));
     assert_eq!(world.engine.counters().dropped(Bound::Received), 1);
+}
+
+#[test]
+fn new_limits_hold_from_here_on() {
+    let mut world = World::new();
+    let early = world.durable("early");
+    let late = world.durable("late");
+    world.lose(early);
+    let change = |world: &mut World, change: fn(&mut Limits)| {
+        change(&mut world.limits);
+        let limits = Box::new(world.limits.clone());
+        world.step(Input::Limits(limits));
+    };
+    // A lower expiry reaches who is away already.
+    change(&mut world, |limits| limits.session_expiry_s = 10);
+    world.wait(9_000);
+    assert_eq!(world.engine.gauges().sessions, 2);
+    world.wait(1_000);
+    assert_eq!(world.engine.gauges().sessions, 1, "early is forgotten");
+    // A higher one too.
+    world.lose(late);
+    change(&mut world, |limits| limits.session_expiry_s = 30);
+    world.wait(15_000);
+    assert_eq!(world.engine.gauges().sessions, 1);
+    world.wait(15_000);
+    assert_eq!(world.engine.gauges().sessions, 0, "late is forgotten");
+    // What is held beyond a lowered bound stays; nothing more comes.
+    let away = world.durable("away");
+    world.subscribe(away, "t", 1);
+    world.lose(away);
+    world.inside(message("t", "1", 1));
+    world.inside(message("t", "2", 1));
+    change(&mut world, |limits| limits.queue_messages_max = 1);
+    world.inside(message("t", "3", 1));
+    assert_eq!(world.engine.gauges().waiting_messages, 2);
+    assert_eq!(world.engine.counters().dropped(Bound::QueueMessages), 1);
+    // `$SYS` begins when it is asked for.
+    assert_eq!(world.engine.gauges().retained_messages, 0);
+    change(&mut world, |limits| limits.sys_interval_s = 5);
+    world.wait(5_000);
+    assert!(world.engine.gauges().retained_messages > 20);
 }

@@ -1,0 +1,115 @@
+//! What a running broker can take of a new configuration.
+
+use std::collections::BTreeSet;
+
+use config::{Map, Value as Layered};
+
+use crate::config::Resolved;
+use crate::config::rows::{LISTENER, ROWS, Row};
+
+/// Options that take effect in a broker that runs. The others wait for the next start.
+const LIVE: &[(&str, &str)] = &[
+    ("limits", "inflight_max"),
+    ("limits", "received_max"),
+    ("limits", "queue_messages_max"),
+    ("limits", "queue_bytes_max"),
+    ("limits", "queue_qos0"),
+    ("limits", "retained_messages_max"),
+    ("limits", "retained_bytes_max"),
+    ("limits", "subscriptions_per_session_max"),
+    ("limits", "sessions_max"),
+    ("limits", "keep_alive_max_s"),
+    ("limits", "session_expiry_s"),
+    ("clients", "allow_zero_length_client_id"),
+    ("clients", "auto_id_prefix"),
+    ("log", "connection_messages"),
+    ("sys", "interval_s"),
+];
+
+impl Row {
+    /// Whether a reload is enough for it.
+    pub(crate) fn is_live(&self) -> bool {
+        LIVE.contains(&(self.section, self.name))
+    }
+}
+
+impl Resolved {
+    /// The options that are not the same in `new` and that only a start reads, with the places of
+    /// their new values.
+    pub fn waits_for_restart(&self, new: &Self) -> Vec<String> {
+        let mut changed = BTreeSet::new();
+        let (before, after) = (self.listeners(), new.listeners());
+        if before.len() != after.len() {
+            changed.insert("The number of listeners".to_owned());
+        } else {
+            for (before, after) in before.iter().zip(&after) {
+                compare(LISTENER, before, after, &mut changed);
+            }
+        }
+        for section in ROWS.iter().map(|row| row.section).filter(|section| *section != LISTENER) {
+            let table = |resolved: &Self| resolved.merged.get_table(section).unwrap_or_default();
+            compare(section, &table(self), &table(new), &mut changed);
+        }
+        changed.into_iter().collect()
+    }
+
+    fn listeners(&self) -> Vec<Map<String, Layered>> {
+        let listeners = self.merged.get_array(LISTENER).unwrap_or_default();
+        listeners.into_iter().map(|listener| listener.into_table().unwrap_or_default()).collect()
+    }
+}
+
+fn compare(
+    section: &str,
+    before: &Map<String, Layered>,
+    after: &Map<String, Layered>,
+    changed: &mut BTreeSet<String>,
+) {
+    for row in ROWS.iter().filter(|row| row.section == section && !row.is_live()) {
+        let (before, after) = (before.get(row.name), after.get(row.name));
+        if before.map(|value| &value.kind) != after.map(|value| &value.kind) {
+            let place = after.and_then(Layered::origin).unwrap_or("left out");
+            changed.insert(format!("{}.{} ({place})", row.section, row.name));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Override, Sources, load};
+
+    fn with(overrides: &[(&'static str, &'static str, &str)], ports: &[u16]) -> Resolved {
+        let overrides = overrides.iter().map(|&(section, name, value)| Override {
+            option: "-x",
+            section,
+            name,
+            value: value.to_owned(),
+        });
+        let sources =
+            Sources { overrides: overrides.collect(), ports: ports.to_vec(), ..Sources::default() };
+        load(&sources).expect("these options are good")
+    }
+
+    #[test]
+    fn live_options_exist() {
+        for (section, name) in LIVE {
+            assert!(ROWS.iter().any(|row| (row.section, row.name) == (*section, *name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_only_a_start_reads_is_named_with_its_place() {
+        let rows: &[(&[_], &[u16], &[&str])] = &[
+            (&[], &[1], &[]),
+            (&[("limits", "inflight_max", "5"), ("sys", "interval_s", "1")], &[1], &[]),
+            (&[("data", "dir", "/x")], &[1], &["data.dir (command line -x)"]),
+            (&[], &[2], &["listener.address (command line -p)"]),
+            (&[], &[1, 2], &["The number of listeners"]),
+        ];
+        let before = with(&[], &[1]);
+        for (overrides, ports, expected) in rows {
+            assert_eq!(before.waits_for_restart(&with(overrides, ports)), *expected);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! # One run of the broker
+//!
+//! From a configuration that was read, through whatever an operator asks while it runs, to its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
+
+use crate::config::{self, Config, Resolved, Sources};
+use crate::driver::Driver;
+use crate::server::reload::Reloader;
+use crate::server::{Server, StartError};
+use crate::signals::Request;
+use crate::store::memory::Volatile;
+use crate::store::{Store, StoreError, durable};
+use crate::{clock, logging, machine, signals};
+
+const VERSION: &str = concat!("martlet version ", env!("CARGO_PKG_VERSION"));
+
+/// Why a run failed, in words; they were logged.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Failure(String);
+
+/// Runs the broker until it is asked to stop.
+///
+/// `end_at_once` is what a second request to stop leads to, with the words to say.
+///
+/// # Errors
+/// When it could not start.
+pub fn run(resolved: Resolved, sources: Sources, end_at_once: fn(&str)) -> Result<(), Failure> {
+    logging::init(resolved.config.log, clock::wall);
+    match serve(resolved, sources, end_at_once) {
+        Ok(()) => {
+            tracing::info!("{VERSION} terminating");
+            Ok(())
+        }
+        Err(failure) => {
+            tracing::error!("{failure}");
+            Err(Failure(failure))
+        }
+    }
+}
+
+fn serve(resolved: Resolved, sources: Sources, end_at_once: fn(&str)) -> Result<(), String> {
+    let config = &resolved.config;
+    announce(config);
+    let mut settings = config.server.clone();
+    let open_files = machine::raise_open_files();
+    if let Some(possible) = machine::fewer_connections(open_files, settings.connections_max)? {
+        if config.connections_chosen {
+            tracing::warn!("{}", machine::explain_fewer(possible, settings.connections_max));
+        }
+        settings.connections_max = possible;
+    }
+    tracing::debug!("At most {} connections at a time.", settings.connections_max);
+    let heard = signals::listen(end_at_once).map_err(|e| format!("Cannot hear signals: {e}."))?;
+    // May take a while: whoever asks it to stop meanwhile is heard.
+    let store = open_store(config).map_err(|error| format!("Cannot keep state: {error}."))?;
+    settings.listeners.retain(|(listener, _)| {
+        !config.optional_addresses.contains(&listener.address) || exists_here(listener.address)
+    });
+    let runtime = runtime().map_err(|e| format!("Cannot start threads: {e}."))?;
+    runtime.block_on(async {
+        let server = Server::start(settings, store).map_err(|error| match error {
+            StartError::Bind { address, source } => machine::diagnose_bind(address, &source),
+            StartError::Store(_) => error.to_string(),
+        })?;
+        let (reloader, driver) = (server.reloader(), server.driver());
+        let operated = Operated { resolved, sources, reloader, driver };
+        tokio::spawn(operated.answer(heard.requests));
+        tracing::info!("{VERSION} running");
+        // The sender lives as long as the thread that hears signals: for ever.
+        server.run(async { drop(heard.stop.await) }).await;
+        Ok(())
+    })
+}
+
+fn announce(config: &Config) {
+    tracing::info!("{VERSION} starting");
+    match &config.file {
+        Some(file) => tracing::info!("Config loaded from {}.", file.display()),
+        None => tracing::info!("Using default config."),
+    }
+    if config.local_only {
+        tracing::info!(
+            "Starting in local only mode. Connections will only be possible from clients running \
+             on this machine."
+        );
+        tracing::info!(
+            "Create a configuration file which defines a listener to allow remote access, and \
+             start with -c FILE. `martlet config manual` shows how."
+        );
+    }
+    pass_on(config);
+}
+
+/// What the reading of the configuration has to say.
+fn pass_on(config: &Config) {
+    for notice in &config.notices {
+        tracing::info!("{notice}");
+    }
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// The store that the configuration asks for.
+fn open_store(config: &Config) -> Result<Box<dyn Store>, StoreError> {
+    let Some(sync) = config.sync else {
+        tracing::warn!("data.sync is \"off\": sessions and retained messages end with the broker.");
+        return Ok(Box::new(Volatile));
+    };
+    let folder = config.data_dir.clone();
+    tracing::info!("Opening the store in {}.", folder.display());
+    // A colon is no good character in the name of a file.
+    let date = humantime::format_rfc3339_seconds(clock::wall()).to_string().replace(':', "-");
+    Ok(Box::new(durable::open(durable::Settings { sync, ..durable::Settings::new(folder, date) })?))
+}
+
+fn exists_here(address: SocketAddr) -> bool {
+    let exists = machine::has_address(address.ip());
+    if !exists {
+        tracing::info!("{address} is not opened: this machine has no IPv6.");
+    }
+    exists
+}
+
+/// One worker for each processor that this process may use. One alone needs no threads.
+fn runtime() -> std::io::Result<Runtime> {
+    match available_parallelism().map_or(1, usize::from) {
+        1 => Builder::new_current_thread().enable_all().build(),
+        workers => Builder::new_multi_thread().worker_threads(workers).enable_all().build(),
+    }
+}
+
+/// A broker that runs, as an operator may change it.
+struct Operated {
+    resolved: Resolved,
+    sources: Sources,
+    reloader: Arc<Reloader>,
+    driver: Arc<Driver>,
+}
+
+impl Operated {
+    /// Does what is asked, one request after the other, until it is dropped.
+    async fn answer(mut self, mut requests: mpsc::Receiver<Request>) {
+        while let Some(request) = requests.recv().await {
+            // Files are read and engines walked: not on a thread that serves connections.
+            let answered = tokio::task::spawn_blocking(move || {
+                self.see_to(request);
+                self
+            });
+            match answered.await {
+                Ok(operated) => self = operated,
+                // A panic in there has been reported by the panic itself.
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn see_to(&mut self, request: Request) {
+        match request {
+            Request::Reload => self.reload(),
+            Request::Save => self.driver.checkpoint(),
+            Request::PrintTree => {
+                for line in self.driver.subscriptions() {
+                    tracing::info!("{line}");
+                }
+            }
+            Request::ReopenLog => tracing::info!("The log goes to standard error only."),
+        }
+    }
+
+    /// Takes the configuration as it is written now, all of it or nothing.
+    fn reload(&mut self) {
+        tracing::info!("Reloading config.");
+        match self.read_and_apply() {
+            Ok(()) => tracing::info!("The configuration was reloaded."),
+            Err(mistakes) => {
+                for mistake in mistakes {
+                    tracing::error!("{mistake}");
+                }
+                tracing::error!("The configuration was not reloaded: the one before stays in use.");
+            }
+        }
+    }
+
+    fn read_and_apply(&mut self) -> Result<(), Vec<String>> {
+        let resolved = config::load(&self.sources)
+            .map_err(|mistakes| mistakes.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        self.reloader.prepare(resolved.config.server.clone())?.apply();
+        pass_on(&resolved.config);
+        for option in self.resolved.waits_for_restart(&resolved) {
+            tracing::warn!("{option} has changed, which takes effect at the next start only.");
+        }
+        self.resolved = resolved;
+        Ok(())
+    }
+}
