@@ -5,7 +5,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Config, Mistakes, Override, Resolved, Sources};
 
@@ -13,6 +14,12 @@ use crate::config::{self, Config, Mistakes, Override, Resolved, Sources};
 pub const FAILED: u8 = 1;
 /// The exit code of a configuration with mistakes (EX_CONFIG of sysexits.h; systemd calls it so).
 pub const BAD_CONFIGURATION: u8 = 78;
+
+/// What the process that `-d` starts has behind its arguments.
+pub const IN_BACKGROUND: &str = "--in-background";
+
+/// Ports of the command line, as mosquitto has it. At the bound: wrong usage.
+const PORTS_MAX: usize = 10;
 
 const AFTER_HELP: &str = "\
 Without a configuration the broker is in local only mode: it listens on 127.0.0.1 and ::1, port \
@@ -22,6 +29,10 @@ a file and start with -c FILE:
     [[listener]]
     port = 1883
     allow_anonymous = true
+
+A file of mosquitto is read as it is: `martlet -c /etc/mosquitto/mosquitto.conf`. To see what \
+becomes of each of its lines: `martlet compat-report FILE`; to have it as TOML: \
+`martlet -c FILE config show`.
 
 Options come from the configuration file, then from environment variables such as \
 MARTLET_LIMITS__INFLIGHT_MAX=50, then from here; the later one wins.
@@ -46,8 +57,7 @@ pub struct Arguments {
 enum Command {
     /// Check a configuration file and say all that is wrong with it; nothing is started.
     Check {
-        /// The configuration file.
-        #[arg(required_unless_present = "config", conflicts_with = "config")]
+        /// The configuration file; it may also stand behind -c.
         file: Option<PathBuf>,
     },
     /// Look at the configuration.
@@ -67,19 +77,28 @@ enum ConfigCommand {
 
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 struct Options {
-    /// The configuration file.
-    #[arg(short, long, global = true, value_name = "FILE")]
+    /// The configuration file: TOML, or a mosquitto.conf.
+    #[arg(short, long, global = true, value_name = "FILE", alias = "config-file")]
     config: Option<PathBuf>,
-    /// Listen on this port of the loopback addresses; may be given several times. Ignored when the
-    /// configuration defines a listener.
+    /// Listen on this port of the loopback addresses; may be given up to ten times. Ignored when
+    /// the configuration defines a listener.
     #[arg(short, long = "port", global = true, value_name = "PORT")]
     port: Vec<u16>,
     /// Log each packet (log.level = "debug").
-    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    #[arg(short, long, global = true)]
     verbose: bool,
-    /// Log errors only (log.level = "error").
+    /// Log errors only (log.level = "error"), also with -v.
     #[arg(short, long, global = true)]
     quiet: bool,
+    /// Run in the background; this command ends once the broker runs.
+    #[arg(short, long)]
+    daemon: bool,
+    /// Check the configuration file and start nothing, as `check` does.
+    #[arg(long)]
+    test_config: bool,
+    /// The broker that -d started.
+    #[arg(long, hide = true)]
+    in_background: bool,
     /// The state directory (data.dir) [default: ./martlet-data].
     #[arg(long, global = true, value_name = "DIR")]
     data: Option<String>,
@@ -101,6 +120,8 @@ enum LogFormat {
 pub enum Todo {
     /// Run the broker with this configuration, which came from these sources.
     Serve(Box<Resolved>, Sources),
+    /// Run the broker in a process of its own, with [`IN_BACKGROUND`] behind the arguments.
+    ServeInBackground,
     /// Print this to standard output; it is all that was asked for.
     Print(String),
 }
@@ -108,7 +129,36 @@ pub enum Todo {
 impl Arguments {
     /// Reads the command line of this process. Wrong usage, `--help` and `--version` end it here.
     pub fn of_process() -> Self {
-        Self::parse()
+        let arguments = Self::parse();
+        arguments.go_together().unwrap_or_else(|error| error.exit());
+        arguments
+    }
+
+    /// Whether this is the process that `-d` started.
+    pub const fn in_background(&self) -> bool {
+        self.options.in_background
+    }
+
+    /// What the rows of options alone do not say.
+    fn go_together(&self) -> Result<(), clap::Error> {
+        let wrong = |kind, text: &str| Err(Self::command().error(kind, text));
+        let file = self.options.config.is_some();
+        match &self.command {
+            Some(Command::Check { file: Some(_) }) if file => wrong(
+                ErrorKind::ArgumentConflict,
+                "name the file to check once: with -c or without",
+            ),
+            Some(Command::Check { file: None }) if !file => {
+                wrong(ErrorKind::MissingRequiredArgument, "which file? `martlet check FILE`")
+            }
+            None if self.options.test_config && !file => {
+                wrong(ErrorKind::MissingRequiredArgument, "--test-config wants -c FILE")
+            }
+            _ if self.options.port.len() > PORTS_MAX => {
+                wrong(ErrorKind::TooManyValues, "-p may be given ten times at most")
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Loads the configuration and finds out what there is to do.
@@ -129,6 +179,13 @@ impl Arguments {
                 options.config = file.or(options.config);
                 Ok(Todo::Print(checked(&options.load(variables)?.config)))
             }
+            None if options.test_config => {
+                Ok(Todo::Print(checked(&options.load(variables)?.config)))
+            }
+            None if options.daemon && !options.in_background => {
+                options.load(variables)?;
+                Ok(Todo::ServeInBackground)
+            }
             None => {
                 let sources = options.sources(variables);
                 Ok(Todo::Serve(Box::new(config::load(&sources)?), sources))
@@ -139,8 +196,9 @@ impl Arguments {
 
 fn checked(config: &Config) -> String {
     let file = config.file.as_deref().unwrap_or(Path::new("no file")).display();
+    let notices = config.notices.iter().map(|text| format!("{text}\n"));
     let warnings = config.warnings.iter().map(|text| format!("{file}: warning: {text}\n"));
-    warnings.chain([format!("{file}: ok\n")]).collect()
+    notices.chain(warnings).chain([format!("{file}: ok\n")]).collect()
 }
 
 impl Options {
@@ -153,7 +211,7 @@ impl Options {
         let mut set = |option, section, name, value: &str| {
             overrides.push(Override { option, section, name, value: value.to_owned() });
         };
-        if self.verbose {
+        if self.verbose && !self.quiet {
             set("-v", "log", "level", "debug");
         }
         if self.quiet {
@@ -175,9 +233,12 @@ impl Options {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Arguments, clap::Error> {
+        let arguments = Arguments::try_parse_from(arguments)?;
+        arguments.go_together().map(|()| arguments)
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {
@@ -186,33 +247,42 @@ mod tests {
 
     #[test]
     fn options_stand_before_or_after_the_subcommand() {
-        let before = Arguments::try_parse_from(["martlet", "-c", "a.toml", "config", "show"]);
-        let after = Arguments::try_parse_from(["martlet", "config", "show", "-c", "a.toml"]);
+        let before = parse(&["martlet", "-c", "a.toml", "config", "show"]);
+        let after = parse(&["martlet", "config", "show", "-c", "a.toml"]);
         assert_eq!(before.unwrap(), after.unwrap());
     }
 
     #[test]
     fn the_file_to_check_may_stand_behind_c() {
-        let arguments = Arguments::try_parse_from(["martlet", "check", "-c", "a.toml"]).unwrap();
-        let said = arguments.resolve(Vec::new()).expect_err("there is no such file");
-        assert!(said.to_string().starts_with("a.toml: cannot be read"), "{said}");
+        for row in [
+            &["martlet", "check", "-c", "a.toml"][..],
+            &["martlet", "-c", "a.toml", "check"],
+            &["martlet", "--config-file", "a.toml", "--test-config"],
+        ] {
+            let said = parse(row).unwrap().resolve(Vec::new()).expect_err("no such file");
+            assert!(said.to_string().starts_with("a.toml: cannot be read"), "{said}");
+        }
     }
 
     #[test]
     fn what_does_not_parse() {
         let rows: &[&[&str]] = &[
-            &["martlet", "-v", "-q"],
             &["martlet", "-p", "65536"],
             &["martlet", "-p", "mqtt"],
             &["martlet", "--log-format", "xml"],
             &["martlet", "check"],
+            &["martlet", "--test-config"],
+            &[
+                "martlet", "-p1", "-p2", "-p3", "-p4", "-p5", "-p6", "-p7", "-p8", "-p9", "-p10",
+                "-p11",
+            ],
             &["martlet", "check", "a.toml", "-c", "b.toml"],
             &["martlet", "config"],
             &["martlet", "--colour"],
             &["martlet", "-c"],
         ];
         for row in rows {
-            assert!(Arguments::try_parse_from(*row).is_err(), "{row:?}");
+            assert!(parse(row).is_err(), "{row:?}");
         }
     }
 }

@@ -11,6 +11,7 @@
 //! - [`server`]: builds every part, runs them, stops them in order.
 //! - [`config`]: what the operator wrote, from every source, checked and resolved.
 //! - [`machine`], [`signals`], [`logging`]: what the system allows, asks and is told.
+//! - [`daemon`]: the broker in the background.
 //! - [`service`]: one run of the broker, from its configuration to its end.
 //! - [`cli`]: the command line.
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@ pub mod access;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod driver;
 pub mod logging;
 pub mod machine;

@@ -4,16 +4,27 @@
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
-use martlet::cli::{Arguments, BAD_CONFIGURATION, FAILED, Todo};
-use martlet::service;
+use martlet::cli::{Arguments, BAD_CONFIGURATION, FAILED, IN_BACKGROUND, Todo};
+use martlet::{daemon, service};
 
 fn main() -> ExitCode {
-    match Arguments::of_process().resolve(std::env::vars_os().collect()) {
-        Ok(Todo::Serve(resolved, sources)) => match service::run(*resolved, sources, end_at_once) {
-            Ok(()) => ExitCode::SUCCESS,
-            // The log has it.
-            Err(_) => ExitCode::from(FAILED),
-        },
+    let arguments = Arguments::of_process();
+    let in_background = arguments.in_background();
+    match arguments.resolve(std::env::vars_os().collect()) {
+        Ok(Todo::Serve(resolved, sources)) => {
+            match service::run(*resolved, sources, in_background, end_at_once) {
+                Ok(()) => ExitCode::SUCCESS,
+                // The log has it.
+                Err(_) => ExitCode::from(FAILED),
+            }
+        }
+        Ok(Todo::ServeInBackground) => {
+            let code = daemon::start(IN_BACKGROUND, FAILED).unwrap_or_else(|error| {
+                complain(&format!("Cannot start the broker in the background: {error}."));
+                FAILED
+            });
+            ExitCode::from(code)
+        }
         Ok(Todo::Print(text)) => match std::io::stdout().write_all(text.as_bytes()) {
             // Whoever closes the pipe has read enough.
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {

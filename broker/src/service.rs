@@ -16,7 +16,7 @@ use crate::server::{Server, StartError};
 use crate::signals::Request;
 use crate::store::memory::Volatile;
 use crate::store::{Store, StoreError, durable};
-use crate::{clock, logging, machine, signals};
+use crate::{clock, daemon, logging, machine, signals};
 
 const VERSION: &str = concat!("martlet version ", env!("CARGO_PKG_VERSION"));
 
@@ -27,13 +27,18 @@ pub struct Failure(String);
 
 /// Runs the broker until it is asked to stop.
 ///
-/// `end_at_once` is what a second request to stop leads to, with the words to say.
+/// `in_background`: it is the process that `-d` started. `end_at_once` is what a second request to stop leads to, with the words to say.
 ///
 /// # Errors
 /// When it could not start.
-pub fn run(resolved: Resolved, sources: Sources, end_at_once: fn(&str)) -> Result<(), Failure> {
+pub fn run(
+    resolved: Resolved,
+    sources: Sources,
+    in_background: bool,
+    end_at_once: fn(&str),
+) -> Result<(), Failure> {
     logging::init(resolved.config.log, clock::wall);
-    match serve(resolved, sources, end_at_once) {
+    match serve(resolved, sources, in_background, end_at_once) {
         Ok(()) => {
             tracing::info!("{VERSION} terminating");
             Ok(())
@@ -45,9 +50,17 @@ pub fn run(resolved: Resolved, sources: Sources, end_at_once: fn(&str)) -> Resul
     }
 }
 
-fn serve(resolved: Resolved, sources: Sources, end_at_once: fn(&str)) -> Result<(), String> {
+fn serve(
+    resolved: Resolved,
+    sources: Sources,
+    in_background: bool,
+    end_at_once: fn(&str),
+) -> Result<(), String> {
     let config = &resolved.config;
     announce(config);
+    if in_background {
+        daemon::leave_session().map_err(|e| format!("Cannot leave the terminal: {e}."))?;
+    }
     let mut settings = config.server.clone();
     let open_files = machine::raise_open_files();
     if let Some(possible) = machine::fewer_connections(open_files, settings.connections_max)? {
@@ -73,6 +86,9 @@ fn serve(resolved: Resolved, sources: Sources, end_at_once: fn(&str)) -> Result<
         let operated = Operated { resolved, sources, reloader, driver };
         tokio::spawn(operated.answer(heard.requests));
         tracing::info!("{VERSION} running");
+        if in_background {
+            daemon::let_go().map_err(|e| format!("Cannot let go of the terminal: {e}."))?;
+        }
         // The sender lives as long as the thread that hears signals: for ever.
         server.run(async { drop(heard.stop.await) }).await;
         Ok(())

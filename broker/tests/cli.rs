@@ -117,7 +117,10 @@ fn wrong_usage_is_2_and_mistakes_are_78() {
     let rows: &[(&[&str], i32, &str)] = &[
         (&["--colour"], 2, "unexpected argument '--colour'"),
         (&["-p", "70000"], 2, "70000 is not in 0..=65535"),
-        (&["-v", "-q"], 2, "cannot be used with"),
+        (&["check"], 2, "which file? `martlet check FILE`"),
+        (&["--test-config"], 2, "--test-config wants -c FILE"),
+        (&["--test-config", "-c", "bad.toml"], 78, "bad.toml:4:9: \"level\" takes one of"),
+        (&["-d", "-c", "bad.toml"], 78, "bad.toml:4:9: \"level\" takes one of"),
         (&["-c", "missing.toml"], 78, "missing.toml: cannot be read: No such file"),
         (&["check", "missing.toml"], 78, "missing.toml: cannot be read: No such file"),
         (&["-c", "bad.toml"], 78, "bad.toml:2:1: unknown option \"max_inflght\" in [limits]; did"),
@@ -157,6 +160,52 @@ fn check_says_all_that_is_wrong_or_that_nothing_is() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.out.starts_with("martlet.toml: warning: No client can connect"), "{ended:?}");
     assert!(ended.out.ends_with("martlet.toml: ok\n"), "{ended:?}");
+}
+
+#[test]
+fn the_file_to_check_is_named_once() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.conf"), "listener 1883\nallow_anonymous true\n").unwrap();
+    for arguments in [
+        &["-c", "a.conf", "check"][..],
+        &["check", "a.conf"],
+        &["--config-file", "a.conf", "--test-config"],
+    ] {
+        let ended = run(dir.path(), arguments);
+        assert_eq!((ended.code, ended.out.as_str()), (Some(0), "a.conf: ok\n"), "{arguments:?}");
+    }
+    assert_eq!(run(dir.path(), &["check", "a.conf", "-c", "a.conf"]).code, Some(2));
+}
+
+/// An init script's `-d`: the command ends once the broker runs, and the broker stays.
+#[test]
+fn in_the_background_it_runs_before_the_command_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let arguments = ["-d", "-p", &port.to_string()];
+    let ended = run(dir.path(), &arguments);
+    assert_eq!(ended.code, Some(1), "the port is in use: {ended:?}");
+    assert!(ended.err.contains("is in use"), "{ended:?}");
+    drop(taken);
+    let ended = run(dir.path(), &arguments);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.err.contains(" running"), "{ended:?}");
+    let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    // The only process that has this directory for its own.
+    let broker = living_in(dir.path()).expect("a broker");
+    assert_eq!(rustix::process::getsid(Some(broker)), Ok(broker), "a session of its own");
+    kill_process(broker, Signal::TERM).unwrap();
+    assert_eq!(client.read(&mut [0; 16]).unwrap_or(0), 0, "closed at the end");
+}
+
+fn living_in(dir: &Path) -> Option<Pid> {
+    let dir = dir.canonicalize().unwrap();
+    fs::read_dir("/proc").unwrap().filter_map(Result::ok).find_map(|entry| {
+        let there = fs::read_link(entry.path().join("cwd")).ok()?;
+        let number = entry.file_name().to_str()?.parse().ok()?;
+        (there == dir).then(|| Pid::from_raw(number))?
+    })
 }
 
 #[test]
