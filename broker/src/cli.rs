@@ -60,6 +60,14 @@ enum Command {
         /// The configuration file; it may also stand behind -c.
         file: Option<PathBuf>,
     },
+    /// Say what becomes of each line of a mosquitto.conf: honoured, without effect, or refused.
+    CompatReport {
+        /// The file; it may also stand behind -c.
+        file: Option<PathBuf>,
+        /// As one object for machines.
+        #[arg(long)]
+        json: bool,
+    },
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -124,6 +132,8 @@ pub enum Todo {
     ServeInBackground,
     /// Print this to standard output; it is all that was asked for.
     Print(String),
+    /// Print this to standard output, and end as for mistakes: it tells of some.
+    PrintMistakes(String),
 }
 
 impl Arguments {
@@ -144,12 +154,15 @@ impl Arguments {
         let wrong = |kind, text: &str| Err(Self::command().error(kind, text));
         let file = self.options.config.is_some();
         match &self.command {
-            Some(Command::Check { file: Some(_) }) if file => wrong(
-                ErrorKind::ArgumentConflict,
-                "name the file to check once: with -c or without",
-            ),
-            Some(Command::Check { file: None }) if !file => {
-                wrong(ErrorKind::MissingRequiredArgument, "which file? `martlet check FILE`")
+            Some(Command::Check { file: named } | Command::CompatReport { file: named, .. })
+                if named.is_some() && file =>
+            {
+                wrong(ErrorKind::ArgumentConflict, "name the file once: with -c or without")
+            }
+            Some(Command::Check { file: None } | Command::CompatReport { file: None, .. })
+                if !file =>
+            {
+                wrong(ErrorKind::MissingRequiredArgument, "which file? Name it at the end")
             }
             None if self.options.test_config && !file => {
                 wrong(ErrorKind::MissingRequiredArgument, "--test-config wants -c FILE")
@@ -178,6 +191,13 @@ impl Arguments {
             Some(Command::Check { file }) => {
                 options.config = file.or(options.config);
                 Ok(Todo::Print(checked(&options.load(variables)?.config)))
+            }
+            Some(Command::CompatReport { file, json }) => {
+                options.config = file.or(options.config);
+                let account = config::account(&options.sources(variables))?;
+                let text = if json { account.json() } else { account.to_string() };
+                let good = account.is_good();
+                Ok(if good { Todo::Print(text) } else { Todo::PrintMistakes(text) })
             }
             None if options.test_config => {
                 Ok(Todo::Print(checked(&options.load(variables)?.config)))

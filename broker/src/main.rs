@@ -25,18 +25,23 @@ fn main() -> ExitCode {
             });
             ExitCode::from(code)
         }
-        Ok(Todo::Print(text)) => match std::io::stdout().write_all(text.as_bytes()) {
-            // Whoever closes the pipe has read enough.
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                complain(&format!("Cannot write to standard output: {error}."));
-                ExitCode::from(FAILED)
-            }
-            Ok(()) | Err(_) => ExitCode::SUCCESS,
-        },
+        Ok(Todo::Print(text)) => print(&text, ExitCode::SUCCESS),
+        Ok(Todo::PrintMistakes(text)) => print(&text, ExitCode::from(BAD_CONFIGURATION)),
         Err(mistakes) => {
             complain(&mistakes.to_string());
             ExitCode::from(BAD_CONFIGURATION)
         }
+    }
+}
+
+fn print(text: &str, code: ExitCode) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever closes the pipe has read enough.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            complain(&format!("Cannot write to standard output: {error}."));
+            ExitCode::from(FAILED)
+        }
+        Ok(()) | Err(_) => code,
     }
 }
 

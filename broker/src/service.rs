@@ -27,7 +27,8 @@ pub struct Failure(String);
 
 /// Runs the broker until it is asked to stop.
 ///
-/// `in_background`: it is the process that `-d` started. `end_at_once` is what a second request to stop leads to, with the words to say.
+/// `in_background`: it is the process that `-d` started. `end_at_once` is what a second request to
+/// stop leads to, with the words to say.
 ///
 /// # Errors
 /// When it could not start.

@@ -117,7 +117,7 @@ fn wrong_usage_is_2_and_mistakes_are_78() {
     let rows: &[(&[&str], i32, &str)] = &[
         (&["--colour"], 2, "unexpected argument '--colour'"),
         (&["-p", "70000"], 2, "70000 is not in 0..=65535"),
-        (&["check"], 2, "which file? `martlet check FILE`"),
+        (&["check"], 2, "which file? Name it at the end"),
         (&["--test-config"], 2, "--test-config wants -c FILE"),
         (&["--test-config", "-c", "bad.toml"], 78, "bad.toml:4:9: \"level\" takes one of"),
         (&["-d", "-c", "bad.toml"], 78, "bad.toml:4:9: \"level\" takes one of"),

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 
 use crate::config::nearest::nearest;
 use crate::config::origin::{Mistake, Origin};
-use crate::config::rows::{LISTENER, ROWS};
+use crate::config::rows::{self, LISTENER, ROWS};
 use crate::config::written::{Setting, Written};
 
 /// Takes the variables that begin with `MARTLET_`; what is wrong is added to `mistakes`.
@@ -22,6 +22,17 @@ pub(crate) fn read(variables: &[(OsString, OsString)], mistakes: &mut Vec<Mistak
         }
     }
     written
+}
+
+/// The variable of mosquitto's own, which is stronger than its file.
+const LOCATION: &str = "MOSQUITTO_PERSISTENCE_LOCATION";
+
+/// Where mosquitto would keep its state, if the environment says so.
+pub(crate) fn mosquitto_location(variables: &[(OsString, OsString)]) -> Option<Setting> {
+    let (_, value) = variables.iter().find(|(name, _)| name == LOCATION)?;
+    let row = rows::find("data", "dir").expect("there is a state directory");
+    let value = row.parse(Cow::Owned(value.clone().into_string().ok()?)).ok()?;
+    Some(Setting { row, value, origin: Origin::Variable { name: LOCATION.to_owned() } })
 }
 
 fn setting(name: &str, value: OsString, origin: Origin) -> Result<Setting, String> {

@@ -35,6 +35,15 @@ impl Layers {
         builder.build()
     }
 
+    /// Whoever names a directory to a broker whose mosquitto.conf keeps nothing wants it used.
+    pub(crate) fn keep_where_asked(&mut self) {
+        let names = |setting: &Setting| (setting.row.section, setting.row.name) == ("data", "dir");
+        if self.environment.settings.iter().chain(&self.command_line).any(names) {
+            let said = |setting: &Setting| !matches!(setting.origin, Origin::Unsaid { .. });
+            self.written.settings.retain(said);
+        }
+    }
+
     /// Who had the last word on an option outside of listeners.
     pub(crate) fn origin(&self, section: &str, name: &str) -> Origin {
         let voices = self.written.settings.iter().chain(&self.environment.settings);

@@ -25,7 +25,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use martlet_codec::decode::DecodeLimits;
@@ -35,7 +35,9 @@ use serde::Deserialize;
 use crate::access;
 use crate::config::keeping::Keeping;
 use crate::config::layers::Layers;
+pub use crate::config::mosquitto::Account;
 pub use crate::config::origin::Mistake;
+use crate::config::origin::Origin;
 use crate::config::written::Written;
 use crate::store::durable::Sync;
 use crate::{driver, logging, server};
@@ -131,14 +133,53 @@ pub fn mosquitto_manual() -> String {
 /// All mistakes of all sources.
 pub fn load(sources: &Sources) -> Result<Resolved, Mistakes> {
     let mut mistakes = Vec::new();
+    let layers = read(sources, &mut mistakes);
+    resolve(sources, layers, mistakes)
+}
+
+/// What becomes of each line of a mosquitto.conf, and of the files that it includes.
+///
+/// # Errors
+/// When the file is none.
+pub fn account(sources: &Sources) -> Result<Account, Mistakes> {
+    let mut mistakes = Vec::new();
+    let layers = read(sources, &mut mistakes);
+    match layers.written.account.clone() {
+        Some(lines) => {
+            let mistakes = resolve(sources, layers, mistakes).err().map(|mistakes| mistakes.0);
+            Ok(Account::new(lines, &mistakes.unwrap_or_default()))
+        }
+        None if mistakes.is_empty() => {
+            let path = sources.file.as_deref().unwrap_or(Path::new("no file"));
+            let origin = Origin::File { path: path.display().to_string() };
+            Err(Mistakes(vec![Mistake::new(origin, "is no mosquitto.conf: nothing to report")]))
+        }
+        None => Err(Mistakes(mistakes)),
+    }
+}
+
+fn read(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Layers {
     let mut layers = Layers {
         written: match &sources.file {
-            Some(path) => written::read(path, &mut mistakes),
+            Some(path) => written::read(path, mistakes),
             None => Written::default(),
         },
-        environment: environment::read(&sources.variables, &mut mistakes),
-        command_line: layers::overridden(&sources.overrides, &mut mistakes),
+        environment: environment::read(&sources.variables, mistakes),
+        command_line: layers::overridden(&sources.overrides, mistakes),
     };
+    if layers.written.account.is_some() {
+        layers.keep_where_asked();
+        let location = environment::mosquitto_location(&sources.variables);
+        layers.written.settings.extend(location);
+    }
+    layers
+}
+
+fn resolve(
+    sources: &Sources,
+    mut layers: Layers,
+    mut mistakes: Vec<Mistake>,
+) -> Result<Resolved, Mistakes> {
     let local_only = layers.written.listeners.is_empty();
     if local_only {
         layers.written.listeners = listeners::local_only(&sources.ports, &layers.written.local);
@@ -146,19 +187,25 @@ pub fn load(sources: &Sources) -> Result<Resolved, Mistakes> {
     let merged = layers.merge().expect("the keys of all rows are paths");
     let all: Settings =
         merged.clone().try_deserialize().expect("what a row allows fits its field, as tests show");
-    all.check(&layers, &mut mistakes);
+    let mut warnings = layers.written.warnings.clone();
+    match all.queue_below_packet(&layers) {
+        // mosquitto has no such rule, and its files are to load.
+        Some(mistake) if layers.written.account.is_some() => warnings.push(mistake.to_string()),
+        mistake => mistakes.extend(mistake),
+    }
     let listeners = listeners::resolve(&all.listener, &layers.written.listeners, &mut mistakes);
     if !mistakes.is_empty() {
         mistakes.sort();
         return Err(Mistakes(mistakes));
     }
+    warnings.extend(warned(sources, local_only, &listeners));
     let optional = listeners.iter().filter(|listener| listener.optional);
     let config = Config {
         file: sources.file.clone(),
         local_only,
         optional_addresses: optional.map(|listener| listener.settings.address).collect(),
         connections_chosen: all.limits.connections_max != 0,
-        warnings: warnings(sources, local_only, &listeners),
+        warnings,
         log: all.log.log,
         data_dir: all.data.dir.clone(),
         sync: all.data.sync.0,
@@ -176,7 +223,7 @@ impl Resolved {
     }
 }
 
-fn warnings(sources: &Sources, local_only: bool, listeners: &[listeners::Listener]) -> Vec<String> {
+fn warned(sources: &Sources, local_only: bool, listeners: &[listeners::Listener]) -> Vec<String> {
     let mut warnings = Vec::new();
     if !local_only && !sources.ports.is_empty() {
         warnings.push("The configuration defines a listener: -p is ignored.".to_owned());
@@ -244,19 +291,19 @@ struct StateSection {
 }
 
 impl Settings {
-    /// Adds what no option shows alone.
-    fn check(&self, layers: &Layers, mistakes: &mut Vec<Mistake>) {
+    /// What no option shows alone.
+    fn queue_below_packet(&self, layers: &Layers) -> Option<Mistake> {
         let packet = u64::from(self.limits.packet_size_max);
         let queue = self.limits.queue_bytes_max;
-        if queue != 0 && queue < packet {
+        (queue != 0 && queue < packet).then(|| {
             let [a, b] =
                 ["packet_size_max", "queue_bytes_max"].map(|name| layers.origin("limits", name));
             let text = format!(
                 "\"queue_bytes_max\" ({queue}) must not be below \"packet_size_max\" ({packet}): \
                  the largest messages could never be queued"
             );
-            mistakes.push(Mistake::new(a.max(b), text));
-        }
+            Mistake::new(a.max(b), text)
+        })
     }
 
     fn server(self, listeners: Vec<listeners::Listener>) -> server::Settings {

@@ -8,7 +8,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use crate::config::mosquitto;
+use crate::config::mosquitto::{self, Entry};
 use crate::config::nearest::nearest;
 use crate::config::origin::{Mistake, Origin};
 use crate::config::rows::{self, LISTENER, ROWS, Row, SECTIONS};
@@ -42,8 +42,10 @@ pub(crate) struct Written {
     pub(crate) local: Vec<Setting>,
     /// What is worth a line in the log, with the place.
     pub(crate) notices: Vec<String>,
-    /// It is a mosquitto.conf.
-    pub(crate) dialect: bool,
+    /// The same as a warning.
+    pub(crate) warnings: Vec<String>,
+    /// What becomes of each line of a mosquitto.conf; `None`: it is none.
+    pub(crate) account: Option<Vec<Entry>>,
 }
 
 impl PartialEq for Row {

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
+use std::path::Path;
 
+use crate::config::mosquitto::account;
 use crate::config::mosquitto::reader::{Opened, Place, Read, Said};
 use crate::config::mosquitto::row::{How, Standing};
 use crate::config::origin::{Mistake, Origin};
@@ -17,13 +19,61 @@ pub(super) fn written(path: &str, read: &Read, mistakes: &mut Vec<Mistake>) -> W
     let of_broker = pieces.iter().filter(|(_, setting)| setting.row.section != LISTENER);
     let mut settings: Vec<Setting> = of_broker.map(|(_, setting)| setting.clone()).collect();
     settings.extend(keeping_unsaid(path, &settings));
+    let all: Vec<Setting> = pieces.iter().map(|(_, setting)| setting.clone()).collect();
+    let account = account::of_lines(read, &all);
     Written {
+        warnings: warnings(read, &settings),
         settings,
         listeners: listeners(read, &pieces, mistakes),
         local: settings_of(&pieces, Place::Everywhere),
-        notices: read.notices.clone(),
-        dialect: true,
+        notices: read.notices.iter().cloned().chain(without_effect(path, read)).collect(),
+        account: Some(account),
     }
+}
+
+/// What the log says once of all lines that change nothing.
+fn without_effect(path: &str, read: &Read) -> Option<String> {
+    let changes_nothing = |said: &&Said| matches!(said.row.standing, Standing::NoEffect(_));
+    let count = read.lines.iter().filter(changes_nothing).count();
+    let text = format!(
+        "{path}: {count} lines have no effect here; `martlet compat-report {path}` says which and \
+         why."
+    );
+    (count > 0).then_some(text)
+}
+
+/// What does not do what its writer may think.
+fn warnings(read: &Read, settings: &[Setting]) -> Vec<String> {
+    let default_opens = read.opens && read.default.is_some();
+    let for_nobody = read.lines.iter().filter(|said| {
+        said.place == Place::DefaultListener && !default_opens && said.row.name != "socket_domain"
+    });
+    let mut warnings: Vec<String> = for_nobody
+        .map(|Said { row, origin, .. }| {
+            let name = row.name;
+            format!("{origin}: \"{name}\" has no \"listener\" above it, and applies to none.")
+        })
+        .collect();
+    warnings.extend(left_behind(read, settings));
+    warnings
+}
+
+/// What mosquitto has kept is in a file that Martlet does not read.
+fn left_behind(read: &Read, settings: &[Setting]) -> Option<String> {
+    let value = |section: &str, name: &str| {
+        let of = |setting: &&Setting| (setting.row.section, setting.row.name) == (section, name);
+        settings.iter().rfind(of).map(|setting| setting.value.words())
+    };
+    let says = |said: &&Said| said.row.name == "persistence_file";
+    let file = read.lines.iter().rfind(says).map_or("mosquitto.db", |said| &said.value);
+    let path = Path::new(&*value("data", "dir")?).join(file);
+    (value("data", "sync")? == "always" && path.exists()).then(|| {
+        let path = path.display();
+        format!(
+            "{path} is not read: sessions and retained messages that mosquitto kept there stay \
+             behind. Rename the file once nobody needs it."
+        )
+    })
 }
 
 type Piece = (Place, Setting);

@@ -20,6 +20,7 @@
 //! is written into the listeners that the line applies to, whatever the line's scope.
 
 mod access_rows;
+mod account;
 mod assemble;
 mod bridge_rows;
 mod broker_rows;
@@ -32,6 +33,8 @@ pub(crate) mod plugins;
 mod reader;
 pub(crate) mod row;
 
+pub use crate::config::mosquitto::account::Account;
+pub(crate) use crate::config::mosquitto::account::Entry;
 pub(crate) use crate::config::mosquitto::manual::manual;
 use crate::config::mosquitto::row::Row;
 use crate::config::origin::Mistake;

@@ -21,6 +21,8 @@ pub(super) struct Read {
     pub(super) opens: bool,
     /// What mosquitto would say of it, with the place.
     pub(super) notices: Vec<String>,
+    /// Lines that stand below a plug-in that is refused.
+    pub(super) passed_over: Vec<(Origin, String)>,
 }
 
 /// One line that is understood.
@@ -132,9 +134,6 @@ impl Reader<'_> {
         refusal(row, &value)?;
         let said =
             Said { row, value: value.into_owned(), origin: at.clone(), place: Place::Everywhere };
-        if row.scope == Scope::Plugin {
-            return Ok(());
-        }
         match row.name {
             "include_dir" if depth == Depth::Included => {
                 return Err("\"include_dir\" may stand in the main file only".to_owned());
@@ -328,6 +327,7 @@ impl Reader<'_> {
         let loaded = &mut self.plugins[number];
         // What stands below a plug-in that is refused says nothing by itself.
         let Some(plugin) = loaded.known.filter(|known| known.standing.is_built_in()) else {
+            self.read.passed_over.push((at.clone(), name.to_owned()));
             return Ok(());
         };
         let row = plugin.options.iter().find(|row| row.name == option);

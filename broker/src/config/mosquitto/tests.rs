@@ -2,8 +2,10 @@ use std::collections::BTreeSet;
 
 use super::row::{How, Scope, Standing, Times};
 use super::*;
+use crate::config::origin::Origin;
 use crate::config::rows as native;
 use crate::config::value::Value;
+use crate::config::{self, Sources};
 
 fn parse(text: &str) -> (Written, Vec<String>) {
     let mut mistakes = Vec::new();
@@ -17,7 +19,7 @@ fn settings(text: &str) -> Vec<String> {
     assert!(mistakes.is_empty(), "{text}{mistakes:#?}");
     let mut lines: Vec<String> = Vec::new();
     for setting in &written.settings {
-        if !matches!(setting.origin, crate::config::origin::Origin::Unsaid { .. }) {
+        if !matches!(setting.origin, Origin::Unsaid { .. }) {
             lines.push(format!("{}.{} = {}", setting.row.section, setting.row.name, setting.value));
         }
     }
@@ -226,5 +228,181 @@ fn without_persistence_true_nothing_is_kept() {
         let (written, _) = parse(text);
         let sync = written.settings.iter().rfind(|setting| setting.row.name == "sync");
         assert_eq!(sync.map(|setting| &setting.value), Some(&Value::Text(expected.into())));
+    }
+}
+
+fn sources(text: &str) -> (tempfile::TempDir, Sources) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("m.conf");
+    std::fs::write(&path, text.replace("@DIR@", &dir.path().display().to_string())).unwrap();
+    (dir, Sources { file: Some(path), ..Sources::default() })
+}
+
+#[test]
+fn the_account_tells_of_every_line() {
+    let text = "listener 1883\nautosave_interval 10\nlog_type error\nlog_type all\n\
+                allow_duplicate_messages false\nmax_keepalive 30\nretain_available true\n\
+                connection x\naddress y\ninclude_dir @DIR@/d\n\
+                plugin mosquitto_dynamic_security.so\nplugin_opt_config_file z\n";
+    let (dir, sources) = sources(text);
+    std::fs::create_dir(dir.path().join("d")).unwrap();
+    std::fs::write(dir.path().join("d/a.conf"), "# x\nsys_interval 0x\n").unwrap();
+    let account = config::account(&sources).unwrap();
+    let said = account.to_string().replace(&format!("{}/", dir.path().display()), "");
+    let expected = [
+        "REFUSED    d/a.conf:2: \"sys_interval\" takes a whole number from 0 to 65535, not \"0x\"",
+        "honoured   m.conf:1: listener: Begins a `[[listener]]`.",
+        "no effect  m.conf:2: autosave_interval: everything is on disk before it is acknowledged",
+        "honoured   m.conf:3: log_type: it goes together with a later line",
+        "honoured   m.conf:4: log_type: log.level = \"debug\"",
+        "no effect  m.conf:5: allow_duplicate_messages: a message comes once, at the highest QoS \
+         of the subscriptions that match",
+        "honoured   m.conf:6: max_keepalive: limits.keep_alive_max_s = 30",
+        "honoured   m.conf:7: retain_available: it says what holds anyway",
+        "REFUSED    m.conf:8: \"connection\": Martlet has no bridges yet,",
+        "REFUSED    m.conf:9: address: it goes with the connection above it",
+        "honoured   m.conf:10: include_dir: The files are read in mosquitto's order,",
+        "REFUSED    m.conf:11: the plug-in for dynamic security: Martlet has no",
+        "REFUSED    m.conf:12: plugin_opt_config_file: it goes with the plug-in above it",
+        "6 honoured, 2 without effect, 5 refused",
+    ];
+    for (said, expected) in said.lines().zip(expected) {
+        assert!(said.starts_with(expected), "{said}\n{expected}");
+    }
+    assert_eq!(said.lines().count(), expected.len(), "{said}");
+    assert!(!account.is_good());
+    let json: serde_json::Value = serde_json::from_str(&account.json()).unwrap();
+    assert_eq!(json["lines"][2]["verdict"], "no_effect");
+    assert_eq!(json["lines"][2]["line"], 2);
+    assert_eq!((&json["honoured"], &json["refused"]), (&6.into(), &5.into()));
+}
+
+#[test]
+fn files_that_are_none_have_no_account() {
+    let (_dir, sources) = sources("[log]\n");
+    let said = config::account(&sources).expect_err("TOML").to_string();
+    assert!(said.ends_with("m.conf: is no mosquitto.conf: nothing to report"), "{said}");
+}
+
+#[test]
+fn files_are_included_in_mosquittos_order() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["b.conf", "A.conf", "a.conf", "B.conf", "00.conf", ".conf", "c.CONF", "d.txt"] {
+        std::fs::write(dir.path().join(name), "").unwrap();
+    }
+    let names: Vec<String> = lines::included(dir.path())
+        .unwrap()
+        .iter()
+        .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(names, ["00.conf", "A.conf", "a.conf", "B.conf", "b.conf"]);
+}
+
+#[test]
+fn what_stands_in_an_included_file_is_no_part_of_the_listener_above() {
+    let (dir, sources) = sources("listener 1\ninclude_dir @DIR@\nmax_connections 3\n");
+    let path = dir.path().join("z.conf");
+    std::fs::write(&path, "listener 2\nmax_connections 5\n").unwrap();
+    std::fs::rename(sources.file.as_ref().unwrap(), dir.path().join("main")).unwrap();
+    let sources = Sources { file: Some(dir.path().join("main")), ..sources };
+    let listeners = config::load(&sources).unwrap().config.server.listeners;
+    let bounds: Vec<_> = listeners.iter().map(|(l, _)| l.connections_max).collect();
+    assert_eq!(bounds, [Some(3), Some(3), Some(5), Some(5)], "two addresses each");
+}
+
+#[test]
+fn what_its_reader_should_know() {
+    let rows: &[(&str, &[&str])] = &[
+        (
+            "port 1\nallow_anonymous true",
+            &["m.conf:1:1: The 'port' option is now deprecated and \
+          will be removed in version 3.0. Please use 'listener' instead."],
+        ),
+        (
+            "max_connections 1",
+            &[
+                "m.conf:1:1: Creating default listener due to 'max_connections' option.",
+                "m.conf:1:1: \"max_connections\" has no \"listener\" above it, and applies to \
+                 none.",
+            ],
+        ),
+        (
+            "listener 1\nallow_anonymous true\nautosave_interval 1",
+            &["m.conf: 1 lines have no \
+          effect here; `martlet compat-report m.conf` says which and why."],
+        ),
+        (
+            "listener 1\nallow_anonymous true\nmax_queued_bytes 1000",
+            &["m.conf:3:1: \
+          \"queue_bytes_max\" (1000) must not be below \"packet_size_max\" (16777216): the \
+          largest messages could never be queued"],
+        ),
+        (
+            "listener 1\nallow_anonymous true\npersistence true\npersistence_location @DIR@/\n\
+          persistence_file m.conf",
+            &[
+                "m.conf: 1 lines have no effect here; `martlet compat-report m.conf` says which \
+                 and \
+             why.",
+                "m.conf is not read: sessions and retained messages that mosquitto kept there stay \
+             behind. Rename the file once nobody needs it.",
+            ],
+        ),
+        (
+            "per_listener_settings true\nallow_anonymous true\nlistener 1\nallow_anonymous true",
+            &[
+                "m.conf:1:1: The 'per_listener_settings' option is now deprecated and will be \
+                 removed \
+             in version 3.0. Please see the documentation for how to achieve the same effect.",
+                "m.conf:2:1: \"allow_anonymous\" has no \"listener\" above it, and applies to \
+                 none.",
+            ],
+        ),
+    ];
+    for (text, expected) in rows {
+        let (dir, sources) = sources(text);
+        let config = config::load(&sources).unwrap_or_else(|said| panic!("{text}{said}")).config;
+        let prefix = format!("{}/", dir.path().display());
+        let said: Vec<String> = config.notices.into_iter().chain(config.warnings).collect();
+        let said: Vec<String> = said.iter().map(|text| text.replace(&prefix, "")).collect();
+        assert_eq!(said, *expected, "{text}");
+    }
+}
+
+#[test]
+fn a_directory_that_somebody_names_is_used() {
+    let (_dir, file) = sources("listener 1\n");
+    let variable = |name: &str, value: &str| (name.into(), value.into());
+    let with = |variables: Vec<_>| {
+        let config = config::load(&Sources { variables, ..file.clone() }).unwrap().config;
+        (config.sync.is_some(), config.data_dir.display().to_string())
+    };
+    let other = || variable("MOSQUITTO_PERSISTENCE_LOCATION", "/b");
+    assert_eq!(with(vec![]), (false, "./martlet-data".to_owned()));
+    assert_eq!(with(vec![variable("MARTLET_DATA__DIR", "/a"), other()]), (true, "/a".to_owned()));
+    assert_eq!(with(vec![other()]), (false, "/b".to_owned()));
+}
+
+#[test]
+fn no_line_makes_it_panic() {
+    let words: Vec<&str> = rows().map(|row| row.name).chain(["1883", "true", "x", ""]).collect();
+    let ends = ["\n", " ", "\r\n", "\t", "#", "\u{0}", "é", "\"", "-1", "99999999999999999999"];
+    let mut random = 1_u64;
+    let mut below = |bound: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(random >> 33).unwrap() % bound
+    };
+    for _ in 0..2000 {
+        let mut text = String::from("listener 1883\n");
+        for _ in 0..below(40) {
+            text.push_str(words[below(words.len())]);
+            text.push_str(ends[below(ends.len())]);
+        }
+        let text = text.replace("include_dir", "included");
+        for said in parse(&text).1 {
+            let line = said.strip_prefix("m.conf:").and_then(|rest| rest.split(':').next());
+            let line: usize = line.expect(&said).parse().expect(&said);
+            assert!((1..=text.matches('\n').count() + 1).contains(&line), "{said}\n{text}");
+        }
     }
 }
