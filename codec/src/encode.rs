@@ -151,7 +151,7 @@ fn flags(packet: &Packet<'_>) -> u8 {
 }
 
 #[inline]
-fn publish_flags(publish: &Publish<'_>) -> u8 {
+pub(crate) fn publish_flags(publish: &Publish<'_>) -> u8 {
     let dup = match publish.delivery {
         Delivery::AtMostOnce => false, // [MQTT-3.3.1-2]
         Delivery::AtLeastOnce { dup, .. } | Delivery::ExactlyOnce { dup, .. } => dup,
@@ -243,7 +243,7 @@ fn write_connect(connect: &Connect<'_>, sink: &mut impl Sink) {
     }
 }
 
-fn connect_flags(connect: &Connect<'_>) -> u8 {
+pub(crate) fn connect_flags(connect: &Connect<'_>) -> u8 {
     // [MQTT-3.1.2-11]
     let will =
         connect.will.map_or(0, |will| 0x04 | will.qos.get() << 3 | u8::from(will.retain) << 5);

@@ -54,6 +54,7 @@ pub mod payload;
 pub mod properties;
 pub mod reason;
 pub mod topic;
+pub mod v311;
 
 mod reader;
 mod rules;

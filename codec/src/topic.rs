@@ -145,12 +145,10 @@ impl<'a> SubscriptionFilter<'a> {
         };
         check_text(bytes)?;
         let name_len = shared.iter().position(|&byte| byte == b'/').ok_or(TopicError::BadShare)?;
-        let name = core::str::from_utf8(&shared[..name_len]).map_err(|_| TopicError::NotUtf8)?;
+        let (name, filter) = shared.split_at_checked(name_len).ok_or(TopicError::BadShare)?;
+        let name = core::str::from_utf8(name).map_err(|_| TopicError::NotUtf8)?;
         check_share_name(name)?;
-        let filter = &shared[name_len + 1..];
-        if filter.is_empty() {
-            return Err(TopicError::BadShare);
-        }
+        let filter = filter.get(1..).filter(|f| !f.is_empty()).ok_or(TopicError::BadShare)?;
         let filter = TopicFilter::new(filter)?;
         Ok(Self { share: Some(name), filter })
     }
@@ -223,8 +221,8 @@ impl<'a> Iterator for Levels<'a> {
         let rest = self.rest?;
         match rest.iter().position(|&byte| byte == b'/') {
             Some(at) => {
-                self.rest = Some(&rest[at + 1..]);
-                Some(&rest[..at])
+                self.rest = rest.get(at + 1..);
+                rest.get(..at)
             }
             None => {
                 self.rest = None;
