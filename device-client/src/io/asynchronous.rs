@@ -20,7 +20,12 @@ pub trait Network: Read + Write {
     /// Opens a new connection. Dropped before it is ready, the next call goes on or begins anew.
     async fn open(&mut self) -> Result<(), Self::Error>;
 
-    /// Gives the connection up.
+    /// Waits until what was written has left for good: nothing comes behind it.
+    async fn finish(&mut self) -> Result<(), Self::Error> {
+        self.flush().await
+    }
+
+    /// Gives the connection up, with all that has not left.
     fn close(&mut self);
 }
 
@@ -93,7 +98,7 @@ impl<'m, N: Network, C: Clock, S: Storage> Driver<'m, N, C, S> {
     /// next call goes on. Only an attempt to connect may begin anew: who drops this more often than
     /// a connection takes to open will never have one.
     pub async fn next(&mut self) -> Result<Event<'_>, Error> {
-        while !self.client.has_event() {
+        while !self.client.has_event() || self.is_leaving() {
             self.step().await?;
         }
         self.client.event().ok_or(Error::Misuse(Misuse::NotAttached))
@@ -101,6 +106,9 @@ impl<'m, N: Network, C: Clock, S: Storage> Driver<'m, N, C, S> {
 
     async fn step(&mut self) -> Result<(), Error> {
         let now = self.clock.now_ms();
+        if self.is_leaving() {
+            return self.leave(now).await;
+        }
         if self.client.is_over() {
             self.close(now);
             return Ok(());
@@ -121,6 +129,22 @@ impl<'m, N: Network, C: Clock, S: Storage> Driver<'m, N, C, S> {
             return self.write(now).await;
         }
         if self.input.is_empty() { self.wait(now).await } else { Ok(()) }
+    }
+
+    /// Whether DISCONNECT is on its way out. The program hears of it when it has left.
+    fn is_leaving(&self) -> bool {
+        self.client.is_over() && !(self.output.is_empty() && self.flushed)
+    }
+
+    async fn leave(&mut self, now: u64) -> Result<(), Error> {
+        if !self.output.is_empty() {
+            return self.write(now).await;
+        }
+        let write_by = now.saturating_add(WRITE_MS);
+        // Whether it left or not: there is nothing more to be done about it.
+        select(self.network.finish(), self.clock.sleep_until(write_by)).await;
+        self.flushed = true;
+        Ok(())
     }
 
     async fn open(&mut self, now: u64) -> Result<(), Error> {
@@ -198,6 +222,7 @@ impl<'m, N: Network, C: Clock, S: Storage> Driver<'m, N, C, S> {
         self.network.close();
         self.input.clear();
         self.output.clear();
+        self.flushed = true;
         self.write_by = None;
         let entropy = self.clock.entropy();
         self.client.detach(now, entropy);

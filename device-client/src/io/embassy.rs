@@ -11,12 +11,17 @@ use super::asynchronous::{Clock, Network};
 /// How long bytes may wait for the broker's TCP to acknowledge them.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(30);
 
+/// How often an attempt to connect is looked after that was left alone for a while.
+const LOOKED_AFTER: Duration = Duration::from_millis(20);
+
 /// One socket to one broker, which is looked up each time it is connected to.
 pub struct Tcp<'a> {
     stack: Stack<'a>,
     socket: TcpSocket<'a>,
     host: &'a str,
     port: u16,
+    /// An attempt was begun and nobody has heard how it ended.
+    connecting: bool,
 }
 
 impl<'a> Tcp<'a> {
@@ -28,7 +33,8 @@ impl<'a> Tcp<'a> {
         host: &'a str,
         port: u16,
     ) -> Self {
-        Self { stack, socket: TcpSocket::new(stack, receive, transmit), host, port }
+        let socket = TcpSocket::new(stack, receive, transmit);
+        Self { stack, socket, host, port, connecting: false }
     }
 }
 
@@ -82,18 +88,28 @@ impl Network for Tcp<'_> {
     /// that is under way goes on.
     async fn open(&mut self) -> Result<(), Unreachable> {
         self.stack.wait_config_up().await;
-        if self.socket.state() == State::Closed {
+        if !self.connecting {
             let found = self.stack.dns_query(self.host, DnsQueryType::A).await;
             let address = found.ok().and_then(|all| all.first().copied()).ok_or(Unreachable)?;
             self.socket.set_timeout(Some(ACKNOWLEDGED_WITHIN));
-            self.socket.connect((address, self.port)).await.map_err(|_| Unreachable)?;
-        } else {
-            self.socket.wait_write_ready().await;
+            self.connecting = true;
+            // How it ended is seen below, as for an attempt that was left alone for a while.
+            let _ = self.socket.connect((address, self.port)).await;
         }
+        while matches!(self.socket.state(), State::SynSent | State::SynReceived) {
+            Timer::after(LOOKED_AFTER).await;
+        }
+        self.connecting = false;
         if self.socket.may_send() { Ok(()) } else { Err(Unreachable) }
     }
 
+    async fn finish(&mut self) -> Result<(), Unreachable> {
+        self.socket.close();
+        Ok(self.socket.flush().await?)
+    }
+
     fn close(&mut self) {
+        self.connecting = false;
         self.socket.abort();
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, unreachable_pub, reason = "a test")]
 
+mod bytes;
 #[path = "../../../broker/tests/machine/mod.rs"]
 mod machine;
 mod messages;

@@ -92,7 +92,7 @@ impl World {
         let limits = Limits { sys_interval_s: 0, inflight_max: 5, ..Limits::default() };
         let gateway = Settings { subscriptions: WISH, ..Settings::new("gateway") };
         Self {
-            random: Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
+            random: Random::new(seed),
             seed,
             now: 1_000,
             machine: Machine::new(limits, Snapshot::default(), Time(1_000)),
@@ -378,10 +378,14 @@ impl Storage for Kept {
 }
 
 /// xorshift64.
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
