@@ -28,6 +28,9 @@ impl Client<'_> {
     fn receive_some(&mut self, now: u64, bytes: &[u8]) -> Result<usize, Error> {
         self.release();
         self.check_deadlines(now, bytes)?;
+        if let Sending::Connect { .. } = self.sending {
+            return Ok(0); // What answers CONNECT would overwrite it: it stands in the same buffer.
+        }
         let mut rest = bytes;
         while self.pending == Pending::Nothing && !self.replies.is_full() {
             let Some(arrival) = self.receiver.take(&mut rest)? else { break };
