@@ -8,7 +8,11 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::config::{self, Config, Mistakes, Override, Resolved, Sources};
+use crate::cli::why::Why;
+use crate::config::{self, Config, Mistake, Mistakes, Override, Resolved, Sources};
+
+pub mod passwd;
+mod why;
 
 /// The exit code of a broker that stopped because something failed.
 pub const FAILED: u8 = 1;
@@ -68,6 +72,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say by which rule, in which line of which file, a client may publish, subscribe or receive,
+    /// or may not. Exit code 1: it may not.
+    Why(Why),
+    /// Make and edit password files, with mosquitto_passwd's options; see `martlet passwd --help`.
+    Passwd,
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -134,6 +143,8 @@ pub enum Todo {
     Print(String),
     /// Print this to standard output, and end as for mistakes: it tells of some.
     PrintMistakes(String),
+    /// Print this answer to standard output, and end with its yes or no.
+    Answer(String, bool),
 }
 
 impl Arguments {
@@ -187,6 +198,14 @@ impl Arguments {
             }
             Some(Command::Config(ConfigCommand::Show)) => {
                 Ok(Todo::Print(options.load(variables)?.show()))
+            }
+            Some(Command::Why(why)) => {
+                let (text, allowed) = why.answer(&options.load(variables)?.config)?;
+                Ok(Todo::Answer(text, allowed))
+            }
+            Some(Command::Passwd) => {
+                let text = "is the first word or none: its options are its own";
+                Err(Mistakes(vec![Mistake::on_command_line("passwd", text)]))
             }
             Some(Command::Check { file }) => {
                 options.config = file.or(options.config);

@@ -4,10 +4,20 @@
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
+use martlet::cli::passwd::Passwd;
 use martlet::cli::{Arguments, BAD_CONFIGURATION, FAILED, IN_BACKGROUND, Todo};
 use martlet::{daemon, service};
 
 fn main() -> ExitCode {
+    if let Some(passwd) = Passwd::of_process() {
+        return match passwd.run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(words) => {
+                complain(&words);
+                ExitCode::from(FAILED)
+            }
+        };
+    }
     let arguments = Arguments::of_process();
     let in_background = arguments.in_background();
     match arguments.resolve(std::env::vars_os().collect()) {
@@ -26,6 +36,8 @@ fn main() -> ExitCode {
             ExitCode::from(code)
         }
         Ok(Todo::Print(text)) => print(&text, ExitCode::SUCCESS),
+        Ok(Todo::Answer(text, true)) => print(&text, ExitCode::SUCCESS),
+        Ok(Todo::Answer(text, false)) => print(&text, ExitCode::from(FAILED)),
         Ok(Todo::PrintMistakes(text)) => print(&text, ExitCode::from(BAD_CONFIGURATION)),
         Err(mistakes) => {
             complain(&mistakes.to_string());

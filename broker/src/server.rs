@@ -9,10 +9,11 @@ use martlet_codec::decode::DecodeLimits;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::access::Policy;
+use crate::access::{Policy, guard};
 use crate::clock::Clock;
 use crate::driver::{self, Driver};
 use crate::net::connection::Shared;
+use crate::net::door::{Door, Porch};
 use crate::net::listener::{self, Listener};
 use crate::server::reload::{Change, Part, Reloader};
 use crate::store::{Store, StoreError};
@@ -23,7 +24,11 @@ pub mod reload;
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where to listen, and who may come in there.
-    pub listeners: Vec<(listener::Settings, Policy)>,
+    pub listeners: Vec<(listener::Settings, Arc<Policy>)>,
+    /// Passwords that are checked at the same time; see [`Porch::new`].
+    pub password_checks_max: u32,
+    /// Which addresses are turned away.
+    pub guard: guard::Limits,
     /// The engine and its bounds.
     pub driver: driver::Settings,
     /// What a packet may be.
@@ -48,6 +53,14 @@ pub struct Server {
 
 /// The engine's bounds and what the driver logs, as a part that takes new settings.
 struct Bounds(Arc<Driver>);
+
+/// Who may come in at each listener, and what they may do, as a part that takes new settings.
+struct Access {
+    driver: Arc<Driver>,
+    porch: Arc<Porch>,
+    /// By the address that the settings name.
+    doors: Vec<(SocketAddr, Arc<Door>)>,
+}
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -75,19 +88,23 @@ impl Server {
     /// # Errors
     /// When the store cannot be read or a port cannot be opened.
     pub fn start(settings: Settings, store: Box<dyn Store>) -> Result<Self, StartError> {
-        let driver = Driver::start(settings.driver.clone(), Clock::start(), store)?;
+        let clock = Clock::start();
+        let driver = Driver::start(settings.driver.clone(), clock, store)?;
         let (stopping, stopped) = watch::channel(false);
-        let mut listeners = Vec::new();
+        let porch = Arc::new(Porch::new(settings.password_checks_max, settings.guard, clock));
+        let (mut listeners, mut doors) = (Vec::new(), Vec::new());
         for (listener, policy) in settings.listeners.clone() {
             let address = listener.address;
             let listener =
                 Listener::bind(listener).map_err(|source| StartError::Bind { address, source })?;
             log_opened(listener.address());
+            let door = Arc::new(Door::new(policy, Arc::clone(&porch)));
+            doors.push((address, Arc::clone(&door)));
             let shared = Shared {
                 driver: Arc::clone(&driver),
                 decode_limits: settings.decode_limits,
                 connect_timeout: settings.connect_timeout,
-                policy,
+                door,
                 stopping: stopped.clone(),
             };
             listeners.push((listener, Arc::new(shared)));
@@ -95,7 +112,9 @@ impl Server {
         let connections = Arc::new(Semaphore::new(settings.connections_max as usize));
         let connections_max = settings.connections_max;
         // Whoever can take new settings while it runs stands here.
-        let parts: Vec<Arc<dyn Part>> = vec![Arc::new(Bounds(Arc::clone(&driver)))];
+        let access = Access { driver: Arc::clone(&driver), porch, doors };
+        let parts: Vec<Arc<dyn Part>> =
+            vec![Arc::new(Bounds(Arc::clone(&driver))), Arc::new(access)];
         let reloader = Arc::new(Reloader::new(settings, parts));
         Ok(Self { driver, listeners, connections, connections_max, stopping, reloader })
     }
@@ -152,6 +171,33 @@ impl Part for Bounds {
     fn prepare(&self, settings: &Settings) -> Result<Change, Vec<String>> {
         let (driver, settings) = (Arc::clone(&self.0), settings.driver.clone());
         Ok(Box::new(move || driver.change(settings)))
+    }
+}
+
+impl Part for Access {
+    fn name(&self) -> &'static str {
+        "access"
+    }
+
+    /// The files of the policies were read with the settings. Listeners that come or go wait for
+    /// the next start.
+    fn prepare(&self, settings: &Settings) -> Result<Change, Vec<String>> {
+        let policy_of = |wanted: SocketAddr| {
+            let mut listeners = settings.listeners.iter();
+            listeners.find(|(listener, _)| listener.address == wanted).map(|(_, policy)| policy)
+        };
+        let kept = self.doors.iter().filter_map(|(address, door)| {
+            Some((Arc::clone(door), Arc::clone(policy_of(*address)?)))
+        });
+        let (policies, driver) = (kept.collect::<Vec<_>>(), Arc::clone(&self.driver));
+        let (porch, limits) = (Arc::clone(&self.porch), settings.guard);
+        Ok(Box::new(move || {
+            porch.limit(limits);
+            for (door, policy) in policies {
+                door.replace(policy);
+            }
+            driver.renew_permits();
+        }))
     }
 }
 

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -390,4 +391,132 @@ fn quiet_says_nothing_of_a_good_run_and_closed_pipes_are_no_failure() {
     let port = taken.local_addr().unwrap().port().to_string();
     let ended = run(dir.path(), &["-q", "-p", &port]);
     assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
+}
+
+#[test]
+fn passwd_makes_and_edits_a_file_that_only_its_owner_can_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("users");
+    let passwd = |arguments: &[&str]| run(dir.path(), &[&["passwd"], arguments].concat());
+    assert_eq!(passwd(&["-c", "-b", "users", "ann", "secret"]).code, Some(0));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(passwd(&["-H", "sha512", "-b", "users", "bob", "sesame"]).code, Some(0));
+    let mut asked = martlet(dir.path(), &["passwd", "-I", "5", "users", "cid"]);
+    let mut asked = asked.stdin(Stdio::piped()).spawn().unwrap();
+    asked.stdin.take().unwrap().write_all(b"from a pipe\n").unwrap();
+    assert!(asked.wait().unwrap().success());
+    let text = fs::read_to_string(&file).unwrap();
+    let begins = ["ann:$7$20000$", "bob:$6$", "cid:$7$5$"];
+    assert_eq!(text.lines().count(), begins.len());
+    for (line, begin) in text.lines().zip(begins) {
+        assert!(line.starts_with(begin), "{line}");
+    }
+    assert_eq!(passwd(&["-D", "users", "bob"]).code, Some(0));
+    assert!(!fs::read_to_string(&file).unwrap().contains("bob"));
+    let rows: &[(&[&str], i32, &str)] = &[
+        (&["-D", "users", "bob"], 1, "users: there is no user \"bob\""),
+        (&["-b", "users", "a:b", "x"], 1, "must not contain a colon"),
+        (&["-b", "users", "dan", ""], 1, "the password is empty"),
+        (&["-b", "missing", "dan", "x"], 1, "missing: cannot be read: No such file"),
+        (&["-b", "users"], 2, "Usage: martlet passwd"),
+    ];
+    for (arguments, code, words) in rows {
+        let ended = passwd(arguments);
+        assert_eq!(ended.code, Some(*code), "{arguments:?} {ended:?}");
+        assert!(ended.err.contains(words), "{arguments:?} {ended:?}");
+    }
+    fs::write(&file, "dan:plain\n").unwrap();
+    assert_eq!(passwd(&["-U", "users"]).code, Some(0));
+    assert!(fs::read_to_string(&file).unwrap().starts_with("dan:$7$20000$"));
+}
+
+#[test]
+fn why_names_the_line_and_ends_with_its_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("acl"), "user ann\ntopic write a/#\n").unwrap();
+    fs::write(dir.path().join("m.conf"), "listener 1\nallow_anonymous true\nacl_file acl\n")
+        .unwrap();
+    let rows: &[(&[&str], i32, &str)] = &[
+        (&["--user", "ann", "publish", "a/b"], 0, "allowed: acl:2: topic write a/#\n"),
+        (&["--user", "ann", "receive", "a/b"], 1, "refused: acl: no line for user \"ann\""),
+        (&["--client", "c", "publish", "a/b"], 1, "refused: acl: no line above the first"),
+        (&["--client", "c", "subscribe", "#"], 0, "allowed: every subscription is granted"),
+    ];
+    for (arguments, code, words) in rows {
+        let ended = run(dir.path(), &[&["why", "--config", "m.conf"], *arguments].concat());
+        assert_eq!(ended.code, Some(*code), "{arguments:?} {ended:?}");
+        assert!(ended.out.contains(words), "{arguments:?} {ended:?}");
+        assert_eq!(ended.out.lines().count(), 1, "both addresses have one policy: {ended:?}");
+    }
+    let ended = run(dir.path(), &["why", "publish", "a/#"]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(78), ""), "{ended:?}");
+    assert!(ended.err.starts_with("command line TOPIC: \"a/#\" is no topic name"), "{ended:?}");
+}
+
+/// The return code of CONNACK for a user `ann` with this password, and the connection.
+fn log_in(port: u16, password: &str) -> (u8, TcpStream) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let field = |bytes: &[u8]| [&[0, bytes.len() as u8], bytes].concat();
+    let body = [
+        field(b"MQTT"),
+        vec![4, 0xc2, 0, 60],
+        field(b"c"),
+        field(b"ann"),
+        field(password.as_bytes()),
+    ]
+    .concat();
+    stream.write_all(&[&[0x10, body.len() as u8], &*body].concat()).unwrap();
+    let mut connack = [0; 4];
+    stream.read_exact(&mut connack).unwrap();
+    assert_eq!(connack[..2], [0x20, 2]);
+    (connack[3], stream)
+}
+
+#[test]
+fn a_reload_takes_new_passwords_and_rules_or_keeps_the_old_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (users, acl) = (dir.path().join("users"), dir.path().join("acl"));
+    let set = |password| {
+        let arguments = ["passwd", "-I", "5", "-c", "-b", "users", "ann", password];
+        assert_eq!(run(dir.path(), &arguments).code, Some(0));
+    };
+    set("old");
+    fs::write(&acl, "user ann\ntopic read other\n").unwrap();
+    let config = format!(
+        "[access]\npassword_file = \"users\"\nacl_file = \"acl\"\n[data]\nsync = \"off\"\n\
+         [[listener]]\naddress = \"127.0.0.1:{port}\"\n"
+    );
+    fs::write(dir.path().join("m.toml"), config).unwrap();
+    let mut running = Running::start(&mut martlet(dir.path(), &["-c", "m.toml"]));
+    assert_eq!(log_in(port, "new").0, 5);
+    running.wait_for("Client c (u'ann') [127.0.0.1:");
+    assert!(running.said.ends_with("] refused: not authorised, wrong password.\n"));
+    let (code, mut client) = log_in(port, "old");
+    assert_eq!(code, 0);
+    // SUBSCRIBE to `a`, granted as mosquitto does; PUBLISH of `a`, which nobody may.
+    client.write_all(b"\x82\x06\0\x01\0\x01a\x00\x32\x06\0\x01a\0\x02x\xc0\0").unwrap();
+    let mut answer = [0; 11];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, *b"\x90\x03\0\x01\x00\x40\x02\0\x02\xd0\0");
+
+    set("new");
+    fs::write(&acl, "user ann\ntopic\n").unwrap();
+    running.signal(Signal::HUP);
+    running.wait_for("acl:2: \"topic\" wants a topic filter");
+    running.wait_for("The configuration was not reloaded");
+    assert_eq!(log_in(port, "new").0, 5);
+
+    fs::write(&acl, "user ann\ntopic a\n").unwrap();
+    running.signal(Signal::HUP);
+    running.wait_for("The configuration was reloaded.");
+    client.write_all(b"\x32\x06\0\x01a\0\x03x\xc0\0").unwrap();
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, *b"\x30\x04\0\x01ax\x40\x02\0\x03\xd0\0", "new rules hold at once");
+    assert_eq!(log_in(port, "old").0, 5);
+    assert_eq!(log_in(port, "new").0, 0);
+    fs::remove_file(users).unwrap();
+    running.signal(Signal::TERM);
+    assert_eq!(running.end().code, Some(0));
 }

@@ -122,6 +122,18 @@ const NEVER: &[Never] = &[
     },
     Never {
         rooms: EVERYWHERE,
+        but: &["broker/src/access"],
+        code: &["argon2::", "pbkdf2::", "sha2::", "subtle::", "base64ct::", "getrandom::"],
+        because: "I7: one wall per dependency; passwords are hashed and compared in access",
+    },
+    Never {
+        rooms: &["broker/src/access"],
+        but: &[],
+        code: &["tokio::", "net::", "driver::", "martlet_engine::Engine", "engine::input"],
+        because: "access decides: it knows no socket and no task, and of the engine its questions",
+    },
+    Never {
+        rooms: EVERYWHERE,
         but: &[
             "broker/src/config",
             "broker/src/cli",
@@ -316,6 +328,9 @@ fn samples() -> Vec<(&'static str, String, &'static str)> {
         sample("broker/src/store/redb.rs", "use redb::B;", ""),
         sample("broker/src/access/a.rs", "use rustls::B;", "TLS and WebSocket"),
         sample("broker/src/net/a.rs", "use hyper::B;", "window's own"),
+        sample("broker/src/net/a.rs", "use argon2::B;", "hashed and compared"),
+        sample("broker/src/access/a.rs", "use tokio::sync::B;", "access decides"),
+        sample("broker/src/access/a.rs", "use argon2::B;\n\nuse crate::access::c;", ""),
         sample("broker/src/net/a.rs", "use toml::B;", "files and flags"),
         sample("broker/src/net/a.rs", "fn a() { Instant::now() }", "reads a clock"),
         sample("broker/src/clock.rs", "fn a() { Instant::now() }", ""),

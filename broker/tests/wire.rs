@@ -8,7 +8,7 @@ mod running;
 
 use std::time::Duration;
 
-use martlet::access::Policy;
+use martlet::access::{self, Policy};
 use raw::client::{Client, Heard};
 use raw::{AckKind, Connect, Id, Packet, Publish};
 use running::{Running, settings};
@@ -314,7 +314,8 @@ fn a_half_open_peer_is_found_by_its_keep_alive() {
 #[test]
 fn who_may_not_come_in_is_told_so_and_nothing_more() {
     let mut settings = settings();
-    settings.listeners[0].1 = Policy { allow_anonymous: false };
+    let shut = Policy::load(&access::Settings::default()).expect("no files");
+    settings.listeners[0].1 = shut.into();
     let broker = Running::start(settings);
     let mut client = Client::open(broker.address());
     client.send(&Packet::Connect(Box::new(Connect::new("stranger"))));

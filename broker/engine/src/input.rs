@@ -236,6 +236,10 @@ pub struct Traffic {
     pub sockets_accepted: u64,
     /// Sockets open now.
     pub sockets_open: u64,
+    /// Logins that failed.
+    pub logins_failed: u64,
+    /// Connections that were closed because their address came, or failed, too often.
+    pub turned_away: u64,
 }
 
 /// How the store is.

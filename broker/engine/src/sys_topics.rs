@@ -47,6 +47,8 @@ const ROWS: &[Row] = &[
     row("$SYS/broker/publish/bytes/sent", |c, _| c.publish_bytes_sent),
     row("$SYS/broker/bytes/received", |c, _| c.traffic.bytes_received),
     row("$SYS/broker/bytes/sent", |c, _| c.traffic.bytes_sent),
+    row("$SYS/broker/martlet/logins/failed", |c, _| c.traffic.logins_failed),
+    row("$SYS/broker/martlet/connections/turned_away", |c, _| c.traffic.turned_away),
     row("$SYS/broker/subscriptions/count", |_, g| g.subscriptions),
     row("$SYS/broker/shared_subscriptions/count", |_, g| g.shared_subscriptions),
     row("$SYS/broker/retained messages/count", |_, g| g.retained_messages),

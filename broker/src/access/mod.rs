@@ -1,13 +1,88 @@
-//! Who may: pure decisions.
+//! Who may: pure decisions over files that were read.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use martlet_codec::packet::Connect;
+use martlet_engine::permit::Permission;
+
+use crate::access::fault::Fault;
+use crate::access::peer::{CertificateNames, Peer};
+use crate::access::permit::{Subscribing, UserPermit};
+use crate::access::rules::{Rules, Who};
+use crate::access::users::Users;
+
+pub mod edit;
+pub mod fault;
+pub mod guard;
+pub mod hash;
 pub mod peer;
+pub mod permit;
+pub mod rules;
+mod topics;
+pub mod users;
+pub mod why;
 
-/// Who may connect at a listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// Whether a client may connect without having been authenticated. There is no file of users
-    /// yet, so that whoever may come in may do so under any User Name.
+/// What decides at a listener, before any file was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Whether a client without a User Name may connect. Where there is no password file, one with
+    /// any User Name may too.
     pub allow_anonymous: bool,
+    /// Users and the hashes of their passwords.
+    pub password_file: Option<PathBuf>,
+    /// Who may do what. `None`: everybody everything.
+    pub acl_file: Option<PathBuf>,
+    /// What happens to a SUBSCRIBE for more than the client may receive.
+    pub subscribing: Subscribing,
+    /// Take the User Name for the client id, whatever the client calls itself.
+    pub use_user_name_as_client_id: bool,
+    /// What every client id must begin with.
+    pub client_id_prefix: Option<Box<str>>,
+    /// Which name of the client's certificate is its User Name; a client without one is refused,
+    /// and no password is asked for.
+    pub user_from_certificate: Option<CertificateName>,
+}
+
+/// A name in a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateName {
+    /// The Common Name of the subject.
+    CommonName,
+    /// The whole subject.
+    Subject,
+}
+
+/// Who may come in at a listener, and what they may do then.
+#[derive(Debug)]
+pub struct Policy {
+    settings: Settings,
+    users: Option<Users>,
+    rules: Option<Arc<Rules>>,
+}
+
+/// Somebody who wants to come in, as its CONNECT and its connection show it.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Empty: it wants one assigned.
+    pub client_id: Box<str>,
+    /// User Name.
+    pub user_name: Option<Box<str>>,
+    /// Password.
+    pub password: Option<Box<[u8]>>,
+    /// The names in its certificate.
+    pub certificate: Option<Box<CertificateNames>>,
+}
+
+/// What somebody may who came in.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// The client id to go on with; empty: one is to be assigned.
+    pub client_id: Box<str>,
+    /// Who it is.
+    pub user_name: Option<Box<str>>,
+    /// What it may do.
+    pub permit: Permission,
 }
 
 /// Why somebody may not connect. The log says it; the peer is told no more than that it may not.
@@ -17,53 +92,176 @@ pub enum Refusal {
     #[error("not authorised, anonymous clients are not allowed")]
     Anonymous,
     /// There was a User Name that nobody knows.
-    #[error("not authorised, unknown user name")]
+    #[error("not authorised, unknown user")]
     UnknownUser,
+    /// There was a User Name, and no password.
+    #[error("not authorised, no password")]
+    NoPassword,
+    /// There was a User Name with another password.
+    #[error("not authorised, wrong password")]
+    WrongPassword,
+    /// There was no certificate, or not the name in it that is the User Name here.
+    #[error("not authorised, no name in a certificate")]
+    NoCertificateName,
+    /// The User Name is the client id here, and there was none.
+    #[error("not authorised, no user name to be the client id")]
+    NoUserName,
+    /// The client id begins with something else.
+    #[error("not authorised, the client id lacks the prefix")]
+    NoPrefix,
+}
+
+impl Refusal {
+    /// Whether somebody tried a name and a password.
+    pub fn is_failed_login(self) -> bool {
+        matches!(self, Self::UnknownUser | Self::NoPassword | Self::WrongPassword)
+    }
 }
 
 impl Policy {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// All that is wrong with them.
+    pub fn load(settings: &Settings) -> Result<Self, Vec<Fault>> {
+        let users = settings.password_file.as_deref().map(Users::read).transpose();
+        let rules = settings.acl_file.as_deref().map(Rules::read).transpose();
+        match (users, rules) {
+            (Ok(users), Ok(rules)) => {
+                Ok(Self { settings: settings.clone(), users, rules: rules.map(Arc::new) })
+            }
+            (users, rules) => {
+                let faults = [users.err(), rules.err()];
+                Err(faults.into_iter().flatten().flatten().collect())
+            }
+        }
+    }
+
+    /// Whether [`admit`](Self::admit) takes the time that checking a password takes: milliseconds
+    /// to a second, and tens of MiB.
+    pub fn is_slow(&self, candidate: &Candidate) -> bool {
+        let asked = self.users.is_some() && self.settings.user_from_certificate.is_none();
+        asked && candidate.user_name.is_some() && candidate.password.is_some()
+    }
+
     /// Decides on a CONNECT.
     ///
     /// # Errors
     /// When this client may not connect.
-    pub fn admit(&self, user_name: Option<&str>, _password: Option<&[u8]>) -> Result<(), Refusal> {
-        match (self.allow_anonymous, user_name) {
-            (true, _) => Ok(()),
-            (false, None) => Err(Refusal::Anonymous),
-            (false, Some(_)) => Err(Refusal::UnknownUser),
+    pub fn admit(&self, candidate: &Candidate) -> Result<Admission, Refusal> {
+        let user = self.authenticate(candidate)?;
+        let client_id = self.client_id(&candidate.client_id, user)?;
+        let permit = self.permit(user);
+        Ok(Admission { client_id: client_id.into(), user_name: user.map(Box::from), permit })
+    }
+
+    /// What the clients of this user may do.
+    pub fn permit(&self, user: Option<&str>) -> Permission {
+        let rules = self.rules.as_ref()?;
+        Some(Arc::new(UserPermit::new(rules, user, self.settings.subscribing)))
+    }
+
+    /// The ACL file, if there is one.
+    pub fn rules(&self) -> Option<&Rules> {
+        self.rules.as_deref()
+    }
+
+    /// What it was made from.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether nobody can come in.
+    pub fn is_shut(&self) -> bool {
+        let users = self.users.as_ref().is_some_and(|users| !users.is_empty());
+        let certificates = self.settings.user_from_certificate.is_some();
+        !(self.settings.allow_anonymous || users || certificates)
+    }
+
+    /// Whether this client could connect with the right password.
+    ///
+    /// # Errors
+    /// Why it could not.
+    pub fn expects(&self, who: Who<'_>) -> Result<(), Refusal> {
+        let Settings { allow_anonymous, user_from_certificate, .. } = self.settings;
+        match (who.user, &self.users) {
+            (None, _) if user_from_certificate.is_some() => Err(Refusal::NoCertificateName),
+            (Some(_), _) if user_from_certificate.is_some() => Ok(()),
+            (None, _) if !allow_anonymous => Err(Refusal::Anonymous),
+            (Some(_), None) if !allow_anonymous => Err(Refusal::UnknownUser),
+            (Some(user), Some(users)) if !users.knows(user) => Err(Refusal::UnknownUser),
+            _ => Ok(()),
+        }?;
+        self.client_id(who.client_id, who.user).map(drop)
+    }
+
+    /// The warning about a client whose names keep it from what the patterns would give it, in
+    /// mosquitto's words.
+    pub fn distrust(&self, client_id: &str, user: Option<&str>) -> Option<String> {
+        let distrusts = self.rules.as_ref()?.distrusts(Who { client_id, user });
+        let user = user.unwrap_or_default();
+        distrusts.then(|| {
+            format!(
+                "ACL denying access to client with dangerous username {user:?} or client id \
+                 {client_id:?}: + and # are wildcards."
+            )
+        })
+    }
+
+    /// The client id to go on with.
+    fn client_id<'a>(&self, asked: &'a str, user: Option<&'a str>) -> Result<&'a str, Refusal> {
+        let client_id = match (self.settings.use_user_name_as_client_id, user) {
+            (true, Some(user)) => user,
+            (true, None) => return Err(Refusal::NoUserName),
+            (false, _) => asked,
+        };
+        let prefix = self.settings.client_id_prefix.as_deref().unwrap_or_default();
+        if client_id.starts_with(prefix) { Ok(client_id) } else { Err(Refusal::NoPrefix) }
+    }
+
+    /// The user that the client is.
+    fn authenticate<'a>(&self, candidate: &'a Candidate) -> Result<Option<&'a str>, Refusal> {
+        if let Some(name) = self.settings.user_from_certificate {
+            let names = candidate.certificate.as_deref().ok_or(Refusal::NoCertificateName)?;
+            let user = match name {
+                CertificateName::CommonName => names.common_name.as_deref(),
+                CertificateName::Subject => Some(&*names.subject),
+            };
+            return user.map(Some).ok_or(Refusal::NoCertificateName);
+        }
+        match (candidate.user_name.as_deref(), &candidate.password, &self.users) {
+            (None, _, _) if self.settings.allow_anonymous => Ok(None),
+            (None, _, _) => Err(Refusal::Anonymous),
+            // Nobody keeps users: what a client calls itself is as good as nothing.
+            (user, _, None) if self.settings.allow_anonymous => Ok(user),
+            (_, _, None) => Err(Refusal::UnknownUser),
+            (_, None, _) => Err(Refusal::NoPassword),
+            (Some(user), Some(password), Some(users)) => {
+                users.check(user, password).map(|()| Some(user))
+            }
+        }
+    }
+}
+
+impl Candidate {
+    /// The owned form of a CONNECT.
+    pub fn new(connect: &Connect<'_>, peer: &Peer) -> Self {
+        Self {
+            client_id: connect.client_id.into(),
+            user_name: connect.user_name.map(Box::from),
+            password: connect.password.map(Box::from),
+            certificate: peer.certificate.clone(),
         }
     }
 }
 
 /// The warning for a broker that no client can enter.
 pub fn nobody_may_come_in<'a>(policies: impl IntoIterator<Item = &'a Policy>) -> Option<String> {
-    let open = policies.into_iter().any(|policy| policy.allow_anonymous);
     let warning = "No client can connect: no listener allows anonymous clients, and there are no \
-                   users. Set allow_anonymous = true on a listener where every client may come in.";
-    (!open).then(|| warning.to_owned())
+                   users. Make a user with `martlet passwd -c FILE NAME` and set password_file, or \
+                   set allow_anonymous = true on a listener where every client may come in.";
+    policies.into_iter().all(Policy::is_shut).then(|| warning.to_owned())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nobody_comes_in_where_anonymous_clients_are_not_allowed() {
-        let rows = [
-            (true, None, Ok(())),
-            (true, Some("anybody"), Ok(())),
-            (false, None, Err(Refusal::Anonymous)),
-            (false, Some("anybody"), Err(Refusal::UnknownUser)),
-        ];
-        for (allow_anonymous, user_name, expected) in rows {
-            assert_eq!(Policy { allow_anonymous }.admit(user_name, None), expected);
-        }
-    }
-
-    #[test]
-    fn one_open_listener_is_a_way_in() {
-        let (open, shut) = (Policy { allow_anonymous: true }, Policy { allow_anonymous: false });
-        assert_eq!(nobody_may_come_in([&shut, &open]), None);
-        assert!(nobody_may_come_in([&shut, &shut]).is_some());
-    }
-}
+mod tests;

@@ -1,10 +1,13 @@
 //! Where to listen: from what `[[listener]]` says to one address each.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use crate::access::Policy;
+use crate::config::access::{self, Policies};
 use crate::config::origin::{Mistake, Origin};
 use crate::config::rows::{self, LISTENER};
 use crate::config::value::Value;
@@ -17,7 +20,10 @@ pub(crate) struct Section {
     address: Option<SocketAddr>,
     port: Option<u16>,
     bind: Option<IpAddr>,
-    allow_anonymous: bool,
+    pub(super) allow_anonymous: bool,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) acl_file: Option<PathBuf>,
+    pub(super) use_username_as_clientid: bool,
     max_connections: u32,
     tcp_nodelay: bool,
 }
@@ -26,7 +32,7 @@ pub(crate) struct Section {
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) settings: listener::Settings,
-    pub(crate) policy: Policy,
+    pub(crate) policy: Arc<Policy>,
     /// Nobody named this address: a machine without IPv6 does without it.
     pub(crate) optional: bool,
 }
@@ -67,11 +73,14 @@ fn setting(name: &str, value: Value, origin: &Origin) -> Setting {
 pub(crate) fn resolve(
     sections: &[Section],
     written: &[WrittenListener],
+    access: &access::Section,
     mistakes: &mut Vec<Mistake>,
 ) -> Vec<Listener> {
     let mut listeners = Vec::new();
     let mut taken: Vec<(SocketAddr, &Origin)> = Vec::new();
+    let mut policies = Policies::default();
     for (section, written) in sections.iter().zip(written) {
+        let policy = policies.load(access.at(section), mistakes);
         let addresses = match section.addresses() {
             Ok(addresses) => addresses,
             Err(text) => {
@@ -88,7 +97,10 @@ pub(crate) fn resolve(
                 mistakes.push(Mistake::new(written.origin.clone(), text));
             }
             taken.push((address, &written.origin));
-            listeners.push(section.listener(address, unnamed && address.is_ipv6()));
+            if let Some(policy) = policy.clone() {
+                let optional = unnamed && address.is_ipv6();
+                listeners.push(section.listener(address, optional, policy));
+            }
         }
     }
     listeners
@@ -107,7 +119,7 @@ impl Section {
         }
     }
 
-    fn listener(&self, address: SocketAddr, optional: bool) -> Listener {
+    fn listener(&self, address: SocketAddr, optional: bool, policy: Arc<Policy>) -> Listener {
         let connections_max = (self.max_connections != 0).then_some(self.max_connections);
         Listener {
             settings: listener::Settings {
@@ -115,7 +127,7 @@ impl Section {
                 tcp_nodelay: self.tcp_nodelay,
                 connections_max,
             },
-            policy: Policy { allow_anonymous: self.allow_anonymous },
+            policy,
             optional,
         }
     }

@@ -7,6 +7,7 @@
 //! Nobody but `cli` and `main` imports this room (I12): the rooms below own the settings that they
 //! need, and this one fills them.
 
+mod access;
 mod environment;
 mod keeping;
 mod layers;
@@ -32,7 +33,7 @@ use martlet_codec::decode::DecodeLimits;
 use martlet_engine::limits::Limits;
 use serde::Deserialize;
 
-use crate::access;
+use crate::access::nobody_may_come_in;
 use crate::config::keeping::Keeping;
 use crate::config::layers::Layers;
 pub use crate::config::mosquitto::Account;
@@ -193,7 +194,8 @@ fn resolve(
         Some(mistake) if layers.written.account.is_some() => warnings.push(mistake.to_string()),
         mistake => mistakes.extend(mistake),
     }
-    let listeners = listeners::resolve(&all.listener, &layers.written.listeners, &mut mistakes);
+    let written = &layers.written.listeners;
+    let listeners = listeners::resolve(&all.listener, written, &all.access, &mut mistakes);
     if !mistakes.is_empty() {
         mistakes.sort();
         return Err(Mistakes(mistakes));
@@ -228,7 +230,7 @@ fn warned(sources: &Sources, local_only: bool, listeners: &[listeners::Listener]
     if !local_only && !sources.ports.is_empty() {
         warnings.push("The configuration defines a listener: -p is ignored.".to_owned());
     }
-    warnings.extend(access::nobody_may_come_in(listeners.iter().map(|l| &l.policy)));
+    warnings.extend(nobody_may_come_in(listeners.iter().map(|listener| &*listener.policy)));
     warnings
 }
 
@@ -239,6 +241,7 @@ const CONNECTIONS_UNCHOSEN: u32 = 1_000_000;
 #[derive(Debug, Deserialize)]
 struct Settings {
     listener: Vec<listeners::Section>,
+    access: access::Section,
     limits: LimitsSection,
     clients: ClientsSection,
     log: LogSection,
@@ -252,6 +255,8 @@ struct LimitsSection {
     topic_levels_max: u16,
     connections_max: u32,
     connect_timeout_s: u64,
+    password_checks_max: u32,
+    connects_per_address_per_s: u32,
     outbox_bytes_max: u32,
     inflight_max: u16,
     received_max: u16,
@@ -318,6 +323,8 @@ impl Settings {
                 chosen => chosen,
             },
             connect_timeout: Duration::from_secs(self.limits.connect_timeout_s),
+            password_checks_max: self.limits.password_checks_max,
+            guard: self.access.guard(self.limits.connects_per_address_per_s),
             driver: driver::Settings {
                 outbox_bytes_max: self.limits.outbox_bytes_max,
                 connection_messages: self.log.connection_messages,

@@ -13,6 +13,8 @@ pub(crate) enum Origin {
     Unsaid { path: String, because: &'static str },
     /// A place in a file, both counted from 1, the column in characters.
     Place { path: String, line: usize, column: usize },
+    /// A line of a file that the configuration names, counted from 1.
+    Line { path: String, line: usize },
     /// An environment variable.
     Variable { name: String },
     /// An option of the command line.
@@ -32,6 +34,13 @@ impl Mistake {
     }
 }
 
+impl Mistake {
+    /// On an argument of the command line.
+    pub(crate) fn on_command_line(option: &'static str, text: impl Into<String>) -> Self {
+        Self::new(Origin::CommandLine { option }, text)
+    }
+}
+
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.origin, self.text)
@@ -45,6 +54,7 @@ impl fmt::Display for Origin {
             Self::File { path } => f.write_str(path),
             Self::Unsaid { path, because } => write!(f, "{path}: {because}"),
             Self::Place { path, line, column } => write!(f, "{path}:{line}:{column}"),
+            Self::Line { path, line } => write!(f, "{path}:{line}"),
             Self::Variable { name } => write!(f, "environment variable {name}"),
             Self::CommandLine { option } => write!(f, "command line {option}"),
         }

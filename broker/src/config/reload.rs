@@ -9,6 +9,17 @@ use crate::config::rows::{LISTENER, ROWS, Row};
 
 /// Options that take effect in a broker that runs. The others wait for the next start.
 const LIVE: &[(&str, &str)] = &[
+    (LISTENER, "allow_anonymous"),
+    (LISTENER, "password_file"),
+    (LISTENER, "acl_file"),
+    (LISTENER, "use_username_as_clientid"),
+    ("access", "password_file"),
+    ("access", "acl_file"),
+    ("access", "subscribe"),
+    ("access", "client_id_prefix"),
+    ("access", "ban_after"),
+    ("access", "ban_s"),
+    ("limits", "connects_per_address_per_s"),
     ("limits", "inflight_max"),
     ("limits", "received_max"),
     ("limits", "queue_messages_max"),

@@ -29,6 +29,10 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
         "Where clients come in. The section may stand several times. Without one the broker is in \
          local only mode. The environment cannot set these options.",
     ),
+    (
+        "access",
+        "Who may come in at every listener that does not say otherwise, and what they may do.",
+    ),
     ("limits", "Every bound, so that no client can take more than its share."),
     ("clients", "How clients are named."),
     ("log", "The log goes to standard error, one line per event."),
@@ -95,7 +99,33 @@ pub(crate) const ROWS: &[Row] = &[
         default: bool(false),
         mosquitto: Some("allow_anonymous"),
         help: "Whether clients may connect without proving who they are. With `true`, a user name \
-               is accepted unchecked, as mosquitto does without a password file.",
+               is accepted unchecked, as mosquitto does without a password file; with one, a user \
+               name is checked.",
+    },
+    Row {
+        section: LISTENER,
+        name: "password_file",
+        kind: Kind::Path,
+        default: None,
+        mosquitto: Some("password_file"),
+        help: "`access.password_file` for this listener.",
+    },
+    Row {
+        section: LISTENER,
+        name: "acl_file",
+        kind: Kind::Path,
+        default: None,
+        mosquitto: Some("acl_file"),
+        help: "`access.acl_file` for this listener.",
+    },
+    Row {
+        section: LISTENER,
+        name: "use_username_as_clientid",
+        kind: Kind::Bool,
+        default: bool(false),
+        mosquitto: Some("use_username_as_clientid"),
+        help: "Take the user name for the client id, so that no client passes for another user's. \
+               A client without one is refused.",
     },
     Row {
         section: LISTENER,
@@ -114,6 +144,59 @@ pub(crate) const ROWS: &[Row] = &[
         mosquitto: Some("set_tcp_nodelay"),
         help: "Send small packets at once instead of waiting to fill a segment. The broker gathers \
                packets itself, so `false` saves little and costs up to 40 ms.",
+    },
+    Row {
+        section: "access",
+        name: "password_file",
+        kind: Kind::Path,
+        default: None,
+        mosquitto: Some("password_file"),
+        help: "User names and hashed passwords, as `martlet passwd` and every `mosquitto_passwd` \
+               write them. Left out: there are no users, and only `allow_anonymous` lets anybody \
+               in.",
+    },
+    Row {
+        section: "access",
+        name: "acl_file",
+        kind: Kind::Path,
+        default: None,
+        mosquitto: Some("acl_file"),
+        help: "Who may publish and receive which topics, as mosquitto reads it. Left out: all may \
+               do everything.",
+    },
+    Row {
+        section: "access",
+        name: "subscribe",
+        kind: Kind::Choice(&["compat", "strict"]),
+        default: text("compat"),
+        mosquitto: None,
+        help: "What a client gets that subscribes to more than it may receive. `compat`: the \
+               subscription, and of its messages those that it may receive, as with mosquitto. \
+               `strict`: SUBACK 0x80, unless one line of the ACL file covers the filter.",
+    },
+    Row {
+        section: "access",
+        name: "client_id_prefix",
+        kind: Kind::Text { bytes_max: 1024 },
+        default: None,
+        mosquitto: Some("clientid_prefixes"),
+        help: "What every client id must begin with; other clients are refused.",
+    },
+    Row {
+        section: "access",
+        name: "ban_after",
+        kind: Kind::Integer { min: 0, max: 1_000_000 },
+        default: integer(0),
+        mosquitto: None,
+        help: "Failed logins of one address within a minute after which it is banned. 0: never.",
+    },
+    Row {
+        section: "access",
+        name: "ban_s",
+        kind: Kind::Integer { min: 1, max: 31_536_000 },
+        default: integer(300),
+        mosquitto: None,
+        help: "Seconds that a ban holds. Connections of a banned address are closed at once.",
     },
     Row {
         section: "limits",
@@ -151,6 +234,24 @@ pub(crate) const ROWS: &[Row] = &[
         default: integer(30),
         mosquitto: None,
         help: "Seconds that a new connection has to send its CONNECT. At the bound: it is closed.",
+    },
+    Row {
+        section: "limits",
+        name: "password_checks_max",
+        kind: Kind::Integer { min: 1, max: 256 },
+        default: integer(2),
+        mosquitto: None,
+        help: "Passwords checked at the same time. Each check keeps a processor busy, and takes 46 \
+               MiB where the hash is argon2id. At the bound: clients wait their turn, within \
+               `connect_timeout_s`.",
+    },
+    Row {
+        section: "limits",
+        name: "connects_per_address_per_s",
+        kind: Kind::Integer { min: 0, max: 1_000_000 },
+        default: integer(0),
+        mosquitto: None,
+        help: "Connections of one address a second. At the bound: closed at once. 0: no bound.",
     },
     Row {
         section: "limits",

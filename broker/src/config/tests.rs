@@ -35,7 +35,7 @@ fn nothing_said_is_local_only_with_the_engines_own_defaults() {
     assert!(config.local_only);
     assert_eq!(addresses(&config), ["127.0.0.1:1883", "[::1]:1883"]);
     assert_eq!(config.optional_addresses, ["[::1]:1883".parse().unwrap()]);
-    assert!(config.server.listeners.iter().all(|(_, policy)| policy.allow_anonymous));
+    assert!(config.server.listeners.iter().all(|(_, policy)| policy.settings().allow_anonymous));
     assert_eq!(config.data_dir, Path::new("./martlet-data"));
     assert!(config.warnings.is_empty());
     let limits = config.server.driver.limits;
@@ -73,10 +73,13 @@ fn listeners_and_their_addresses() {
     assert_eq!(config.optional_addresses, ["[::]:0".parse().unwrap(), "[::]:0".parse().unwrap()]);
     let (first, policy) = &config.server.listeners[0];
     assert_eq!((first.tcp_nodelay, first.connections_max), (true, Some(7)));
-    assert!(policy.allow_anonymous);
+    assert!(policy.settings().allow_anonymous);
     let (second, policy) = &config.server.listeners[1];
     assert_eq!((second.tcp_nodelay, second.connections_max), (false, None));
-    assert!(!policy.allow_anonymous, "anonymous clients are refused where there is a listener");
+    assert!(
+        !policy.settings().allow_anonymous,
+        "anonymous clients are refused where there is a listener"
+    );
 }
 
 #[test]
@@ -140,7 +143,7 @@ const ONE_MISTAKE: &[(&str, &str)] = &[
     ("[sys]\ncolour = 1", "2:1: unknown option \"colour\" in [sys]; it has: interval_s"),
     (
         "[colours]",
-        "1:2: unknown section [colours]; there are: listener, limits, clients, log, \
+        "1:2: unknown section [colours]; there are: listener, access, limits, clients, log, \
           sys, data",
     ),
     (
@@ -328,6 +331,8 @@ fn other_value(row: &Row) -> Value {
         (Kind::SocketAddress, _) => text("[2001:db8::1]:1"),
         (Kind::IpAddress, _) => text("192.0.2.7"),
         (Kind::Text { .. }, _) => text("say \"hi\" \\ é"),
+        // These are read.
+        (Kind::Path, _) if row.name.ends_with("_file") => text("/dev/null"),
         (Kind::Path, _) => text("/tmp/#/a b"),
         (Kind::Keeping, _) => text("interval 250"),
         (kind, default) => panic!("{kind:?} with {default:?}"),

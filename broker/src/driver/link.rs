@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use martlet_engine::input::{Input, LinkId};
+use martlet_engine::permit::Permission;
 
 use crate::driver::Driver;
 use crate::driver::outbox::{Outbox, Packets, Sent};
@@ -27,6 +28,11 @@ pub trait Edge: Send + Sync {
 
     /// Sends what the outbox holds, as far as it goes without waiting. Called by whoever filled it.
     fn send(&self);
+
+    /// What its client may do by the rules that hold now.
+    fn permit(&self) -> Permission {
+        None
+    }
 
     /// Who is out there, for the log: an address.
     fn peer(&self) -> &dyn std::fmt::Display;

@@ -190,6 +190,16 @@ impl Driver {
         self.submit_from_inside(vec![Input::Shutdown]);
     }
 
+    /// Tells the engine what everybody may do now that the rules have changed.
+    pub fn renew_permits(&self) {
+        let links: Vec<_> = {
+            let links = self.links.lock();
+            links.iter().map(|(link, edge)| (link, Arc::clone(edge))).collect()
+        };
+        let permits = links.iter().map(|(link, edge)| (*link, edge.permit())).collect();
+        self.submit_from_inside(vec![Input::Permits(permits)]);
+    }
+
     /// Handles what still waits, and waits until everything that the engine changed is on disk.
     /// Blocks. What a store that fails has no room for was never acknowledged.
     pub fn finish_commits(&self) {

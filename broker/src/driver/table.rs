@@ -42,6 +42,13 @@ impl LinkTable {
         if slot.generation == link.generation { slot.edge.as_ref() } else { None }
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (LinkId, &Arc<dyn Edge>)> {
+        (0..).zip(&self.slots).filter_map(|(slot, place)| {
+            let link = LinkId { slot, generation: place.generation };
+            Some((link, place.edge.as_ref()?))
+        })
+    }
+
     pub(super) fn remove(&mut self, link: LinkId) -> Option<Arc<dyn Edge>> {
         let slot = self.slots.get_mut(link.slot as usize)?;
         if slot.generation != link.generation {

@@ -19,6 +19,10 @@ pub struct TrafficCounters {
     pub sockets_accepted: AtomicU64,
     /// Sockets closed.
     pub sockets_closed: AtomicU64,
+    /// Logins that failed.
+    pub logins_failed: AtomicU64,
+    /// Connections that were closed because of their address.
+    pub turned_away: AtomicU64,
 }
 
 impl TrafficCounters {
@@ -40,6 +44,8 @@ impl TrafficCounters {
             bytes_received: self.bytes_received.load(Ordering::Relaxed),
             bytes_sent: self.bytes_sent.load(Ordering::Relaxed),
             sockets_accepted: accepted,
+            logins_failed: self.logins_failed.load(Ordering::Relaxed),
+            turned_away: self.turned_away.load(Ordering::Relaxed),
             sockets_open: accepted - self.sockets_closed.load(Ordering::Relaxed).min(accepted),
         }
     }

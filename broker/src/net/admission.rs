@@ -1,8 +1,11 @@
 //! The first packet: who comes in, and how the others are told.
 
+use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
 
 use martlet_codec::decode::{DecodeError, DecodeLimits};
 use martlet_codec::encode;
@@ -11,12 +14,21 @@ use martlet_codec::properties::Properties;
 use martlet_codec::reason::{ConnectReturnCode, ProtocolVersion, ReasonCode};
 use martlet_engine::input::{Connect, Input, LostCause};
 
+use crate::access::{Candidate, Refusal};
 use crate::driver::link::Edge;
 use crate::net::connection::{Connection, End};
+use crate::net::receive::{Incoming, Received};
 
 /// The longest CONNECT: five fields of 65,535 bytes with their lengths, two sets of properties,
 /// headers. Nobody who has not connected can make us keep more.
 const CONNECT_SIZE_MAX: u32 = 512 * 1024;
+
+/// A CONNECT that waits to be decided on.
+#[derive(Debug)]
+pub(super) struct Asking {
+    connect: Box<Connect>,
+    candidate: Candidate,
+}
 
 impl Connection {
     /// What a packet may be: before the CONNECT, no more than a CONNECT needs.
@@ -31,9 +43,65 @@ impl Connection {
         }
     }
 
-    /// Takes the first packet for what it must be, a CONNECT of somebody who may connect. Nothing
+    /// Whether the address may come at all.
+    pub(super) fn meet(&self) -> Result<(), End> {
+        self.shared.door.meet(self.peer.address).map_err(|turned_away| {
+            self.traffic().turned_away.fetch_add(1, Ordering::Relaxed);
+            let address = self.peer_address();
+            tracing::debug!(%address, "Connection from {address} closed: {turned_away}.");
+            End::Lost(LostCause::Closed)
+        })
+    }
+
+    /// Takes the first packet, lets the door decide on who sent it, and brings it to the engine.
+    /// Nothing is read while the door thinks.
+    pub(super) async fn come_in(self: &Arc<Self>, incoming: &mut Incoming) -> Result<(), End> {
+        let asking = poll_fn(|cx| self.poll_asking(cx, incoming)).await?;
+        let Asking { mut connect, candidate } = *asking;
+        let door = &self.shared.door;
+        let (policy, verdict) = door.admit(candidate).await;
+        let admission = verdict.map_err(|refusal| self.turn_down(&connect, refusal))?;
+        connect.client_id = admission.client_id;
+        connect.user_name = admission.user_name;
+        connect.permit = admission.permit;
+        if let Some(warning) = policy.distrust(&connect.client_id, connect.user_name.as_deref()) {
+            tracing::warn!("{warning}");
+        }
+        if let Some(user) = &connect.user_name {
+            self.user_name.get_or_init(|| user.clone());
+        }
+        let link = self.link.attach(Arc::clone(self) as Arc<dyn Edge>);
+        self.open(Input::Open { link, connect }, incoming)?;
+        // Whoever exchanged the policy just now may have looked for links before this one.
+        if !Arc::ptr_eq(&policy, &door.policy()) {
+            self.submit(&mut vec![Input::Permits(vec![(link, self.permit())])]);
+        }
+        Ok(())
+    }
+
+    fn poll_asking(
+        self: &Arc<Self>,
+        cx: &mut Context<'_>,
+        incoming: &mut Incoming,
+    ) -> Poll<Result<Box<Asking>, End>> {
+        loop {
+            match ready!(self.poll_receive(cx, incoming)) {
+                Ok(Received::End(end)) => return Poll::Ready(Err(end)),
+                Ok(Received::Packets { .. }) => {}
+                Err(error) => {
+                    let cause = LostCause::Socket(error.to_string().into());
+                    return Poll::Ready(Err(self.lose(cause)));
+                }
+            }
+            if let Some(asking) = incoming.take_asking() {
+                return Poll::Ready(Ok(asking));
+            }
+        }
+    }
+
+    /// Takes the first packet for what it must be, a CONNECT of a version that is served. Nothing
     /// else is asked of a client [MQTT-7.0.0-2].
-    pub(super) fn admit(self: &Arc<Self>, packet: &Packet<'_>) -> Result<Input, End> {
+    pub(super) fn ask(&self, packet: &Packet<'_>) -> Result<Box<Asking>, End> {
         let Packet::Connect(connect) = packet else {
             // [MQTT-3.1.0-1]
             let (reason, rule) = (NO_CONNECT, "MQTT-3.1.0-1");
@@ -43,16 +111,32 @@ impl Connection {
             let reason = "MQTT 5.0 is not supported, only 3.1.1 and 3.1";
             return Err(self.refuse_level(ProtocolVersion::V5, connect.client_id, reason));
         }
-        if let Err(refusal) = self.shared.policy.admit(connect.user_name, connect.password) {
-            let code = ConnectReturnCode::NotAuthorized;
-            self.log_refused(connect.client_id, &refusal.to_string());
-            return Err(self.refuse(ConnAckCode::V3(code), connect.version));
-        }
         self.version.get_or_init(|| connect.version);
-        let link = self.link.attach(Arc::clone(self) as Arc<dyn Edge>);
+        let candidate = Candidate::new(connect, &self.peer);
         let room_bytes = self.link.outbox_bytes_max();
         let connect = Box::new(Connect::from_packet(connect, room_bytes, nonce()));
-        Ok(Input::Open { link, connect })
+        Ok(Box::new(Asking { connect, candidate }))
+    }
+
+    fn turn_down(&self, connect: &Connect, refusal: Refusal) -> End {
+        let address = self.peer_address();
+        let client = if connect.client_id.is_empty() { "<unknown>" } else { &connect.client_id };
+        let user = connect.user_name.as_deref().unwrap_or_default();
+        let named = connect.user_name.as_ref().map(|user| format!(" (u'{user}')"));
+        let named = named.unwrap_or_default();
+        // docs/access.md has a filter of fail2ban for it: what the peer chose stands in front of
+        // the address, so that nobody can make it speak of another.
+        tracing::warn!(
+            client, %address, user, reason = %refusal,
+            "Client {client}{named} [{address}] refused: {refusal}."
+        );
+        if refusal.is_failed_login() {
+            self.traffic().logins_failed.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.shared.door.remember(self.peer.address, refusal) {
+            tracing::warn!(%address, "The address of [{address}] is banned after failed logins.");
+        }
+        self.refuse(ConnAckCode::V3(ConnectReturnCode::NotAuthorized), self.version())
     }
 
     /// The end of a connection whose first bytes are bad, in words that say what they look like;

@@ -11,15 +11,16 @@ use martlet_codec::packet::Packet;
 use martlet_codec::reason::ProtocolVersion;
 use martlet_engine::effects::Farewell;
 use martlet_engine::input::{Input, LostCause};
+use martlet_engine::permit::Permission;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::access::Policy;
 use crate::access::peer::{Peer, PeerAddress};
 use crate::driver::Driver;
 use crate::driver::link::{Edge, Link};
 use crate::driver::traffic::TrafficCounters;
+use crate::net::door::Door;
 use crate::net::receive::{Incoming, Received};
 use crate::net::stream::{Reader, Writer};
 use crate::net::transmit::Unsent;
@@ -35,7 +36,7 @@ pub struct Shared {
     /// How long after accept a CONNECT may take.
     pub connect_timeout: Duration,
     /// Who may connect.
-    pub policy: Policy,
+    pub door: Arc<Door>,
     /// Turns true when the broker stops.
     pub stopping: watch::Receiver<bool>,
 }
@@ -52,6 +53,8 @@ pub struct Connection {
     pub(super) broken: OnceLock<Arc<str>>,
     /// Set by CONNECT.
     pub(super) version: OnceLock<ProtocolVersion>,
+    /// Who it is, if it said so and came in.
+    pub(super) user_name: OnceLock<Box<str>>,
     pub(super) peer: Peer,
 }
 
@@ -84,6 +87,7 @@ impl Connection {
             unsent: Mutex::default(),
             broken: OnceLock::new(),
             version: OnceLock::new(),
+            user_name: OnceLock::new(),
             peer,
         })
     }
@@ -102,17 +106,15 @@ impl Connection {
     /// Lets the connection go on until its CONNECT has reached the engine; `Some` if it ends
     /// before.
     async fn connect(self: &Arc<Self>, incoming: &mut Incoming) -> Option<End> {
-        let until_connected = poll_fn(|cx| match self.poll_turn(cx, incoming) {
-            Poll::Ready(end) => Poll::Ready(Some(end)),
-            Poll::Pending if self.link.id().is_some() => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        });
+        if let Err(end) = self.meet() {
+            return Some(end);
+        }
         let mut stopping = self.shared.stopping.clone();
         tokio::select! {
             biased;
             _ = stopping.wait_for(|stopping| *stopping) => Some(End::Lost(LostCause::Closed)),
-            connected = timeout(self.shared.connect_timeout, until_connected) => {
-                connected.unwrap_or_else(|_| {
+            connected = timeout(self.shared.connect_timeout, self.come_in(incoming)) => {
+                connected.map(Result::err).unwrap_or_else(|_| {
                     self.log_lost("no CONNECT within the connect timeout", "connect_timeout_s");
                     Some(End::Lost(LostCause::Closed))
                 })
@@ -242,6 +244,10 @@ impl Edge for Connection {
 
     fn send(&self) {
         self.send_now(false);
+    }
+
+    fn permit(&self) -> Permission {
+        self.shared.door.policy().permit(self.user_name.get().map(|user| &**user))
     }
 
     fn peer(&self) -> &dyn std::fmt::Display {

@@ -2,6 +2,7 @@
 
 mod admission;
 pub mod connection;
+pub mod door;
 pub mod listener;
 mod receive;
 pub mod stream;

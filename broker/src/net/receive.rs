@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use martlet_codec::decode::{DecodeError, Decoded, decode};
-use martlet_codec::packet::Packet;
 use martlet_codec::reason::ReasonCode;
 use martlet_engine::input::{InPacket, Input, LostCause};
 
+use crate::net::admission::Asking;
 use crate::net::connection::{Connection, End};
 use crate::net::stream::Reader;
 
@@ -33,6 +33,8 @@ pub(super) struct Incoming {
     bytes: Vec<u8>,
     /// How many bytes are still to come, as far as is known.
     missing: usize,
+    /// A CONNECT that nobody has decided on yet.
+    asking: Option<Box<Asking>>,
 }
 
 /// What a read brought.
@@ -52,11 +54,18 @@ struct Taken {
     /// How many bytes the next packet misses, at least.
     missing: usize,
     end: Option<End>,
+    /// A CONNECT. Nothing behind it is looked at before it is decided on.
+    asking: Option<Box<Asking>>,
 }
 
 impl Incoming {
     pub(super) fn new(reader: Reader) -> Self {
-        Self { reader, bytes: Vec::new(), missing: 0 }
+        Self { reader, bytes: Vec::new(), missing: 0, asking: None }
+    }
+
+    /// The CONNECT that was found, once.
+    pub(super) fn take_asking(&mut self) -> Option<Box<Asking>> {
+        self.asking.take()
     }
 
     /// Reads and forgets until the peer closes.
@@ -105,11 +114,12 @@ impl Connection {
         self.traffic().count_read(len);
         bytes[..kept].copy_from_slice(&incoming.bytes);
         let filled = &bytes[..kept + len];
-        let taken = self.take_packets(filled);
+        let taken = self.take_packets(None, filled);
         // A new vector, exactly as long as needed: most connections stop between packets, and an
         // idle one then holds nothing.
         incoming.bytes = filled[taken.consumed..].to_vec();
         incoming.missing = taken.missing;
+        incoming.asking = taken.asking;
         Poll::Ready(Ok(match taken.end {
             Some(end) => Received::End(end),
             None => Received::Packets { more: kept + len == READ_BYTES },
@@ -138,18 +148,29 @@ impl Connection {
             return Poll::Ready(Ok(Received::Packets { more: true }));
         }
         let whole = std::mem::take(&mut incoming.bytes);
-        let taken = self.take_packets(&whole);
+        let taken = self.take_packets(None, &whole);
         incoming.missing = taken.missing;
         incoming.bytes = whole[taken.consumed..].to_vec();
+        incoming.asking = taken.asking;
         Poll::Ready(Ok(match taken.end {
             Some(end) => Received::End(end),
             None => Received::Packets { more: true },
         }))
     }
 
+    /// Brings the input that opens the link, and what has come behind the CONNECT.
+    pub(super) fn open(self: &Arc<Self>, open: Input, incoming: &mut Incoming) -> Result<(), End> {
+        let bytes = std::mem::take(&mut incoming.bytes);
+        let taken = self.take_packets(Some(open), &bytes);
+        incoming.bytes = bytes[taken.consumed..].to_vec();
+        incoming.missing = taken.missing;
+        taken.end.map_or(Ok(()), Err)
+    }
+
     /// Decodes all packets that are whole and brings them to the engine in one batch.
-    fn take_packets(self: &Arc<Self>, bytes: &[u8]) -> Taken {
+    fn take_packets(self: &Arc<Self>, first: Option<Input>, bytes: &[u8]) -> Taken {
         let mut inputs = INPUTS.take();
+        inputs.extend(first);
         let mut taken = self.decode_all(bytes, &mut inputs);
         if let (Some(End::Lost(cause)), Some(link)) = (&taken.end, self.link.id()) {
             inputs.push(Input::Lost { link, cause: cause.clone() });
@@ -166,8 +187,8 @@ impl Connection {
     }
 
     fn decode_all(self: &Arc<Self>, bytes: &[u8], inputs: &mut Vec<Input>) -> Taken {
-        let mut taken = Taken { consumed: 0, missing: 0, end: None };
-        while taken.end.is_none() && taken.consumed < bytes.len() {
+        let mut taken = Taken { consumed: 0, missing: 0, end: None, asking: None };
+        while taken.end.is_none() && taken.asking.is_none() && taken.consumed < bytes.len() {
             let rest = &bytes[taken.consumed..];
             match decode(rest, self.version(), &self.decode_limits()) {
                 Ok(Decoded::NeedMore { at_least }) => {
@@ -176,23 +197,21 @@ impl Connection {
                 }
                 Ok(Decoded::Packet { packet, len, header_len }) => {
                     taken.consumed += len;
-                    match self.input_from(&packet, &rest[header_len..len]) {
-                        Ok(input) => inputs.push(input),
-                        Err(end) => taken.end = Some(end),
+                    self.log_packet("Received", "from", &packet);
+                    if let Some(link) = self.link.id() {
+                        let packet = InPacket::from_packet(&packet, &rest[header_len..len]);
+                        inputs.push(Input::Packet { link, packet });
+                    } else {
+                        match self.ask(&packet) {
+                            Ok(asking) => taken.asking = Some(asking),
+                            Err(end) => taken.end = Some(end),
+                        }
                     }
                 }
                 Err(error) => taken.end = Some(self.end_by(&error, rest)),
             }
         }
         taken
-    }
-
-    fn input_from(self: &Arc<Self>, packet: &Packet<'_>, body: &[u8]) -> Result<Input, End> {
-        self.log_packet("Received", "from", packet);
-        match self.link.id() {
-            Some(link) => Ok(Input::Packet { link, packet: InPacket::from_packet(packet, body) }),
-            None => self.admit(packet),
-        }
     }
 
     /// The end that bad bytes bring [MQTT-4.8.0-1].

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use martlet::access::Policy;
+use martlet::access::{self, Policy};
 use martlet::driver::{self, Driver};
 use martlet::net::listener;
 use martlet::server::{Server, Settings};
@@ -36,7 +36,9 @@ pub struct Log(Arc<Mutex<Vec<u8>>>);
 pub fn settings() -> Settings {
     let listener = listener::Settings::at((Ipv4Addr::LOCALHOST, 0).into());
     Settings {
-        listeners: vec![(listener, Policy { allow_anonymous: true })],
+        listeners: vec![(listener, open())],
+        password_checks_max: 2,
+        guard: Default::default(),
         driver: driver::Settings {
             limits: Limits { sys_interval_s: 0, ..Limits::default() },
             outbox_bytes_max: 256 * 1024,
@@ -46,6 +48,12 @@ pub fn settings() -> Settings {
         connections_max: 1000,
         connect_timeout: Duration::from_secs(30),
     }
+}
+
+/// Everybody may come in and do everything.
+pub fn open() -> Arc<Policy> {
+    let settings = access::Settings { allow_anonymous: true, ..access::Settings::default() };
+    Arc::new(Policy::load(&settings).expect("no files"))
 }
 
 impl Running {

@@ -35,11 +35,14 @@ pub(super) const ROWS: &[Row] = &[
         .kept("clients", "auto_id_prefix"),
     global("clientid_prefixes", Text, "", "secure-")
         .deprecated("")
-        .help("Only clients whose id begins with this may connect."),
+        .help("Only clients whose id begins with this may connect.")
+        .kept("access", "client_id_prefix"),
     security("password_file", Text, "", "/etc/mosquitto/passwd")
-        .help("User names and hashed passwords, as `mosquitto_passwd` writes them."),
+        .help("User names and hashed passwords, as `mosquitto_passwd` writes them.")
+        .kept("listener", "password_file"),
     security("acl_file", Text, "", "/etc/mosquitto/acl")
-        .help("Who may publish and read which topics."),
+        .help("Who may publish and read which topics.")
+        .kept("listener", "acl_file"),
     security("psk_file", Text, "", "/etc/mosquitto/psk")
         .help("Identities and their pre-shared keys."),
     security("plugin", Text, "", "/usr/lib/mosquitto_password_file.so")
@@ -74,5 +77,5 @@ pub(super) const ROWS: &[Row] = &[
         ..listener("auth_plugin_deny_special_chars", Bool, "true", "false")
     }
     .help("Refuses `+` and `#` in names before the plug-in above is asked.")
-    .no_effect("names with `+`, `#` or `/` never match a pattern that is made from them"),
+    .no_effect("where there are patterns, such names get nothing from them in any case"),
 ];

@@ -55,7 +55,8 @@ pub(super) const ROWS: &[Row] = &[
     listener("mount_point", Text, "", "site-1/")
         .help("A prefix of all topics of this listener's clients."),
     listener("use_username_as_clientid", Bool, "false", "true")
-        .help("Takes the user name for the client id."),
+        .help("Takes the user name for the client id.")
+        .kept("listener", "use_username_as_clientid"),
     listener("accept_protocol_versions", Text, "3, 4, 5", "3, 4")
         .since("2.1")
         .help("The protocol levels that clients may speak: 3 is MQTT 3.1, 4 is 3.1.1, 5 is 5.0.")

@@ -36,6 +36,8 @@ impl Part for Paper {
 
 fn settings() -> Settings {
     Settings {
+        password_checks_max: 2,
+        guard: Default::default(),
         listeners: Vec::new(),
         driver: driver::Settings {
             limits: Limits::default(),

@@ -1,0 +1,164 @@
+use std::fs;
+
+use martlet_codec::topic::TopicName;
+
+use super::*;
+use crate::access::hash::{Hash, Scheme};
+
+fn candidate(client_id: &str, user: Option<&str>, password: Option<&str>) -> Candidate {
+    Candidate {
+        client_id: client_id.into(),
+        user_name: user.map(Box::from),
+        password: password.map(|password| password.as_bytes().into()),
+        certificate: None,
+    }
+}
+
+/// A password file with the user `ann`, whose password is `secret`.
+fn users(folder: &tempfile::TempDir) -> PathBuf {
+    let path = folder.path().join("users");
+    let hash = Hash::new(Scheme::Pbkdf2 { iterations: 2 }, b"secret", b"salt".to_vec());
+    fs::write(&path, format!("ann:{hash}\n")).expect("a folder of ours");
+    path
+}
+
+fn load(settings: Settings) -> Policy {
+    Policy::load(&settings).expect("good files")
+}
+
+#[test]
+fn who_may_connect_is_as_with_mosquitto() {
+    use Refusal::{Anonymous, NoPassword, UnknownUser, WrongPassword};
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = users(&folder);
+    /// Anonymous allowed, a password file, user, password; and the refusal.
+    type Row = (bool, bool, Option<&'static str>, Option<&'static str>, Option<Refusal>);
+    let rows: &[Row] = &[
+        (true, false, None, None, None),
+        (true, false, Some("any"), Some("thing"), None),
+        (true, false, Some("any"), None, None),
+        (false, false, None, None, Some(Anonymous)),
+        (false, false, Some("any"), Some("thing"), Some(UnknownUser)),
+        (true, true, None, None, None),
+        (true, true, Some("ann"), Some("secret"), None),
+        (true, true, Some("ann"), Some("wrong"), Some(WrongPassword)),
+        (true, true, Some("ann"), None, Some(NoPassword)),
+        (true, true, Some("eve"), Some("secret"), Some(UnknownUser)),
+        (false, true, None, None, Some(Anonymous)),
+        (false, true, Some("ann"), Some("secret"), None),
+        (false, true, Some("ann"), Some(""), Some(WrongPassword)),
+        (false, true, Some(""), Some("secret"), Some(UnknownUser)),
+    ];
+    for (allow_anonymous, with_file, user, password, refusal) in rows {
+        let policy = load(Settings {
+            allow_anonymous: *allow_anonymous,
+            password_file: with_file.then(|| file.clone()),
+            ..Settings::default()
+        });
+        let candidate = candidate("c", *user, *password);
+        let admitted = policy.admit(&candidate);
+        assert_eq!(admitted.as_ref().err(), refusal.as_ref(), "{candidate:?}");
+        assert_eq!(policy.is_slow(&candidate), *with_file && user.is_some() && password.is_some());
+        if let Ok(admission) = admitted {
+            assert_eq!(admission.user_name.as_deref(), *user);
+            assert!(admission.permit.is_none());
+        }
+    }
+}
+
+#[test]
+fn a_certificate_says_who_its_client_is() {
+    let names = |common_name: Option<&str>| {
+        let common_name = common_name.map(Box::from);
+        Some(Box::new(CertificateNames { common_name, subject: "CN=ann,O=here".into() }))
+    };
+    let of = |name| load(Settings { user_from_certificate: Some(name), ..Settings::default() });
+    let (by_name, by_subject) = (of(CertificateName::CommonName), of(CertificateName::Subject));
+    let rows = [
+        (&by_name, names(Some("ann")), Ok("ann")),
+        (&by_subject, names(Some("ann")), Ok("CN=ann,O=here")),
+        (&by_name, names(None), Err(Refusal::NoCertificateName)),
+        (&by_name, None, Err(Refusal::NoCertificateName)),
+    ];
+    for (policy, certificate, expected) in rows {
+        let candidate = Candidate { certificate, ..candidate("c", Some("eve"), Some("x")) };
+        assert!(!policy.is_slow(&candidate));
+        let user = policy.admit(&candidate).map(|admission| admission.user_name);
+        assert_eq!(user, expected.map(|name| Some(Box::from(name))));
+        assert!(!policy.is_shut());
+    }
+}
+
+#[test]
+fn client_ids_follow_the_settings() {
+    let open = Settings { allow_anonymous: true, ..Settings::default() };
+    let bound = load(Settings { use_user_name_as_client_id: true, ..open.clone() });
+    let prefixed = load(Settings { client_id_prefix: Some("dev-".into()), ..open });
+    type Row<'a> = (&'a Policy, &'a str, Option<&'a str>, Result<&'a str, Refusal>);
+    let rows: [Row<'_>; 5] = [
+        (&bound, "c", Some("ann"), Ok("ann")),
+        (&bound, "c", None, Err(Refusal::NoUserName)),
+        (&prefixed, "dev-1", None, Ok("dev-1")),
+        (&prefixed, "1", None, Err(Refusal::NoPrefix)),
+        (&prefixed, "", None, Err(Refusal::NoPrefix)),
+    ];
+    for (policy, client_id, user, expected) in rows {
+        let admitted = policy.admit(&candidate(client_id, user, None));
+        assert_eq!(admitted.as_ref().map(|a| &*a.client_id).map_err(|r| *r), expected);
+    }
+}
+
+#[test]
+fn an_acl_file_becomes_a_permit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("acl");
+    fs::write(&path, "topic read news\nuser ann\ntopic write a/#\npattern read to/%c\n")
+        .expect("a folder of ours");
+    let settings = Settings { allow_anonymous: true, acl_file: Some(path), ..Settings::default() };
+    let topic = |text: &'static str| TopicName::new(text.as_bytes()).expect("a topic");
+    let policy = load(settings.clone());
+    let permit = |user| policy.permit(user).expect("there is an ACL file");
+    assert!(permit(Some("ann")).may_publish("c", topic("a/b")));
+    assert!(!permit(Some("bob")).may_publish("c", topic("a/b")));
+    assert!(permit(Some("bob")).may_receive("c", topic("to/c")));
+    assert!(!permit(Some("bob")).may_receive("d", topic("to/c")));
+    assert!(permit(None).may_receive("c", topic("news")));
+    assert!(policy.distrust("#", None).is_some_and(|text| text.contains("dangerous")));
+    assert!(policy.distrust("c", Some("ann")).is_none());
+    let all = martlet_engine::filter::Filter::parse("$share/g/#").expect("a filter");
+    assert!(permit(None).may_subscribe("c", &all));
+    let strict = load(Settings { subscribing: Subscribing::Strict, ..settings });
+    assert!(!strict.permit(None).expect("rules").may_subscribe("c", &all));
+    let news = martlet_engine::filter::Filter::parse("$share/g/news").expect("a filter");
+    assert!(strict.permit(None).expect("rules").may_subscribe("c", &news));
+}
+
+#[test]
+fn all_mistakes_of_all_files_come_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (users, acl) = (folder.path().join("users"), folder.path().join("acl"));
+    fs::write(&users, b"ann:plain\n\xff\n").expect("a folder of ours");
+    fs::write(&acl, "topic\n").expect("a folder of ours");
+    let settings = |users: &PathBuf| Settings {
+        password_file: Some(users.clone()),
+        acl_file: Some(acl.clone()),
+        ..Settings::default()
+    };
+    let said = Policy::load(&settings(&users)).expect_err("mistakes");
+    let lines: Vec<_> = said.iter().map(|fault| (fault.file.clone(), fault.line)).collect();
+    assert_eq!(lines, [(users, Some(2)), (acl.clone(), Some(1))]);
+    let missing = folder.path().join("missing");
+    let said = Policy::load(&settings(&missing)).expect_err("mistakes");
+    assert!(said[0].to_string().contains("missing: cannot be read: No such file"), "{said:?}");
+}
+
+#[test]
+fn one_open_listener_is_a_way_in() {
+    let open = load(Settings { allow_anonymous: true, ..Settings::default() });
+    let shut = load(Settings::default());
+    assert_eq!(nobody_may_come_in([&shut, &open]), None);
+    assert!(nobody_may_come_in([&shut, &shut]).is_some());
+    let folder = tempfile::tempdir().expect("a folder");
+    let users = load(Settings { password_file: Some(users(&folder)), ..Settings::default() });
+    assert_eq!(nobody_may_come_in([&shut, &users]), None);
+}

@@ -1,0 +1,110 @@
+//! `[access]`, what a listener says instead, and the files that they name.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::access::fault::Fault;
+use crate::access::permit::Subscribing;
+use crate::access::{Policy, Settings, guard};
+use crate::config::listeners::Section as Listener;
+use crate::config::origin::{Mistake, Origin};
+
+/// `[access]` with its defaults.
+#[derive(Debug, Deserialize)]
+pub(super) struct Section {
+    password_file: Option<PathBuf>,
+    acl_file: Option<PathBuf>,
+    subscribe: Subscribe,
+    client_id_prefix: Option<Box<str>>,
+    ban_after: u32,
+    ban_s: u64,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Subscribe {
+    Compat,
+    Strict,
+}
+
+/// The policies of all listeners. Listeners with the same settings share one, and each file is read
+/// once.
+#[derive(Debug, Default)]
+pub(super) struct Policies {
+    loaded: Vec<(Settings, Arc<Policy>)>,
+    failed: Vec<Settings>,
+}
+
+/// Failed logins count together that come within this time.
+const BAN_WINDOW_MS: u64 = 60_000;
+
+impl Section {
+    /// Which addresses are turned away.
+    pub(super) fn guard(&self, connects_per_s: u32) -> guard::Limits {
+        guard::Limits {
+            connects_per_s,
+            failures_max: self.ban_after,
+            window_ms: BAN_WINDOW_MS,
+            ban_ms: self.ban_s * 1000,
+        }
+    }
+
+    /// What holds at this listener.
+    pub(super) fn at(&self, listener: &Listener) -> Settings {
+        Settings {
+            allow_anonymous: listener.allow_anonymous,
+            password_file: listener.password_file.as_ref().or(self.password_file.as_ref()).cloned(),
+            acl_file: listener.acl_file.as_ref().or(self.acl_file.as_ref()).cloned(),
+            subscribing: match self.subscribe {
+                Subscribe::Compat => Subscribing::Compat,
+                Subscribe::Strict => Subscribing::Strict,
+            },
+            use_user_name_as_client_id: listener.use_username_as_clientid,
+            client_id_prefix: self.client_id_prefix.clone(),
+            user_from_certificate: None,
+        }
+    }
+}
+
+impl Policies {
+    /// The policy for these settings; what is wrong with its files is added to `mistakes`, once.
+    pub(super) fn load(
+        &mut self,
+        settings: Settings,
+        mistakes: &mut Vec<Mistake>,
+    ) -> Option<Arc<Policy>> {
+        if let Some((_, policy)) = self.loaded.iter().find(|(other, _)| *other == settings) {
+            return Some(Arc::clone(policy));
+        }
+        if self.failed.contains(&settings) {
+            return None;
+        }
+        match Policy::load(&settings) {
+            Ok(policy) => {
+                let policy = Arc::new(policy);
+                self.loaded.push((settings, Arc::clone(&policy)));
+                Some(policy)
+            }
+            Err(faults) => {
+                let faults = faults.into_iter().map(Mistake::from);
+                mistakes
+                    .extend(faults.filter(|fault| !mistakes.contains(fault)).collect::<Vec<_>>());
+                self.failed.push(settings);
+                None
+            }
+        }
+    }
+}
+
+impl From<Fault> for Mistake {
+    fn from(fault: Fault) -> Self {
+        let path = fault.file.display().to_string();
+        let origin = match fault.line {
+            Some(line) => Origin::Line { path, line },
+            None => Origin::File { path },
+        };
+        Self::new(origin, fault.text)
+    }
+}
