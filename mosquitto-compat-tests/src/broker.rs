@@ -123,7 +123,17 @@ impl Broker {
     pub fn start(kind: Kind, program: &Path, config: &str) -> Result<Self, BrokerError> {
         let port = Port::reserve()?;
         let folder = TempDir::with_prefix("martlet-test-")?;
-        let mut command = command(kind, program, port.number(), folder.path(), config)?;
+        let command = command(kind, program, port.number(), folder.path(), config)?;
+        Self::spawn(kind, program, command, port, folder)
+    }
+
+    fn spawn(
+        kind: Kind,
+        program: &Path,
+        mut command: Command,
+        port: Port,
+        folder: TempDir,
+    ) -> Result<Self, BrokerError> {
         let log = File::create(folder.path().join("log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().map_err(|source| BrokerError::Start {
@@ -137,6 +147,20 @@ impl Broker {
         let mut broker = Self { kind, child, port, folder };
         broker.wait_until_listening(program)?;
         Ok(broker)
+    }
+
+    /// Starts `program` with a mosquitto.conf: a listener on a free port, with `config` below it.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not listen.
+    pub fn start_with_conf(kind: Kind, program: &Path, config: &str) -> Result<Self, BrokerError> {
+        let port = Port::reserve()?;
+        let folder = TempDir::with_prefix("martlet-test-")?;
+        let file = folder.path().join("mosquitto.conf");
+        fs::write(&file, format!("listener {} 127.0.0.1\n{config}", port.number()))?;
+        let mut command = martlet::command(program);
+        command.arg("-c").arg(file).current_dir(folder.path());
+        Self::spawn(kind, program, command, port, folder)
     }
 
     /// Which one it is.
