@@ -121,8 +121,20 @@ impl Broker {
     /// # Errors
     /// When it cannot be started or does not listen.
     pub fn start(kind: Kind, program: &Path, config: &str) -> Result<Self, BrokerError> {
+        Self::start_in(TempDir::with_prefix("martlet-test-")?, kind, program, config)
+    }
+
+    /// As [`start`](Self::start), with what it keeps in this folder's `data`.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_in(
+        folder: TempDir,
+        kind: Kind,
+        program: &Path,
+        config: &str,
+    ) -> Result<Self, BrokerError> {
         let port = Port::reserve()?;
-        let folder = TempDir::with_prefix("martlet-test-")?;
         let command = command(kind, program, port.number(), folder.path(), config)?;
         Self::spawn(kind, program, command, port, folder)
     }

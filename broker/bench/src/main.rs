@@ -30,6 +30,7 @@ mod measure;
 mod peer;
 mod report;
 mod scenario;
+mod start;
 mod subject;
 mod syscalls;
 mod tally;
@@ -51,6 +52,8 @@ enum Chore {
     Run(Options),
     /// System calls per 1,000 messages, counted by strace
     Syscalls(Options),
+    /// How long Martlet takes to start with a full store, and in how much memory
+    Start(start::Options),
     /// The scenarios
     List,
 }
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         Chore::Compare(options) => compare(options, true),
         Chore::Run(options) => compare(options, false),
         Chore::Syscalls(options) => count_syscalls(options),
+        Chore::Start(options) => start::run(options).map(|()| true),
         Chore::List => {
             ALL.iter().for_each(|name| println!("{name}"));
             println!("each of the first kinds also with another window: p2p-q0-w1000");

@@ -12,11 +12,29 @@ use martlet_engine::input::{Input, LinkId, Time};
 use martlet_engine::limits::Limits;
 use martlet_engine::snapshot::Snapshot;
 
+/// A store under the machine, on a disk that fails.
+pub trait Keeper {
+    /// Keeps all of these, or `false`: nobody knows whether they are kept.
+    fn commit(&mut self, changes: &[Change]) -> bool;
+
+    /// Ends however it may, and starts again. What it finds must be `kept`, or what `perhaps`
+    /// would have made of it; answers whether it is that.
+    ///
+    /// # Errors
+    /// What it found instead.
+    fn restart(&mut self, kept: &Snapshot, perhaps: Option<&Snapshot>) -> Result<bool, String>;
+}
+
 pub struct Machine {
     engine: Engine,
     limits: Limits,
     now: Time,
+    /// What was committed.
     disk: Snapshot,
+    /// Where it was committed to; `None`: nothing can go wrong with it.
+    keeper: Option<Box<dyn Keeper>>,
+    /// The commit that the keeper could not end, and its number: it is tried again.
+    in_doubt: Option<(u64, Vec<Change>)>,
     /// Not on disk yet: each batch with its number.
     uncommitted: VecDeque<(u64, Vec<Change>)>,
     newest: u64,
@@ -62,6 +80,8 @@ impl Machine {
             limits,
             now,
             disk,
+            keeper: None,
+            in_doubt: None,
             uncommitted: VecDeque::new(),
             newest: 0,
             watermark: 0,
@@ -70,6 +90,11 @@ impl Machine {
             digest: 0,
             handled: Vec::new(),
         }
+    }
+
+    /// A machine whose facts go there, where nothing is yet.
+    pub fn with_keeper(limits: Limits, keeper: Box<dyn Keeper>, now: Time) -> Self {
+        Self { keeper: Some(keeper), ..Self::new(limits, Snapshot::default(), now) }
     }
 
     pub fn now(&self) -> Time {
@@ -119,13 +144,24 @@ impl Machine {
         self.handled.push(Handled { now, input, outgoing, farewells, batch, dropped });
     }
 
-    /// Up to so many batches reach the disk.
+    /// Up to so many batches reach the disk, as one commit: as many as gathered meanwhile.
     pub fn commit(&mut self, batches: usize) {
-        for _ in 0..batches {
-            let Some((number, changes)) = self.uncommitted.pop_front() else { return };
+        let Some((number, changes)) = self.in_doubt.take().or_else(|| self.gather(batches)) else {
+            return;
+        };
+        if self.keeper.as_mut().is_none_or(|keeper| keeper.commit(&changes)) {
             changes.iter().for_each(|change| self.disk.apply(change));
             self.watermark = number;
+        } else {
+            self.in_doubt = Some((number, changes));
         }
+    }
+
+    fn gather(&mut self, batches: usize) -> Option<(u64, Vec<Change>)> {
+        let batches = batches.min(self.uncommitted.len());
+        let (number, _) = *self.uncommitted.get(batches.checked_sub(1)?)?;
+        let changes = self.uncommitted.drain(..batches).flat_map(|(_, changes)| changes);
+        Some((number, changes.collect()))
     }
 
     /// The number of the last batch on disk.
@@ -134,7 +170,7 @@ impl Machine {
     }
 
     pub fn is_committed(&self) -> bool {
-        self.uncommitted.is_empty()
+        self.uncommitted.is_empty() && self.in_doubt.is_none()
     }
 
     /// The next thing that may leave on this link; what leaves makes room.
@@ -167,11 +203,27 @@ impl Machine {
         self.now = self.now.max(time);
     }
 
-    /// The power goes: what was not on disk never was, and every link is gone.
-    pub fn crash(&mut self) {
+    /// The power goes: what was not on disk never was, and every link is gone. A commit that was
+    /// in doubt may have been made; the watermark says so.
+    ///
+    /// # Errors
+    /// When the keeper found anything else.
+    pub fn crash(&mut self) -> Result<(), String> {
+        let in_doubt = self.in_doubt.take().map(|(number, changes)| {
+            let mut perhaps = self.disk.clone();
+            changes.iter().for_each(|change| perhaps.apply(change));
+            (number, perhaps)
+        });
+        if let Some(keeper) = &mut self.keeper {
+            let perhaps = in_doubt.as_ref().map(|(_, perhaps)| perhaps);
+            if keeper.restart(&self.disk, perhaps)? {
+                (self.watermark, self.disk) = in_doubt.expect("asked whether it is that");
+            }
+        }
         self.engine = Engine::new(self.limits.clone(), self.disk.clone(), self.now);
         self.uncommitted.clear();
         self.links.clear();
+        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Thousands of little histories: one engine, a few clients, a network and a disk that fail, and a
-//! model that knows what must hold. First faults, then calm, and then everything must drain.
+//! model that knows what must hold. First faults, then calm, and then everything must drain. Once
+//! with facts kept in memory, and once in the real store on a simulated disk that refuses, forgets
+//! what was not synced, and is cut off at any operation.
 //!
 //! `MARTLET_SIM_SEEDS=5000` runs so many seeds, `MARTLET_SIM_FIRST=100` begins there,
 //! `MARTLET_SIM_SEED=123` replays one.
@@ -7,10 +9,13 @@
 #![allow(missing_docs, unreachable_pub, clippy::print_stderr, reason = "a test")]
 
 mod client;
+mod keeper;
 #[path = "../machine/mod.rs"]
 mod machine;
 mod model;
 mod random;
+#[path = "../simulated/mod.rs"]
+mod simulated;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,46 +32,79 @@ use martlet_engine::snapshot::Snapshot;
 
 use machine::Machine;
 use model::{Model, Published, Tally, Verdict};
+use simulated::{Cuts, Doing};
+use world::{Keeping, Outcome};
 
 /// How many seeds run unless somebody asks for more.
 const SEEDS: u64 = 200;
+const SEEDS_ON_DISK: u64 = 500;
 
 #[test]
 fn every_seed_keeps_every_promise() {
+    let all = run_seeds(Keeping::InMemory, SEEDS, "every_seed_keeps");
+    if let Some((tally, _)) = all {
+        assert!(tally.saw_everything(), "something never happened: {tally:?}");
+    }
+}
+
+#[test]
+fn the_store_keeps_every_promise_wherever_it_is_cut_off() {
+    let all = run_seeds(Keeping::OnDisk, SEEDS_ON_DISK, "the_store_keeps");
+    if let Some((tally, cuts)) = all {
+        assert!(tally.saw_everything(), "something never happened: {tally:?}");
+        for (doing, part) in Doing::ALL.into_iter().flat_map(|d| [(d, "journal"), (d, "state")]) {
+            let count = cuts.get(&(doing, part)).copied().unwrap_or(0);
+            assert!(count > 0, "never cut off at {doing:?} of the {part}: {cuts:?}");
+        }
+    }
+}
+
+/// Runs the seeds that were asked for, `seeds` unless somebody did: what all of them saw, if they
+/// were enough to see everything.
+fn run_seeds(keeping: Keeping, seeds: u64, test: &str) -> Option<(Tally, Cuts)> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let (first, count) = match number("MARTLET_SIM_SEED") {
         Some(seed) => (seed, 1),
         None => {
-            let count = number("MARTLET_SIM_SEEDS").unwrap_or(SEEDS);
+            let count = number("MARTLET_SIM_SEEDS").unwrap_or(seeds);
             (number("MARTLET_SIM_FIRST").unwrap_or(0), count)
         }
     };
-    let mut total = Tally::default();
+    let (mut total, mut cuts) = (Tally::default(), Cuts::new());
     let mut faults = Vec::new();
     for seed in first..first + count {
-        let runs = [(); 2].map(|()| {
-            let run = catch_unwind(AssertUnwindSafe(|| world::run(seed)));
-            run.unwrap_or_else(|_| Err("a panic, see above".into()))
-        });
-        match runs {
-            [Ok((tally, digest)), Ok((_, again))] if digest == again => total.add(&tally),
-            [Ok(_), Ok(_)] => faults.push(format!("seed {seed}: two runs, two outcomes")),
-            [Err(fault), _] | [_, Err(fault)] => faults.push(format!("seed {seed}: {fault}")),
+        match run_twice(seed, keeping) {
+            Ok(outcome) => {
+                total.add(&outcome.tally);
+                outcome.cuts.into_iter().for_each(|(at, n)| *cuts.entry(at).or_default() += n);
+            }
+            Err(fault) => faults.push((seed, fault)),
         }
     }
-    eprintln!("seeds {first} to {}: {total:?}", first + count - 1);
-    for fault in faults.iter().take(3) {
-        eprintln!("{fault}");
+    eprintln!("{keeping:?}, seeds {first} to {}: {total:?} {cuts:?}", first + count - 1);
+    for (seed, fault) in faults.iter().take(3) {
+        eprintln!("seed {seed}: {fault}");
     }
-    assert!(
-        faults.is_empty(),
-        "{} of {count} seeds failed; replay with MARTLET_SIM_SEED={} \
-         cargo test -p martlet --test simulation",
-        faults.len(),
-        faults[0].split([' ', ':']).nth(1).unwrap_or_default(),
-    );
-    if count >= SEEDS {
-        assert!(total.saw_everything(), "something never happened: {total:?}");
+    if let Some((seed, _)) = faults.first() {
+        panic!(
+            "{} of {count} seeds failed; replay with MARTLET_SIM_SEED={seed} \
+             cargo test -p martlet --test simulation {test}",
+            faults.len(),
+        );
+    }
+    (count >= seeds).then_some((total, cuts))
+}
+
+/// A seed is worth nothing that does not bring about the same again.
+fn run_twice(seed: u64, keeping: Keeping) -> Result<Outcome, String> {
+    let run = || {
+        let run = catch_unwind(AssertUnwindSafe(|| world::run(seed, keeping)));
+        run.unwrap_or_else(|_| Err("a panic, see above".into()))
+    };
+    let (first, second) = (run()?, run()?);
+    match first.digest == second.digest {
+        true => Ok(first),
+        false => Err("two runs, two outcomes".into()),
     }
 }
 
@@ -91,7 +129,7 @@ fn what_was_dropped_before_a_crash_is_owed_anew_when_it_comes_again() {
     assert_eq!(check(&mut machine, &mut model), Ok(()));
     machine.commit(usize::MAX);
     model.on_committed(machine.watermark());
-    machine.crash();
+    machine.crash().expect("nothing happens to memory");
     assert_eq!(model.on_crash(machine.disk()), Ok(()));
 
     let link = connect(&mut machine);

@@ -13,9 +13,12 @@ use martlet_engine::message::Message;
 use martlet_engine::snapshot::Snapshot;
 
 use crate::client::Client;
+use crate::keeper::OnDisk;
 use crate::machine::{Machine, Parcel};
 use crate::model::{Model, Published, Tally, Verdict};
 use crate::random::Random;
+use crate::simulated::dice::Dice;
+use crate::simulated::{Cuts, Faults, Simulated};
 
 const TOPICS: [&str; 7] = ["a", "a/b", "a/b/c", "b", "b/c", "/b", "$x/y"];
 /// No two shares have a topic in common, so that it is clear which one brings a message.
@@ -48,6 +51,26 @@ struct Rates {
     time: usize,
     cut: usize,
     crash: usize,
+    /// The disk begins to refuse, or is well again.
+    disk: usize,
+}
+
+/// Where committed facts go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keeping {
+    /// To a snapshot in memory, which nothing happens to.
+    InMemory,
+    /// To the real store, on a simulated disk.
+    OnDisk,
+}
+
+/// What one seed came to.
+pub struct Outcome {
+    pub tally: Tally,
+    /// Of all effects, in a number.
+    pub digest: u64,
+    /// At which operations of the disk the power went.
+    pub cuts: Cuts,
 }
 
 struct World {
@@ -55,6 +78,8 @@ struct World {
     rates: Rates,
     machine: Machine,
     model: Model,
+    /// What the machine keeps its facts on, if anything can go wrong with it.
+    disk: Option<Simulated>,
     clients: Vec<Client>,
     connections: Vec<Connection>,
     room_bytes: u32,
@@ -87,19 +112,21 @@ enum Down {
     Closed,
 }
 
-/// Everything that one seed brings about: what was seen, and the digest of all effects.
-pub fn run(seed: u64) -> Result<(Tally, u64), String> {
-    let mut world = World::new(seed);
+/// Everything that one seed brings about.
+pub fn run(seed: u64, keeping: Keeping) -> Result<Outcome, String> {
+    let mut world = World::new(seed, keeping);
     let steps = world.random.between(300, 2500);
     for step in 0..steps {
         world.step().map_err(|fault| format!("step {step}: {fault}"))?;
     }
     world.calm().map_err(|fault| format!("in the calm afterwards: {fault}"))?;
-    Ok((world.model.tally, world.machine.digest))
+    let World { model, machine, disk, .. } = world;
+    let cuts = disk.map(|disk| disk.cuts()).unwrap_or_default();
+    Ok(Outcome { tally: model.tally, digest: machine.digest, cuts })
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, keeping: Keeping) -> Self {
         let mut random = Random::new(seed);
         let limits = Limits {
             inflight_max: *random.one(&[1, 2, 5, 20, 20]),
@@ -120,6 +147,7 @@ impl World {
             time: random.between(1, 5),
             cut: fault(&mut random, 4),
             crash: fault(&mut random, 3),
+            disk: if keeping == Keeping::OnDisk { fault(&mut random, 6) } else { 0 },
         };
         let clients = random.between(2, 6);
         let clients = (0..clients).map(|n| Client::new(format!("c{n}"), random.percent(65)));
@@ -134,10 +162,20 @@ impl World {
                 empty: true,
             });
         }
+        let now = Time(1_000_000);
+        let (machine, disk) = match keeping {
+            Keeping::InMemory => (Machine::new(limits, Snapshot::default(), now), None),
+            Keeping::OnDisk => {
+                let disk = Simulated::new(random.next());
+                let keeper = Box::new(OnDisk::new(disk.clone(), Dice(random.next())));
+                (Machine::with_keeper(limits, keeper, now), Some(disk))
+            }
+        };
         Self {
             rates,
-            machine: Machine::new(limits, Snapshot::default(), Time(1_000_000)),
+            machine,
             model,
+            disk,
             clients,
             connections: Vec::new(),
             room_bytes: random.between(500, 20_000) as u32,
@@ -148,11 +186,10 @@ impl World {
     }
 
     fn step(&mut self) -> Verdict {
-        let Rates { act, up, down, pump, answer, commit, time, cut, crash } = self.rates;
-        let mut draw = self.random.below(act + up + down + pump + answer + commit + time + cut + 1);
-        for (share, what) in
-            [(act, 0), (up, 1), (down, 2), (pump, 3), (answer, 4), (commit, 5), (time, 6), (cut, 7)]
-        {
+        let Rates { act, up, down, pump, answer, commit, time, cut, crash, disk } = self.rates;
+        let shares = [act, up, down, pump, answer, commit, time, cut, disk];
+        let mut draw = self.random.below(shares.iter().sum::<usize>() + 1);
+        for (what, share) in shares.into_iter().enumerate() {
             if draw < share {
                 return self.take_step(what);
             }
@@ -179,8 +216,7 @@ impl World {
             }
             (5, _) => {
                 let batches = self.random.between(1, 10);
-                self.commit(batches);
-                Ok(())
+                self.commit(batches)
             }
             (6, _) => {
                 let far = self.random.percent(10);
@@ -189,6 +225,10 @@ impl World {
             }
             (7, Some(connection)) => {
                 self.cut(connection);
+                Ok(())
+            }
+            (8, _) => {
+                self.trouble_disk();
                 Ok(())
             }
             _ => Ok(()),
@@ -380,9 +420,30 @@ impl World {
         }
     }
 
-    fn commit(&mut self, batches: usize) {
+    fn commit(&mut self, batches: usize) -> Verdict {
         self.machine.commit(batches);
         self.model.on_committed(self.machine.watermark());
+        match self.disk.as_ref().is_some_and(Simulated::is_without_power) {
+            true => self.crash(),
+            false => Ok(()),
+        }
+    }
+
+    /// The disk begins to refuse, or is well again, or will be cut off in the midst of something.
+    fn trouble_disk(&mut self) {
+        let Some(disk) = &self.disk else { return };
+        let percent = |random: &mut Random| random.below(20) as u64;
+        match self.random.below(4) {
+            0 => disk.set_faults(Faults::default()),
+            1 => {
+                let (full, write) = (percent(&mut self.random), percent(&mut self.random));
+                disk.set_faults(Faults { full, write, sync: percent(&mut self.random) });
+            }
+            _ => {
+                let most = *self.random.one(&[3, 30, 200]);
+                disk.power_goes_in(self.random.between(1, most) as u64);
+            }
+        }
     }
 
     fn advance(&mut self, millis: u64) -> Verdict {
@@ -414,7 +475,9 @@ impl World {
 
     /// The power goes and comes back.
     fn crash(&mut self) -> Verdict {
-        self.machine.crash();
+        self.calm_disk();
+        self.machine.crash()?;
+        self.model.on_committed(self.machine.watermark());
         for connection in &mut self.connections {
             connection.over = true;
             connection.down.push_back(Down::Closed);
@@ -430,8 +493,18 @@ impl World {
         Ok(())
     }
 
+    fn calm_disk(&self) {
+        if let Some(disk) = &self.disk {
+            disk.set_faults(Faults::default());
+        }
+    }
+
     /// No more faults, nobody wants anything new, everybody is connected: all must drain.
     fn calm(&mut self) -> Verdict {
+        self.calm_disk();
+        if let Some(disk) = self.disk.clone() {
+            disk.power_stays();
+        }
         for client in 0..self.clients.len() {
             let connection = self.clients[client].connection.map(|at| &self.connections[at]);
             if connection.is_none_or(|c| c.dead || c.over) {
@@ -462,7 +535,7 @@ impl World {
                 }
             }
             moved |= !self.machine.is_committed();
-            self.commit(usize::MAX);
+            self.commit(usize::MAX)?;
             if !moved {
                 break;
             }
@@ -479,7 +552,8 @@ impl World {
                 return Err(format!("{} waits for an answer", client.id));
             }
         }
-        self.model.check_drained(&snapshot)
+        self.model.check_drained(&snapshot)?;
+        self.machine.crash() // and once more, all that is left is there
     }
 }
 

@@ -11,7 +11,7 @@ use martlet_engine::change::Change;
 use martlet_engine::snapshot::Snapshot;
 
 use crate::dice::Dice;
-use crate::simulated::{Faults, Simulated, Stop};
+use crate::simulated::{Faults, Simulated, Stop, difference, small_settings};
 use crate::workload::Workload;
 
 /// One seed's life.
@@ -33,20 +33,9 @@ impl Run {
     fn new(seed: u64) -> Self {
         let mut dice = Dice(seed);
         let disk = Simulated::new(dice.below(u64::MAX));
-        let settings = Settings {
-            checkpoint_bytes: dice.pick(&[200, 2_000, 20_000]),
-            checkpoint_every: Duration::from_secs(1),
-            segment_bytes: dice.pick(&[100, 1_000, 10_000]),
-            ahead_bytes: dice.pick(&[1, 512, 4096]),
-            cache_bytes: 1 << 20,
-            background: false,
-            sync: dice.pick(&[
-                Sync::Always,
-                Sync::Always,
-                Sync::Interval(Duration::from_millis(9)),
-            ]),
-            ..Settings::new("data".into(), "2026-11-21".into())
-        };
+        let every_9_ms = Sync::Interval(Duration::from_millis(9));
+        let sync = dice.pick(&[Sync::Always, Sync::Always, every_9_ms]);
+        let settings = small_settings(&mut dice, sync);
         Self {
             dice,
             disk,
@@ -149,16 +138,6 @@ impl Run {
         self.was_cut |= stop == Stop::PowerCut;
         self.crashes += 1;
     }
-}
-
-fn difference(found: &Snapshot, kept: &Snapshot) -> String {
-    let (found, kept) = (format!("{found:#?}"), format!("{kept:#?}"));
-    let lines = found.lines().zip(kept.lines()).enumerate();
-    let first = lines.filter(|(_, (a, b))| a != b).map(|(at, _)| at).next().unwrap_or(0);
-    let part = |text: &str| {
-        text.lines().skip(first.saturating_sub(12)).take(24).collect::<Vec<_>>().join("\n")
-    };
-    format!("found:\n{}\nkept:\n{}", part(&found), part(&kept))
 }
 
 fn run(seed: u64) -> u32 {

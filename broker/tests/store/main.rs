@@ -4,10 +4,12 @@
 
 mod crashes;
 mod damage;
-mod dice;
 mod economy;
 mod facts;
 mod faults;
 mod fixtures;
+#[path = "../simulated/mod.rs"]
 mod simulated;
 mod workload;
+
+use simulated::dice;

@@ -3,15 +3,22 @@
 //! point, or all of them if their folder was synced. Every operation that changes something can be
 //! the one at which the power goes.
 
+#![allow(dead_code, reason = "each test uses its part")]
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use martlet::store::disk::{Disk, File, Lock};
+use martlet::store::durable::{Settings, Sync};
+use martlet_engine::snapshot::Snapshot;
 use parking_lot::Mutex;
 
-use crate::dice::Dice;
+use dice::Dice;
+
+pub mod dice;
 
 /// The disk. Clones are the same disk.
 #[derive(Clone, Debug)]
@@ -34,6 +41,24 @@ struct World {
     faults: Faults,
     dice: Dice,
     counts: Counts,
+    cuts: Cuts,
+}
+
+/// How often the power went, by what was being done and to which files.
+pub type Cuts = BTreeMap<(Doing, &'static str), u64>;
+
+/// An operation that changes something.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Doing {
+    Write,
+    Sync,
+    /// Making, renaming or removing a file.
+    Naming,
+    SyncFolder,
+}
+
+impl Doing {
+    pub const ALL: [Self; 4] = [Self::Write, Self::Sync, Self::Naming, Self::SyncFolder];
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +112,31 @@ pub enum Stop {
     PowerCut,
 }
 
+/// Bounds so small that everything happens often, and the same calls do the same things.
+pub fn small_settings(dice: &mut Dice, sync: Sync) -> Settings {
+    Settings {
+        checkpoint_bytes: dice.pick(&[200, 2_000, 20_000]),
+        checkpoint_every: Duration::from_secs(1),
+        segment_bytes: dice.pick(&[100, 1_000, 10_000]),
+        ahead_bytes: dice.pick(&[1, 512, 4096]),
+        cache_bytes: 1 << 20,
+        background: false,
+        sync,
+        ..Settings::new("data".into(), "2026-11-21".into())
+    }
+}
+
+/// Where two snapshots begin to differ.
+pub fn difference(found: &Snapshot, kept: &Snapshot) -> String {
+    let (found, kept) = (format!("{found:#?}"), format!("{kept:#?}"));
+    let lines = found.lines().zip(kept.lines()).enumerate();
+    let first = lines.filter(|(_, (a, b))| a != b).map(|(at, _)| at).next().unwrap_or(0);
+    let part = |text: &str| {
+        text.lines().skip(first.saturating_sub(12)).take(24).collect::<Vec<_>>().join("\n")
+    };
+    format!("found:\n{}\nkept:\n{}", part(&found), part(&kept))
+}
+
 impl Simulated {
     pub fn new(seed: u64) -> Self {
         let world = World { dice: Dice(seed), ..World::default() };
@@ -97,6 +147,16 @@ impl Simulated {
     pub fn power_goes_in(&self, operations: u64) {
         let mut world = self.0.lock();
         world.power_goes_at = Some(world.operations + operations);
+    }
+
+    /// The power does not go after all.
+    pub fn power_stays(&self) {
+        self.0.lock().power_goes_at = None;
+    }
+
+    /// At which operations the power went so far.
+    pub fn cuts(&self) -> Cuts {
+        self.0.lock().cuts.clone()
     }
 
     pub fn is_without_power(&self) -> bool {
@@ -149,17 +209,21 @@ impl Simulated {
 
 impl World {
     /// Counts an operation that changes something; an error if the power is gone or goes now.
-    fn operation(&mut self, generation: u32) -> io::Result<bool> {
+    fn operation(&mut self, generation: u32, doing: Doing, path: &Path) -> io::Result<bool> {
         let is_over = |at: u64| self.operations >= at;
         if generation != self.generation || self.power_goes_at.is_some_and(is_over) {
             return Err(io::Error::other("the power is off"));
         }
         self.operations += 1;
-        Ok(self.power_goes_at.is_some_and(|at| self.operations >= at))
+        let goes_now = self.power_goes_at.is_some_and(|at| self.operations >= at);
+        if goes_now {
+            *self.cuts.entry((doing, part(path))).or_default() += 1;
+        }
+        Ok(goes_now)
     }
 
     fn rename(&mut self, folder: &Path, renaming: Renaming) -> io::Result<()> {
-        let goes_now = self.operation(self.generation)?;
+        let goes_now = self.operation(self.generation, Doing::Naming, renaming.path())?;
         if goes_now && self.dice.chance(50) {
             return Err(io::Error::other("the power goes"));
         }
@@ -206,6 +270,19 @@ fn apply(names: &mut BTreeMap<PathBuf, usize>, renaming: &Renaming) {
             }
         }
     }
+}
+
+impl Renaming {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Name(path, _) | Self::Unname(path) | Self::Rename(path, _) => path,
+        }
+    }
+}
+
+/// Which part of a store a file or folder belongs to.
+pub fn part(path: &Path) -> &'static str {
+    if path.components().any(|name| name.as_os_str() == "journal") { "journal" } else { "state" }
 }
 
 impl Write {
@@ -318,7 +395,7 @@ impl Disk for Simulated {
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         let mut world = self.0.lock();
         let generation = world.generation;
-        if world.operation(generation)? {
+        if world.operation(generation, Doing::SyncFolder, folder)? {
             return Err(io::Error::other("the power goes"));
         }
         for renaming in world.renamings.remove(folder).unwrap_or_default() {
@@ -341,7 +418,7 @@ impl Disk for Simulated {
 impl Handle {
     fn change(&self, write: &Write) -> io::Result<()> {
         let mut world = self.world.lock();
-        let goes_now = world.operation(self.generation)?;
+        let goes_now = world.operation(self.generation, Doing::Write, &self.path)?;
         let World { inodes, dice, counts, faults, .. } = &mut *world;
         let inode = &mut inodes[self.inode];
         let end = match write {
@@ -397,7 +474,7 @@ impl File for Handle {
 
     fn sync(&self) -> io::Result<()> {
         let mut world = self.world.lock();
-        let goes_now = world.operation(self.generation)?;
+        let goes_now = world.operation(self.generation, Doing::Sync, &self.path)?;
         let percent = world.faults.sync;
         let fails = world.dice.chance(percent);
         // A sync that is cut short has made safe some of it, or all.
