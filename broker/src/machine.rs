@@ -2,8 +2,10 @@
 //!
 //! Open files and ports: asked for at start, and explained to the operator where they are refused.
 
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -49,6 +51,27 @@ pub fn explain_fewer(possible: u32, connections_max: u32) -> String {
          {possible} connections only: allow {wanted} files (ulimit -Hn {wanted}; with systemd \
          LimitNOFILE={wanted}) or lower limits.connections_max to {possible}."
     )
+}
+
+/// Bytes of memory that this process may use: the machine's, or less if its control group has less.
+/// `None`: the system does not tell.
+pub fn memory_bytes() -> Option<u64> {
+    let read = |path: PathBuf| fs::read_to_string(path).ok();
+    let group = read("/proc/self/cgroup".into()).unwrap_or_default();
+    // The line of version 2. A group has no more than those above it.
+    let group = group.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let groups = Path::new("/sys/fs/cgroup").join(group);
+    let groups = groups.ancestors().take_while(|folder| folder.starts_with("/sys/fs/cgroup"));
+    let groups = groups.filter_map(|folder| read(folder.join("memory.max")));
+    memory(&read("/proc/meminfo".into())?, groups)
+}
+
+/// The least of what `/proc/meminfo` says and what is in the files `memory.max`.
+fn memory(meminfo: &str, groups: impl Iterator<Item = String>) -> Option<u64> {
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let total_kib: u64 = total.trim().strip_suffix(" kB")?.parse().ok()?;
+    // A group without a bound says "max".
+    groups.filter_map(|max| max.trim().parse().ok()).chain([total_kib.checked_mul(1024)?]).min()
 }
 
 /// Whether sockets can be opened on that address of this machine.
@@ -123,6 +146,22 @@ mod tests {
         let error = TcpListener::bind(foreign).expect_err("an address for documentation only");
         assert!(lacks_address(&error));
         assert!(diagnose_bind(foreign, &error).contains("is no address of this machine"));
+    }
+
+    #[test]
+    fn memory_is_the_least_of_machine_and_groups() {
+        let meminfo = "MemTotal:        1024000 kB\nMemFree: 1 kB\n";
+        let rows: [(&[&str], u64); 3] = [
+            (&[], 1_048_576_000),
+            (&["max\n", "max\n"], 1_048_576_000),
+            (&["max\n", "268435456\n", "max\n"], 268_435_456),
+        ];
+        for (groups, expected) in rows {
+            let groups = groups.iter().map(|text| (*text).to_owned());
+            assert_eq!(memory(meminfo, groups), Some(expected));
+        }
+        assert_eq!(memory("", std::iter::empty()), None);
+        assert!(memory_bytes().is_some_and(|bytes| bytes > 1 << 20), "this is a Linux");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::server::{Server, StartError};
 use crate::signals::Request;
 use crate::store::memory::Volatile;
 use crate::store::{Store, StoreError, durable};
-use crate::{clock, daemon, logging, machine, signals};
+use crate::{clock, daemon, logging, machine, server, signals};
 
 const VERSION: &str = concat!("martlet version ", env!("CARGO_PKG_VERSION"));
 
@@ -62,7 +62,7 @@ fn serve(
     if in_background {
         daemon::leave_session().map_err(|e| format!("Cannot leave the terminal: {e}."))?;
     }
-    let mut settings = config.server.clone();
+    let mut settings = on_this_machine(config);
     let open_files = machine::raise_open_files();
     if let Some(possible) = machine::fewer_connections(open_files, settings.connections_max)? {
         if config.connections_chosen {
@@ -114,6 +114,20 @@ fn announce(config: &Config) {
     }
     pass_on(config);
 }
+
+/// What the server is told, with what nobody chose as this machine allows it.
+fn on_this_machine(config: &Config) -> server::Settings {
+    let mut settings = config.server.clone();
+    let queues_bytes_max = &mut settings.driver.limits.all_queues_bytes_max;
+    if *queues_bytes_max == 0 {
+        *queues_bytes_max = machine::memory_bytes().map_or(0, |bytes| bytes / QUEUES_SHARE);
+        tracing::debug!("At most {queues_bytes_max} bytes for the queues of all sessions.");
+    }
+    settings
+}
+
+/// The queues of all sessions together may have one part in so many of the memory.
+const QUEUES_SHARE: u64 = 4;
 
 /// What the reading of the configuration has to say.
 fn pass_on(config: &Config) {
@@ -209,7 +223,7 @@ impl Operated {
     fn read_and_apply(&mut self) -> Result<(), Vec<String>> {
         let resolved = config::load(&self.sources)
             .map_err(|mistakes| mistakes.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        self.reloader.prepare(resolved.config.server.clone())?.apply();
+        self.reloader.prepare(on_this_machine(&resolved.config))?.apply();
         pass_on(&resolved.config);
         for option in self.resolved.waits_for_restart(&resolved) {
             tracing::warn!("{option} has changed, which takes effect at the next start only.");

@@ -62,6 +62,8 @@ pub enum Bound {
     QueueMessages,
     /// A session's queue was full.
     QueueBytes,
+    /// The queues of all sessions together were full.
+    AllQueues,
     /// A QoS 0 message for a session without a connection, when these are not queued.
     QueueQos0,
     /// A QoS 0 message for a link whose outbox had no room.
@@ -92,9 +94,10 @@ pub enum Bound {
 
 impl Bound {
     /// All of them, in order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::QueueMessages,
         Self::QueueBytes,
+        Self::AllQueues,
         Self::QueueQos0,
         Self::Outbox,
         Self::RetainedMessages,
@@ -115,6 +118,7 @@ impl Bound {
         match self {
             Self::QueueMessages => "queue_messages_max",
             Self::QueueBytes => "queue_bytes_max",
+            Self::AllQueues => "all_queues_bytes_max",
             Self::QueueQos0 => "queue_qos0",
             Self::Outbox => "outbox_bytes_max",
             Self::RetainedMessages => "retained_messages_max",
@@ -164,6 +168,8 @@ pub struct Gauges {
     pub waiting_messages: u64,
     /// Bytes of their topics and payloads.
     pub waiting_bytes: u64,
+    /// Bytes of memory that all queues take, messages once each.
+    pub queues_bytes: u64,
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::limits::Limits;
 use crate::message::Message;
 use crate::publish::Routed;
 use crate::router::shares::Readiness;
-use crate::session::deliveries::Outbound;
+use crate::session::deliveries::{OptionalKey, Outbound};
 use crate::session::{Attachment, Session, SessionIndex};
 
 impl Engine {
@@ -59,7 +59,7 @@ impl Engine {
     ) {
         let outbound = self.outbound(to, routed, qos, fx);
         let session = &mut self.sessions[to];
-        let kept = outbound.key.map(|key| outbound.passage(key));
+        let kept = outbound.key.get().map(|key| outbound.passage(key));
         let id = session.deliveries.start(outbound.clone(), &mut self.waiting);
         if let Some(passage) = kept {
             let client_id = session.client_id.clone();
@@ -89,6 +89,7 @@ impl Engine {
                 break;
             }
             let Some(outbound) = session.deliveries.dequeue(&mut self.waiting) else { break };
+            self.queues.take(&outbound.message);
             let id = (!unnumbered)
                 .then(|| session.deliveries.start(outbound.clone(), &mut self.waiting));
             if session.durable {
@@ -126,12 +127,16 @@ impl Engine {
     }
 
     fn queue(&mut self, to: SessionIndex, routed: &mut Routed<'_>, qos: QoS, fx: &mut Effects) {
-        if let Err(bound) = self.sessions[to].deliveries.admit(routed.message, &self.limits) {
+        let (message, is_new) = (routed.message, !routed.queued);
+        let own = self.sessions[to].deliveries.admit(message, &self.limits);
+        if let Err(bound) = own.and_then(|()| self.queues.admit(message, is_new, &self.limits)) {
             return self.lose(to, bound, fx);
         }
+        self.queues.add(message, is_new);
+        routed.queued = true;
         let outbound = self.outbound(to, routed, qos, fx);
         let session = &mut self.sessions[to];
-        if let Some(key) = outbound.key {
+        if let Some(key) = outbound.key.get() {
             let client_id = session.client_id.clone();
             fx.changes.push(Change::Enqueue { client_id, passage: outbound.passage(key) });
         }
@@ -168,7 +173,7 @@ impl Engine {
             message: routed.message.clone(),
             qos,
             retain: routed.retain,
-            key: routed.key.filter(|_| self.sessions[to].durable),
+            key: OptionalKey::new(routed.key.filter(|_| self.sessions[to].durable)),
             share: routed.share.clone(),
         }
     }
@@ -176,11 +181,17 @@ impl Engine {
 
 impl Session {
     /// What would become of a message.
-    pub(crate) fn readiness(&self, qos: QoS, message: &Message, limits: &Limits) -> Readiness {
+    pub(crate) fn readiness(
+        &self,
+        qos: QoS,
+        message: &Message,
+        fits_queues: bool,
+        limits: &Limits,
+    ) -> Readiness {
         if !self.may_receive(message) {
             return Readiness::Unable;
         }
-        let fits = || self.deliveries.admit(message, limits).is_ok();
+        let fits = || fits_queues && self.deliveries.admit(message, limits).is_ok();
         let at_once = match qos {
             QoS::AtMostOnce => self.has_room() && !self.deliveries.queue_holds_qos0(),
             QoS::AtLeastOnce | QoS::ExactlyOnce => self.is_ready(limits.inflight_max),

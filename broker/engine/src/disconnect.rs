@@ -67,6 +67,7 @@ impl Engine {
         let waiting = deliveries.waiting();
         self.waiting.messages -= waiting.messages;
         self.waiting.bytes -= waiting.bytes;
+        deliveries.queue().for_each(|outbound| self.queues.take(&outbound.message));
         // What may have arrived at QoS 2 is not given to another: it would be there twice
         // (MQTT 5.0, 4.8.2).
         let unacknowledged = deliveries.in_flight().filter_map(|(_, awaiting)| match awaiting {

@@ -1,17 +1,22 @@
 //! A subscription's filter, owned: parsed once where its packet was decoded (I6).
 
+use std::cmp::Ordering;
 use std::fmt;
-use std::sync::Arc;
+use std::hash::{Hash, Hasher};
 
 use martlet_codec::topic::{SubscriptionFilter, TopicError, TopicFilter};
+use triomphe::ThinArc;
 
 /// A Topic Filter with its share name, if it has one. Two filters are the same exactly when their
-/// texts are, character by character [MQTT-3.10.4-1]. A clone is an atomic increment.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Filter {
-    /// As it came, `$share/<name>/` included.
-    text: Arc<str>,
-    /// Where the filter proper begins: 0 when it is not shared.
+/// texts are, character by character [MQTT-3.10.4-1]. A clone is an atomic increment; the handle is
+/// one pointer.
+#[derive(Clone)]
+pub struct Filter(ThinArc<Header, u8>);
+
+#[derive(Clone, Copy)]
+struct Header {
+    /// Where in the text, which is as it came, `$share/<name>/` included, the filter proper begins:
+    /// 0 when it is not shared.
     filter_start: u32,
 }
 
@@ -23,36 +28,64 @@ impl Filter {
 
     /// The whole text, as it came in SUBSCRIBE.
     pub fn as_str(&self) -> &str {
-        &self.text
+        std::str::from_utf8(&self.0.slice).expect("made of text")
     }
 
     /// The share name, for a shared subscription.
     pub fn share(&self) -> Option<&str> {
-        let end = (self.filter_start as usize).checked_sub(1)?;
-        Some(&self.text["$share/".len()..end])
+        let end = self.filter_start().checked_sub(1)?;
+        Some(&self.as_str()["$share/".len()..end])
     }
 
     /// The filter proper, without the share.
     pub fn topic_filter(&self) -> TopicFilter<'_> {
-        TopicFilter::from_validated(&self.text.as_bytes()[self.filter_start as usize..])
+        TopicFilter::from_validated(&self.0.slice[self.filter_start()..])
+    }
+
+    fn filter_start(&self) -> usize {
+        self.0.header.header.filter_start as usize
     }
 }
 
 impl From<SubscriptionFilter<'_>> for Filter {
     fn from(parsed: SubscriptionFilter<'_>) -> Self {
-        let filter = parsed.filter.as_str();
-        let text: Arc<str> = match parsed.share {
-            Some(share) => format!("$share/{share}/{filter}").into(),
-            None => filter.into(),
-        };
-        let filter_start = text.len() - filter.len();
-        Self { text, filter_start: u32::try_from(filter_start).expect("a filter is under 64 KiB") }
+        let filter = parsed.filter.as_bytes();
+        let share = parsed.share.map(|share| format!("$share/{share}/")).unwrap_or_default();
+        let filter_start = u32::try_from(share.len()).expect("a filter is under 64 KiB");
+        let text = [share.as_bytes(), filter].concat();
+        Self(ThinArc::from_header_and_slice(Header { filter_start }, &text))
+    }
+}
+
+impl PartialEq for Filter {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.slice == other.0.slice
+    }
+}
+
+impl Eq for Filter {}
+
+impl PartialOrd for Filter {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Filter {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.slice.cmp(&other.0.slice)
+    }
+}
+
+impl Hash for Filter {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.slice.hash(state);
     }
 }
 
 impl fmt::Debug for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.text.fmt(f)
+        self.as_str().fmt(f)
     }
 }
 

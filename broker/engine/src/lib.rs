@@ -31,6 +31,7 @@ use crate::limits::Limits;
 use crate::router::retained::Retained;
 use crate::router::{Found, Router};
 use crate::session::deliveries::Waiting;
+use crate::session::queues::Queues;
 use crate::session::{Attachment, SessionIndex, Sessions};
 use crate::snapshot::Snapshot;
 use crate::state::{Links, Recovery};
@@ -78,6 +79,7 @@ pub struct Engine {
     counters: Counters,
     /// In all sessions together.
     waiting: Waiting,
+    queues: Queues,
     sys_topics: SysTopics,
     /// [`Input::Shutdown`] came: nobody comes in any more.
     stopping: bool,
@@ -105,6 +107,7 @@ impl Engine {
             next_key: MessageKey::default(),
             counters: Counters::default(),
             waiting: Waiting::default(),
+            queues: Queues::new(hash_seed),
             stopping: false,
             found: Found::default(),
         };

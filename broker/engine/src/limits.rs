@@ -11,9 +11,13 @@ pub struct Limits {
     /// Messages in one session's queue (mosquitto's `max_queued_messages`). At the bound: the new
     /// message is dropped for that session. 0 is no bound.
     pub queue_messages_max: u32,
-    /// Bytes of topics and payloads in one session's queue. At the bound: the new message is
-    /// dropped for that session. 0 is no bound.
+    /// Bytes of topics and payloads in one session's queue, and nothing else that they cost. At the
+    /// bound: the new message is dropped for that session. 0 is no bound.
     pub queue_bytes_max: u64,
+    /// Bytes of memory that the queues of all sessions together may take: messages, each once in
+    /// however many queues it waits, and what their places cost. At the bound: the new message is
+    /// dropped for the session whose queue it was for. 0 is no bound.
+    pub all_queues_bytes_max: u64,
     /// Whether QoS 0 messages are queued for sessions without a connection
     /// (mosquitto's `queue_qos0_messages`).
     pub queue_qos0: bool,
@@ -52,6 +56,7 @@ impl Default for Limits {
             inflight_max: 20,
             queue_messages_max: 1000,
             queue_bytes_max: 0,
+            all_queues_bytes_max: 0,
             queue_qos0: false,
             retained_messages_max: 1_000_000,
             retained_bytes_max: 1 << 30,

@@ -81,6 +81,12 @@ impl Message {
         usize::from(self.0.header.header.topic_len) + self.payload().len()
     }
 
+    /// Where it is in memory: the same for all clones, and for no other message while one of them
+    /// is there.
+    pub(crate) fn address(&self) -> usize {
+        self.0.heap_ptr() as usize
+    }
+
     /// Whether topic and payload are empty together (never: a topic has a character).
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -20,6 +20,8 @@ pub(crate) struct Routed<'m> {
     pub(crate) message: &'m Message,
     pub(crate) key: Option<MessageKey>,
     pub(crate) share: Option<Filter>,
+    /// It waits in a queue already.
+    pub(crate) queued: bool,
     /// The RETAIN flag that receivers see: only a new subscription's replay sets it
     /// [MQTT-3.3.1-8] [MQTT-3.3.1-9].
     pub(crate) retain: bool,
@@ -27,7 +29,7 @@ pub(crate) struct Routed<'m> {
 
 impl<'m> Routed<'m> {
     pub(crate) fn new(message: &'m Message) -> Self {
-        Self { message, key: None, share: None, retain: false }
+        Self { message, key: None, share: None, queued: false, retain: false }
     }
 }
 
@@ -138,11 +140,12 @@ impl Engine {
     }
 
     fn deliver_to_share(&mut self, share: ShareId, routed: &mut Routed<'_>, fx: &mut Effects) {
-        let Self { router, sessions, limits, .. } = self;
+        let Self { router, sessions, limits, queues, .. } = self;
+        let fits_queues = queues.admit(routed.message, !routed.queued, limits).is_ok();
         let member = router.shares.choose(share, |member| {
             let session = &sessions[member.session];
             let qos = routed.message.qos().min(member.qos);
-            session.readiness(qos, routed.message, limits)
+            session.readiness(qos, routed.message, fits_queues, limits)
         });
         routed.share = Some(router.shares.filter(share).clone());
         self.deliver(member.session, routed, member.qos, fx);

@@ -1,7 +1,7 @@
 //! What the engine holds besides sessions and router: the table of links, and how its state becomes
 //! a snapshot and comes from one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use martlet_codec::reason::QoS;
@@ -16,7 +16,7 @@ use crate::input::{LinkId, Time};
 use crate::limits::Limits;
 use crate::message::Message;
 use crate::router::retained::is_sys;
-use crate::session::deliveries::{Awaiting, Deliveries, Outbound};
+use crate::session::deliveries::{Awaiting, Deliveries, OptionalKey, Outbound};
 use crate::session::{Attachment, Replay, Session, SessionIndex, Subscription};
 use crate::snapshot::{KeptDelivery, KeptMessage, KeptSession, KeptSubscription, Snapshot};
 use crate::will::TakenWill;
@@ -71,11 +71,12 @@ impl Engine {
     pub(crate) fn restore(&mut self, snapshot: Snapshot) {
         let Snapshot { sessions, messages, retained, wills, next_key } = snapshot;
         self.next_key = next_key;
-        for message in retained.values() {
+        for message in retained.into_values() {
             // What was kept stays kept, even if a bound was lowered since.
-            self.retained.restore(message);
+            self.retained.restore(&message);
         }
         let mut connected = Vec::new();
+        let mut shared = BTreeSet::new();
         for (client_id, kept) in sessions {
             let was_connected = kept.detached.is_none();
             let since = kept.detached.unwrap_or(self.now);
@@ -88,6 +89,10 @@ impl Engine {
                     KeptDelivery::Sent(passage) => Some((*id, Awaiting::sent(outbound(passage)?))),
                 }),
             );
+            for outbound in session.deliveries.queue() {
+                let key = outbound.key.get().filter(|key| messages[key].references > 1);
+                self.queues.add(&outbound.message, key.is_none_or(|key| shared.insert(key)));
+            }
             let waiting = session.deliveries.waiting();
             self.waiting.messages += waiting.messages;
             self.waiting.bytes += waiting.bytes;
@@ -198,6 +203,7 @@ impl Engine {
             retained_bytes: self.retained.bytes(),
             waiting_messages: self.waiting.messages,
             waiting_bytes: self.waiting.bytes,
+            queues_bytes: self.queues.bytes(),
         }
     }
 
@@ -237,7 +243,7 @@ fn keep_session(
 }
 
 fn keep_passage(outbound: &Outbound, messages: &mut BTreeMap<MessageKey, KeptMessage>) -> Passage {
-    let key = outbound.key.expect("a durable session's messages have keys");
+    let key = outbound.key.get().expect("a durable session's messages have keys");
     let kept = || KeptMessage { message: outbound.message.clone(), references: 0 };
     messages.entry(key).or_insert_with(kept).references += 1;
     outbound.passage(key)
@@ -250,7 +256,8 @@ fn restore_passage(
 ) -> Option<Outbound> {
     let message = messages.get(&passage.key)?.message.clone();
     let Passage { key, qos, retain, share } = passage.clone();
-    Some(Outbound { message, qos, retain, key: Some(key), share })
+    let key = OptionalKey::new(Some(key));
+    Some(Outbound { message, qos, retain, key, share })
 }
 
 impl Engine {

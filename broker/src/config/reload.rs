@@ -24,6 +24,7 @@ const LIVE: &[(&str, &str)] = &[
     ("limits", "received_max"),
     ("limits", "queue_messages_max"),
     ("limits", "queue_bytes_max"),
+    ("limits", "all_queues_bytes_max"),
     ("limits", "queue_qos0"),
     ("limits", "retained_messages_max"),
     ("limits", "retained_bytes_max"),

@@ -296,9 +296,22 @@ pub(crate) const ROWS: &[Row] = &[
         kind: Kind::Integer { min: 0, max: i64::MAX },
         default: integer(67_108_864),
         mosquitto: Some("max_queued_bytes"),
-        help: "Bytes of topics and payloads in one session's queue. At the bound: as above. 0: no \
+        help: "Bytes of topics and payloads in one session's queue, and nothing else that they \
+               take. At the bound: as above. 0: no \
                bound, as in mosquitto. Not below `packet_size_max`, so that every message that may \
                be published can also be queued.",
+    },
+    Row {
+        section: "limits",
+        name: "all_queues_bytes_max",
+        kind: Kind::Integer { min: 0, max: i64::MAX },
+        default: integer(0),
+        mosquitto: None,
+        help: "Bytes of memory that the queues of all sessions together may take: each message \
+               once, however many sessions it waits in, with what it takes besides its topic and \
+               payload (64 bytes, and 64 for each session). At the bound: a new message is \
+               dropped for those sessions whose queue it was for, and counted. 0: a quarter of \
+               the memory that the broker may use.",
     },
     Row {
         section: "limits",

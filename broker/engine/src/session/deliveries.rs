@@ -19,17 +19,32 @@ use crate::filter::Filter;
 use crate::limits::Limits;
 use crate::message::Message;
 
-/// One message for one session.
+/// One message for one session. There may be millions: 32 bytes each.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbound {
     pub(crate) message: Message,
     /// The QoS this session gets it at, and the RETAIN flag.
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
-    /// Its name in the store; `None` in a session that is not kept there.
-    pub(crate) key: Option<MessageKey>,
+    /// Its name in the store; none in a session that is not kept there.
+    pub(crate) key: OptionalKey,
     /// The share it came by.
     pub(crate) share: Option<Filter>,
+}
+
+/// A message's name in the store, or none, in the room of a name: 0 is none, what is greater is one
+/// more than the name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OptionalKey(u64);
+
+impl OptionalKey {
+    pub(crate) fn new(key: Option<MessageKey>) -> Self {
+        Self(key.map_or(0, |key| key.0 + 1))
+    }
+
+    pub(crate) fn get(self) -> Option<MessageKey> {
+        self.0.checked_sub(1).map(MessageKey)
+    }
 }
 
 /// What the client owes for a message in flight.

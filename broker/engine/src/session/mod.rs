@@ -1,6 +1,7 @@
 //! A session: what the broker remembers of one client id.
 
 pub(crate) mod deliveries;
+pub(crate) mod queues;
 pub(crate) mod received;
 
 use std::collections::BTreeMap;

@@ -49,6 +49,34 @@ fn queue_messages_max_and_queue_bytes_max() {
 }
 
 #[test]
+fn all_queues_bytes_max() {
+    // Two places, and one message of two bytes.
+    let mut world = World::with(Limits { all_queues_bytes_max: 2 * 64 + 64 + 2, ..limits() });
+    for client_id in ["c", "d"] {
+        let client = world.durable(client_id);
+        world.subscribe(client, "t", 1);
+        world.lose(client);
+    }
+    world.inside(message("t", "a", 1));
+    assert_eq!(world.engine.gauges().queues_bytes, 2 * 64 + 64 + 2, "the message counts once");
+    world.notices();
+    world.inside(message("t", "b", 1));
+    let limit = Bound::AllQueues.name();
+    let dropping = |client_id: &str| Notice::Dropping { client_id: client_id.into(), limit };
+    assert_eq!(world.notices(), ["c", "d"].map(dropping));
+    assert_eq!(world.engine.counters().dropped(Bound::AllQueues), 2);
+    // Whoever is there gets it all the same, and so does a session that has room again.
+    let client = world.durable("c");
+    assert_eq!(world.heard(client), ["t a q1 #1"]);
+    world.inside(message("t", "c", 1));
+    assert_eq!(world.heard(client), ["t c q1 #2"]);
+    assert_eq!(world.engine.counters().dropped(Bound::AllQueues), 3, "the other is still away");
+    let other = world.durable("d");
+    assert_eq!(world.heard(other), ["t a q1 #1"]);
+    assert_eq!(world.engine.gauges().queues_bytes, 0);
+}
+
+#[test]
 fn queue_qos0() {
     for queue_qos0 in [false, true] {
         let mut world = World::with(Limits { queue_qos0, ..limits() });

@@ -60,6 +60,7 @@ impl Run {
             inflight_max: 1 + dice.below(4) as u16,
             queue_messages_max: 1 + dice.below(8) as u32,
             queue_bytes_max: dice.pick(&[0, 20]),
+            all_queues_bytes_max: dice.pick(&[0, 1000]),
             queue_qos0: dice.chance(50),
             retained_messages_max: 1 + dice.below(6) as u32,
             retained_bytes_max: dice.pick(&[12, 1000]),
@@ -234,6 +235,7 @@ impl Run {
         }
         assert!(self.world.farewells.is_empty(), "a client that keeps the rules stays");
         assert_eq!(self.world.engine.gauges().waiting_messages, 0);
+        assert_eq!(self.world.engine.gauges().queues_bytes, 0);
         assert!(self.world.kept.messages.is_empty(), "no message is kept that nobody waits for");
         let subscriptions =
             self.world.kept.sessions.values().flat_map(|s| s.subscriptions.values());
