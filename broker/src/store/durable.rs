@@ -17,6 +17,7 @@ use crate::store::durable::checkpoints::{Ask, Checkpoints};
 use crate::store::journal::recovery::{self, Recovered};
 use crate::store::journal::{Bounds, Journal};
 use crate::store::ledger::{self, Ledger};
+use crate::store::progress::Progress;
 use crate::store::state::load::Loaded;
 use crate::store::state::{Checkpoint, State};
 use crate::store::{Store, StoreError};
@@ -122,12 +123,13 @@ pub fn open(settings: Settings) -> Result<Durable, StoreError> {
 /// # Errors
 /// As [`open`].
 pub fn open_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<Durable, StoreError> {
+    let mut progress = Progress::begin();
     let lock = prepare(&*disk, &settings.folder)?;
     let journal_folder = settings.folder.join(JOURNAL);
     let path = settings.folder.join(STATE);
     prepare_state(&disk, &settings)?;
     let state = State::new(Arc::clone(&disk), path.clone(), settings.cache_bytes);
-    let (loaded, mut damage) = load_state(&state, &path)?;
+    let (loaded, mut damage) = load_state(&state, &path, &mut progress)?;
     let Loaded { position, next_segment, mut snapshot, places, .. } = loaded;
     let mut ledger = Ledger::new(&snapshot, places);
     let at = (position, next_segment);
@@ -147,11 +149,12 @@ pub fn open_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<Durable, Store
     }
     tracing::info!(
         "The store holds {} sessions, {} messages for them and {} retained; {} bytes of that came \
-         from the journal.",
+         from the journal. It took {:.1} s to read.",
         snapshot.sessions.len(),
         snapshot.messages.len(),
         snapshot.retained.len(),
         recovered.bytes,
+        progress.seconds(),
     );
     let Settings { segment_bytes, ahead_bytes, .. } = settings;
     let bounds = Bounds { segment_bytes, ahead_bytes };
@@ -304,8 +307,12 @@ fn prepare(disk: &dyn Disk, folder: &Path) -> Result<Box<dyn Lock>, StoreError> 
 }
 
 /// Reads the state, or what of it can be read.
-fn load_state(state: &State, path: &Path) -> Result<(Loaded, Vec<Damage>), StoreError> {
-    let loaded = match state.load()? {
+fn load_state(
+    state: &State,
+    path: &Path,
+    progress: &mut Progress,
+) -> Result<(Loaded, Vec<Damage>), StoreError> {
+    let loaded = match state.load(progress)? {
         Ok(loaded) => loaded,
         Err(reason) => Loaded { missing: vec![reason], ..Loaded::default() },
     };

@@ -21,6 +21,7 @@ pub mod record;
 mod edits;
 mod journal;
 mod ledger;
+mod progress;
 mod state;
 
 /// Keeps facts. Knows changes, not packets.

@@ -9,6 +9,7 @@ use redb::{Builder, Database};
 use crate::store::StoreError;
 use crate::store::disk::Disk;
 use crate::store::ledger::Pending;
+use crate::store::progress::Progress;
 use crate::store::state::backend::Backend;
 use crate::store::state::guard::guarded;
 use crate::store::state::load::Loaded;
@@ -51,11 +52,14 @@ impl State {
     ///
     /// # Errors
     /// When the operating system refuses, or a newer broker wrote it.
-    pub(super) fn load(&self) -> Result<Result<Loaded, String>, StoreError> {
+    pub(super) fn load(
+        &self,
+        progress: &mut Progress,
+    ) -> Result<Result<Loaded, String>, StoreError> {
         let mut database = self.database.lock();
         let loaded = guarded(|| {
             let opened = self.open()?;
-            let loaded = load::load(&opened)?;
+            let loaded = load::load(&opened, progress)?;
             *database = Some(opened);
             Ok(loaded)
         });

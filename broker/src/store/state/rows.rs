@@ -32,6 +32,10 @@ pub(super) const RETAINED: Table = TableDefinition::new("retained");
 /// Client id -> message.
 pub(super) const WILLS: Table = TableDefinition::new("wills");
 
+/// All tables.
+pub(super) const ALL: [Table; 9] =
+    [META, SESSIONS, SUBSCRIPTIONS, QUEUED, IN_FLIGHT, RECEIVED, MESSAGES, RETAINED, WILLS];
+
 /// The tables whose keys begin with a session's number.
 pub(super) const OF_SESSIONS: [Table; 5] = [SESSIONS, SUBSCRIPTIONS, QUEUED, IN_FLIGHT, RECEIVED];
 
