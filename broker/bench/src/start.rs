@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use ::martlet::store::durable::{self, Durable, Settings, Sync};
 use ::martlet::store::{Store, StoreError};
-use clap::{Args, ValueEnum};
 use martlet_codec::reason::QoS;
 use martlet_codec::topic::TopicName;
 use martlet_engine::change::{Change, MessageKey, Passage};
@@ -26,68 +25,75 @@ use crate::error::BenchError;
 use crate::machine::{CpuTime, Footprint};
 
 /// What is in the store.
-#[derive(Clone, Copy, ValueEnum, PartialEq, Eq, Debug)]
-enum Content {
-    /// QoS 1 messages, each for one session, in the state
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Content {
+    /// QoS 1 messages, each for one session, in the state.
     Queued,
-    /// As many, but each message waits in all sessions
+    /// As many places in queues, but each message waits in all sessions.
     Shared,
-    /// Retained messages, in the state
+    /// Retained messages, in the state.
     Retained,
     /// QoS 1 messages that a killed broker left in the journal, a third of the number: the state
-    /// takes over what is more
+    /// takes over what is more.
     Tail,
 }
 
-/// What `bench start` is told.
-#[derive(Args)]
-pub(crate) struct Options {
-    /// Only these, separated by commas
-    #[arg(long, value_enum, value_delimiter = ',')]
-    only: Vec<Content>,
-    /// How many messages
-    #[arg(long, default_value_t = 1_000_000)]
-    messages: u64,
-    /// In how many sessions
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
-    sessions: u64,
-    /// Bytes of each payload
-    #[arg(long, default_value_t = 150)]
-    payload: usize,
-    /// Print the broker's log too
-    #[arg(long)]
-    log: bool,
+impl Content {
+    /// All of them, with their names.
+    pub(crate) const ALL: [(&'static str, Self); 4] = [
+        ("queued", Self::Queued),
+        ("shared", Self::Shared),
+        ("retained", Self::Retained),
+        ("tail", Self::Tail),
+    ];
+
+    /// The one of this name.
+    pub(crate) fn parse(name: &str) -> Result<(&'static str, Self), BenchError> {
+        let found = Self::ALL.into_iter().find(|(known, _)| *known == name);
+        found.ok_or_else(|| BenchError::Scenario(name.to_owned()))
+    }
+}
+
+/// What `bench start` does.
+pub(crate) struct Plan {
+    /// The stores that are filled.
+    pub(crate) contents: Vec<(&'static str, Content)>,
+    /// How many messages each.
+    pub(crate) messages: u64,
+    /// For how many sessions, at least one.
+    pub(crate) sessions: u64,
+    /// Bytes of each payload.
+    pub(crate) payload_bytes: usize,
+    /// Whether the broker's log is printed.
+    pub(crate) log: bool,
 }
 
 /// Changes in one commit while a store is filled.
 const COMMIT_CHANGES: usize = 10_000;
 
 /// Fills stores, starts a broker on each, and prints a table.
-pub(crate) fn run(options: &Options) -> Result<(), BenchError> {
+pub(crate) fn run(plan: &Plan) -> Result<(), BenchError> {
     let program = martlet::binary()?;
     println!("content    on disk   listens   CPU      peak RSS   RSS after");
-    let all = Content::value_variants();
-    for content in if options.only.is_empty() { all } else { &options.only } {
+    for &(name, content) in &plan.contents {
         let folder = TempDir::with_prefix("martlet-bench-");
         let folder = folder.map_err(BenchError::system("making a folder"))?;
         let data = folder.path().join("data");
-        fill(&data, *content, options)?;
+        fill(&data, content, plan)?;
         let on_disk_mb = size(&data)? as f64 / 1e6;
         let began = clock::now_ns();
-        // The queues are as long as they were made.
         let broker = Broker::start_in(folder, Kind::Martlet, &program, "")?;
         let seconds = (clock::now_ns() - began) as f64 / 1e9;
         clock::rest();
         let (cpu, footprint) = (CpuTime::of(broker.pid())?, Footprint::of(broker.pid())?);
         let Footprint { rss_kib, rss_peak_kib, .. } = footprint;
         println!(
-            "{:<9} {on_disk_mb:>5.0} MB {seconds:>7.2} s {:>6.2} s {:>8.1} MB {:>8.1} MB",
-            format!("{content:?}").to_lowercase(),
+            "{name:<9} {on_disk_mb:>5.0} MB {seconds:>7.2} s {:>6.2} s {:>8.1} MB {:>8.1} MB",
             cpu.total_s(),
             rss_peak_kib as f64 * 1024.0 / 1e6,
             rss_kib as f64 * 1024.0 / 1e6,
         );
-        if options.log {
+        if plan.log {
             print!("{}", broker.log());
         }
     }
@@ -106,7 +112,7 @@ fn size(folder: &Path) -> Result<u64, BenchError> {
 }
 
 /// A store as a broker leaves it.
-fn fill(data: &Path, content: Content, options: &Options) -> Result<(), BenchError> {
+fn fill(data: &Path, content: Content, plan: &Plan) -> Result<(), BenchError> {
     // Nothing is synced before the end: this is no measurement of commits.
     let mut settings = Settings {
         sync: Sync::Interval(Duration::from_secs(3600)),
@@ -118,9 +124,9 @@ fn fill(data: &Path, content: Content, options: &Options) -> Result<(), BenchErr
     let mut filling = Filling {
         store: durable::open(settings).map_err(BenchError::Store)?,
         changes: Vec::new(),
-        payload: vec![b'p'; options.payload],
+        payload: vec![b'p'; plan.payload_bytes],
     };
-    filling.fill(content, options).map_err(BenchError::Store)
+    filling.fill(content, plan).map_err(BenchError::Store)
 }
 
 struct Filling {
@@ -130,8 +136,8 @@ struct Filling {
 }
 
 impl Filling {
-    fn fill(&mut self, content: Content, options: &Options) -> Result<(), StoreError> {
-        let Options { messages, sessions, .. } = *options;
+    fn fill(&mut self, content: Content, plan: &Plan) -> Result<(), StoreError> {
+        let Plan { messages, sessions, .. } = *plan;
         let clients: Vec<Arc<str>> = (0..sessions).map(|n| format!("client-{n}").into()).collect();
         for client_id in &clients {
             let client_id = || Arc::clone(client_id);
