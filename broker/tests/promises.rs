@@ -165,7 +165,7 @@ fn publish(topic: &str, id: u8) -> Vec<u8> {
 #[test]
 fn an_acknowledgement_of_what_a_persistent_session_gets_waits_for_the_disk() {
     let broker = Broker::start();
-    let mut sleeper = broker.sleeper();
+    let _sleeper = broker.sleeper();
     let mut publisher = broker.connect("publisher", true);
     publisher.expect(&CONNACK);
     publisher.send(&publish("s", 7));
@@ -174,10 +174,37 @@ fn an_acknowledgement_of_what_a_persistent_session_gets_waits_for_the_disk() {
     bystander.expect(&CONNACK);
     bystander.ping();
     publisher.has_nothing();
-    sleeper.has_nothing();
     broker.commit_ends();
     publisher.expect(&[0x40, 2, 0, 7]);
+}
+
+#[test]
+fn a_message_reaches_its_subscriber_at_qos_1_before_the_disk_and_at_qos_2_after() {
+    let broker = Broker::start();
+    let mut sleeper = broker.sleeper();
+    let mut publisher = broker.connect("publisher", true);
+    publisher.expect(&CONNACK);
+    publisher.send(&publish("s", 7));
+    broker.commit_begins();
     sleeper.expect(&[0x32, 6, 0, 1, b's', 0, 1, b'x']);
+    publisher.has_nothing();
+    broker.commit_ends();
+    publisher.expect(&[0x40, 2, 0, 7]);
+    sleeper.send(&[0x82, 6, 0, 1, 0, 1, b's', 2]);
+    broker.commit();
+    sleeper.expect(&[0x90, 3, 0, 1, 2]);
+    let mut twice = publish("s", 8);
+    twice[0] = 0x34;
+    publisher.send(&twice);
+    broker.commit_begins();
+    let mut bystander = broker.connect("bystander", true);
+    bystander.expect(&CONNACK);
+    bystander.ping();
+    publisher.has_nothing();
+    sleeper.has_nothing();
+    broker.commit_ends();
+    publisher.expect(&[0x50, 2, 0, 8]);
+    sleeper.expect(&[0x34, 6, 0, 1, b's', 0, 2, b'x']);
 }
 
 #[test]
@@ -235,7 +262,7 @@ fn one_commit_takes_what_gathered_while_the_disk_was_busy() {
 #[test]
 fn no_acknowledgement_leaves_while_the_disk_fails_and_none_is_lost() {
     let broker = Broker::start();
-    let mut sleeper = broker.sleeper();
+    let _sleeper = broker.sleeper();
     let mut publisher = broker.connect("publisher", true);
     publisher.expect(&CONNACK);
     publisher.send(&publish("s", 7));
@@ -248,8 +275,6 @@ fn no_acknowledgement_leaves_while_the_disk_fails_and_none_is_lost() {
     bystander.expect(&CONNACK);
     bystander.ping();
     publisher.has_nothing();
-    sleeper.has_nothing();
     broker.commit_ends();
     publisher.expect(&[0x40, 2, 0, 7]);
-    sleeper.expect(&[0x32, 6, 0, 1, b's', 0, 1, b'x']);
 }

@@ -147,10 +147,16 @@ impl Session {
 
 /// Whether the packet says "I will remember". Whether it must wait for the disk is known once the
 /// input is handled and it is seen if any fact changed (I2).
+///
+/// A PUBLISH of QoS 1 says no such thing: should we forget that we sent it, the session gets it
+/// again, or its publisher was never told that we have it. A PUBLISH of QoS 2 promises that its
+/// Packet Identifier will not come with another message before PUBREL.
 fn is_promise(packet: &OutPacket, durable: bool) -> bool {
     match packet {
         OutPacket::ConnAck { code, .. } => *code == ConnectReturnCode::Accepted,
-        OutPacket::Publish { delivery, .. } => durable && *delivery != Delivery::AtMostOnce,
+        OutPacket::Publish { delivery, .. } => {
+            durable && matches!(delivery, Delivery::ExactlyOnce { .. })
+        }
         OutPacket::PubAck(_)
         | OutPacket::PubRec(_)
         | OutPacket::PubRel(_)
