@@ -44,7 +44,9 @@ struct Gathering {
     bytes: u64,
 }
 
-/// What one commit takes.
+/// What one commit takes. The store's thread has one, and swaps it for what has gathered: the two
+/// keep their room.
+#[derive(Default)]
 struct Batch {
     changes: Vec<Change>,
     waiting: Vec<Arc<dyn Edge>>,
@@ -53,7 +55,8 @@ struct Batch {
 
 /// What the store's thread does next.
 enum Next {
-    Batch(Batch),
+    /// Commits what is in the batch.
+    Commit,
     Checkpoint,
     /// Nothing has gathered in time.
     Nothing,
@@ -92,6 +95,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// engine takes no more inputs from links until the store takes these; nothing is lost.
 const GATHERED_CHANGES_MAX: usize = 65_536;
 const GATHERED_BYTES_MAX: u64 = 64 << 20;
+
+/// Changes that a batch keeps room for when it is empty.
+const KEPT_CHANGES: usize = 8192;
 
 impl Commits {
     pub(super) fn start(
@@ -173,16 +179,17 @@ impl Commits {
     fn run(&self, mut store: Box<dyn Store>, clock: Clock) {
         let _abort = AbortOnPanic;
         let mut ticks = store.tick_every().map(|every| Ticks::begin(every, clock));
+        let mut batch = Batch::default();
         loop {
             let wait = ticks.as_mut().map(|ticks| ticks.wait(&mut *store, clock));
-            match self.next(wait) {
-                Next::Batch(batch) if self.commit(&mut *store, &batch.changes, clock) => {
+            match self.next(&mut batch, wait) {
+                Next::Commit if self.commit(&mut *store, &batch.changes, clock) => {
                     self.watermark.store(batch.newest, Ordering::Release);
-                    for edge in batch.waiting {
-                        edge.send();
-                    }
+                    batch.waiting.drain(..).for_each(|edge| edge.send());
+                    batch.changes.clear();
+                    batch.changes.shrink_to(KEPT_CHANGES);
                 }
-                Next::Batch(_) => return,
+                Next::Commit => return,
                 Next::Checkpoint => match store.checkpoint() {
                     Ok(()) => tracing::info!(
                         "Saving: a checkpoint of the store has begun. What was acknowledged was \
@@ -224,8 +231,8 @@ impl Commits {
         true
     }
 
-    /// What has gathered, at the latest after `wait`.
-    fn next(&self, wait: Option<Duration>) -> Next {
+    /// Puts what has gathered into the batch, which is empty; at the latest after `wait`.
+    fn next(&self, batch: &mut Batch, wait: Option<Duration>) -> Next {
         let mut gathering = self.gathering.lock();
         while gathering.changes.is_empty() {
             if gathering.stopping {
@@ -247,11 +254,10 @@ impl Commits {
             self.on_room.notify_one();
         }
         gathering.bytes = 0;
-        Next::Batch(Batch {
-            changes: std::mem::take(&mut gathering.changes),
-            waiting: std::mem::take(&mut gathering.waiting),
-            newest: gathering.newest,
-        })
+        std::mem::swap(&mut batch.changes, &mut gathering.changes);
+        std::mem::swap(&mut batch.waiting, &mut gathering.waiting);
+        batch.newest = gathering.newest;
+        Next::Commit
     }
 }
 

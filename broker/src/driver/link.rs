@@ -97,6 +97,11 @@ impl Link {
         &self.outbox
     }
 
+    /// Takes what is to be sent, as [`Outbox::begin`].
+    pub fn begin(&self, own_task: bool) -> Option<Packets> {
+        self.outbox.begin(own_task, self.committed())
+    }
+
     /// Gives back what was not sent; answers what came in meanwhile and is to be sent now by the
     /// same sender. The engine hears of the room from whoever comes to it next.
     pub fn end(&self, sent: Sent) -> Option<Packets> {

@@ -124,8 +124,9 @@ impl Outbox {
         wake(&mut state);
     }
 
-    /// Takes what is to be sent, unless somebody is sending or only the link's own task may.
-    pub fn begin(&self, own_task: bool) -> Option<Packets> {
+    /// Takes what is to be sent, unless somebody is sending, or only the link's own task may, or all
+    /// of it waits for a commit later than `committed`.
+    pub(super) fn begin(&self, own_task: bool, committed: u64) -> Option<Packets> {
         let mut state = self.0.lock();
         state.listed = false;
         if state.sending {
@@ -135,7 +136,8 @@ impl Outbox {
         if state.blocked && !own_task {
             return None;
         }
-        if state.packets.is_empty() && !state.blocked {
+        let holds_back = state.packets.first().is_none_or(|next| next.after_commit > committed);
+        if holds_back && !state.blocked {
             return None;
         }
         state.sending = true;
@@ -222,25 +224,27 @@ mod tests {
         let outbox = Outbox::default();
         assert!(outbox.push_all([ping(0)].into_iter()), "the first to fill it sees to it");
         assert!(!outbox.push_all([ping(0)].into_iter()), "somebody sees to it already");
-        let packets = outbox.begin(false).expect("two packets");
+        let packets = outbox.begin(false, 0).expect("two packets");
         assert_eq!(packets.len(), 2);
         assert!(outbox.push_all([ping(0)].into_iter()));
-        assert!(outbox.begin(false).is_none(), "somebody is sending");
+        assert!(outbox.begin(false, 0).is_none(), "somebody is sending");
         let more = outbox.end(all_of(&packets), 1000).0.expect("what came meanwhile");
         assert_eq!(more.len(), 1);
         assert_eq!(outbox.end(all_of(&more), 1000).0.map(|more| more.len()), None);
-        assert!(outbox.begin(false).is_none(), "empty");
+        assert!(outbox.begin(false, 0).is_none(), "empty");
         assert_eq!(outbox.standing(Waker::noop()).freed, 3 * COST as u32);
     }
 
     #[test]
     fn what_is_held_back_stays_in_front() {
         let outbox = Outbox::default();
-        outbox.push_all([ping(7)].into_iter());
-        let held = outbox.begin(false).expect("one packet");
+        outbox.push_all([ping(0), ping(7)].into_iter());
+        let mut held = outbox.begin(false, 6).expect("two packets");
+        held.remove(0);
         outbox.push_all([ping(0)].into_iter());
         assert!(outbox.end(Sent { left: held, ..Sent::default() }, 1000).0.is_none());
-        let packets = outbox.begin(false).expect("both");
+        assert!(outbox.begin(false, 6).is_none(), "nobody moves what must stay");
+        let packets = outbox.begin(false, 7).expect("both");
         let order: Vec<_> = packets.iter().map(|queued| queued.after_commit).collect();
         assert_eq!(order, [7, 0]);
     }
@@ -249,8 +253,8 @@ mod tests {
     fn a_commit_that_happens_while_somebody_sends_is_not_missed() {
         let outbox = Outbox::default();
         outbox.push_all([ping(7)].into_iter());
-        let held = outbox.begin(false).expect("one packet");
-        assert!(outbox.begin(false).is_none(), "the store's thread is told to leave it");
+        let held = outbox.begin(false, 7).expect("one packet");
+        assert!(outbox.begin(false, 7).is_none(), "the store's thread is told to leave it");
         let again = outbox.end(Sent { left: held, ..Sent::default() }, 1000);
         assert_eq!(again.0.expect("looked at again").len(), 1);
     }
@@ -259,11 +263,11 @@ mod tests {
     fn a_full_socket_leaves_the_rest_to_the_links_own_task() {
         let outbox = Outbox::default();
         outbox.push_all([ping(0), ping(0)].into_iter());
-        let mut packets = outbox.begin(false).expect("two packets");
+        let mut packets = outbox.begin(false, 0).expect("two packets");
         packets.remove(0);
         let sent = Sent { left: packets, blocked: true, ..Sent::default() };
         assert!(outbox.end(sent, 1000).0.is_none());
-        assert!(outbox.begin(false).is_none(), "others keep away");
-        assert_eq!(outbox.begin(true).expect("the own task goes on").len(), 1);
+        assert!(outbox.begin(false, 0).is_none(), "others keep away");
+        assert_eq!(outbox.begin(true, 0).expect("the own task goes on").len(), 1);
     }
 }

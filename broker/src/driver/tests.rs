@@ -38,7 +38,7 @@ impl Edge for Counting {
     }
 
     fn send(&self) {
-        let mut next = self.link.outbox().begin(false);
+        let mut next = self.link.begin(false);
         while let Some(packets) = next {
             let mut sent = Sent::default();
             for queued in packets {

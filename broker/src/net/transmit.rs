@@ -52,7 +52,7 @@ pub(super) struct Unsent {
 impl Connection {
     /// Sends what the outbox holds, as far as it goes without waiting.
     pub(super) fn send_now(&self, own_task: bool) {
-        let mut next = self.link.outbox().begin(own_task);
+        let mut next = self.link.begin(own_task);
         let mut rounds = 0;
         while let Some(packets) = next {
             let mut sent = Sent::default();
