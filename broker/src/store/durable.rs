@@ -109,6 +109,9 @@ const JOURNAL: &str = "journal";
 /// that is being written: so much memory the facts behind it may take.
 const BEHIND_MAX: u64 = 4;
 
+/// Segments that a start may find. At the bound it writes them to the state before it goes on.
+const SEGMENTS_FOUND_MAX: usize = 8;
+
 /// Opens the store in a folder, and reads it.
 ///
 /// # Errors
@@ -163,7 +166,7 @@ pub fn open_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<Durable, Store
     if has_cut {
         journal.seal()?;
     }
-    Ok(Durable {
+    let mut durable = Durable {
         bytes_since,
         state_position: position,
         journal,
@@ -175,10 +178,26 @@ pub fn open_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<Durable, Store
         settings,
         time_since: Duration::ZERO,
         _lock: lock,
-    })
+    };
+    durable.write_what_was_found();
+    Ok(durable)
 }
 
 impl Durable {
+    /// Begins with a checkpoint of what the journal says: a broker that dies again and again leaves
+    /// a segment each time, and would read more at each start.
+    fn write_what_was_found(&mut self) {
+        if self.journal.segments() == 0 {
+            return;
+        }
+        self.begin_checkpoint();
+        if self.journal.segments() >= SEGMENTS_FOUND_MAX
+            && let Err(error) = self.finish_checkpoint(Ask::Wait)
+        {
+            tracing::warn!(%error, "The checkpoint failed and will be tried again.");
+        }
+    }
+
     /// Begins a checkpoint: what is to be written is taken, and written from here on.
     fn begin_checkpoint(&mut self) {
         (self.bytes_since, self.time_since) = (0, Duration::ZERO);
@@ -216,12 +235,12 @@ impl Durable {
     fn is_due(&self) -> bool {
         let by_bytes = self.bytes_since >= self.bytes_due;
         let by_time = self.time_since >= self.settings.checkpoint_every;
-        self.journal.is_doubtful() || self.has_work() && (by_bytes || by_time)
+        self.journal.is_doubtful() || (by_bytes || by_time) && self.has_work()
     }
 
     /// Whether a checkpoint would write anything or free a segment.
     fn has_work(&self) -> bool {
-        !self.ledger.pending().is_empty() || self.journal.has_old_segments()
+        self.journal.has_old_segments() || self.ledger.has_pending()
     }
 }
 

@@ -43,18 +43,12 @@ impl<K: Ord, V> Edits<K, V> {
         self.0.insert(key, edit);
     }
 
-    /// The row is not there from now on; its value, if it was not yet on disk.
-    pub(super) fn delete(&mut self, key: K) -> Option<V> {
-        match self.0.remove(&key) {
-            Some(Edit::Insert(value)) => Some(value),
-            Some(Edit::Replace(value)) => {
-                self.0.insert(key, Edit::Delete);
-                Some(value)
-            }
-            None | Some(Edit::Delete) => {
-                self.0.insert(key, Edit::Delete);
-                None
-            }
+    /// The row is not there from now on.
+    pub(super) fn delete(&mut self, key: K) {
+        if let Some(Edit::Insert(_)) = self.0.get(&key) {
+            self.0.remove(&key);
+        } else {
+            self.0.insert(key, Edit::Delete);
         }
     }
 
@@ -72,20 +66,20 @@ mod tests {
         let mut edits = Edits::default();
         edits.insert(1, "a");
         edits.replace(1, "b");
-        assert_eq!(edits.delete(1), Some("b"));
+        edits.delete(1);
         assert!(edits.is_empty());
     }
 
     #[test]
     fn what_may_be_on_disk_is_deleted_there() {
         let mut edits = Edits::default();
-        assert_eq!(edits.delete(1), None);
+        edits.delete(1);
         edits.insert(1, "a");
         assert_eq!(edits.0[&1], Edit::Replace("a"));
-        assert_eq!(edits.delete(1), Some("a"));
+        edits.delete(1);
         assert_eq!(edits.0[&1], Edit::Delete);
         edits.replace(2, "b");
-        assert_eq!(edits.delete(2), Some("b"));
+        edits.delete(2);
         assert_eq!(edits.0[&2], Edit::Delete);
     }
 }

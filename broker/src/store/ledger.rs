@@ -1,9 +1,13 @@
 //! Which rows each fact changes. The ledger knows of every row where it stands, not what it says:
-//! eight bytes for a queued message. What the rows say is in the edits until they are written.
+//! eight bytes for a queued message. What the rows say is in here only until they are written.
+//!
+//! What comes and goes between two checkpoints is most of what passes here, so that it costs next to
+//! nothing: no string is compared, no tree grows.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use martlet_codec::ids::PacketId;
 use martlet_codec::reason::QoS;
 use martlet_engine::change::{Change, MessageKey, Passage};
@@ -13,6 +17,11 @@ use martlet_engine::message::Message;
 use martlet_engine::snapshot::{KeptDelivery, KeptSession, KeptSubscription, Snapshot};
 
 use crate::store::edits::Edits;
+use crate::store::ledger::messages::Messages;
+pub(in crate::store) use crate::store::ledger::session::Session;
+
+mod messages;
+mod session;
 
 /// A session's number in the rows' keys: given once, never again.
 pub(super) type SessionNumber = u64;
@@ -20,36 +29,18 @@ pub(super) type SessionNumber = u64;
 /// Where all rows stand.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Ledger {
-    sessions: BTreeMap<Arc<str>, Session>,
-    /// How many passages name each message.
-    references: HashMap<MessageKey, u32>,
+    sessions: HashMap<Arc<str>, Session, RandomState>,
+    /// Sessions that were touched since the edits were last taken. Each once, but for those that
+    /// were dropped and made again.
+    touched: Vec<Arc<str>>,
+    /// Sessions whose rows go, all of them.
+    dropped: BTreeSet<SessionNumber>,
+    messages: Messages,
+    retained: Edits<Box<str>, Message>,
     wills: BTreeSet<Arc<str>>,
+    will_edits: Edits<Arc<str>, Message>,
     next_key: MessageKey,
     next_session: SessionNumber,
-    pending: Pending,
-}
-
-/// Where a session's rows stand.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Session {
-    pub(super) number: SessionNumber,
-    pub(super) subscriptions: BTreeMap<Filter, KeptSubscription>,
-    /// The messages of its queue, in order; the first has place `queue_start`, and so on.
-    pub(super) queue: VecDeque<MessageKey>,
-    pub(super) queue_start: u64,
-    pub(super) in_flight: BTreeMap<PacketId, Flight>,
-    /// Greater than each `Flight::order`.
-    pub(super) next_order: u64,
-    pub(super) received: BTreeSet<PacketId>,
-}
-
-/// A delivery in flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Flight {
-    /// Its place in send order.
-    pub(super) order: u64,
-    /// Its message; `None`: PUBCOMP is awaited.
-    pub(super) key: Option<MessageKey>,
 }
 
 /// What is to be written to the state, net of all that came and went.
@@ -68,8 +59,6 @@ pub(super) struct Pending {
 pub(super) struct SessionEdits {
     /// Its own row; `None`: as it is.
     pub(super) row: Option<SessionRow>,
-    /// No row of it is on disk yet.
-    pub(super) is_new: bool,
     pub(super) subscriptions: Edits<Filter, KeptSubscription>,
     pub(super) queue: Edits<u64, Passage>,
     pub(super) in_flight: Edits<PacketId, FlightRow>,
@@ -97,37 +86,17 @@ pub(super) enum Stage {
     AwaitPubComp,
 }
 
-impl Pending {
-    pub(super) fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
-            && self.dropped.is_empty()
-            && self.messages.is_empty()
-            && self.retained.is_empty()
-            && self.wills.is_empty()
-    }
-}
-
-impl SessionEdits {
-    fn is_empty(&self) -> bool {
-        self.row.is_none()
-            && self.subscriptions.is_empty()
-            && self.queue.is_empty()
-            && self.in_flight.is_empty()
-            && self.received.is_empty()
-    }
-}
-
 impl Ledger {
     /// The ledger of rows that say what `snapshot` says: `places` has the sessions' part.
     pub(super) fn new(snapshot: &Snapshot, places: BTreeMap<Arc<str>, Session>) -> Self {
-        let references = snapshot.messages.iter().map(|(key, kept)| (*key, kept.references));
+        let messages = snapshot.messages.iter().map(|(key, kept)| (*key, kept.references));
         Self {
-            references: references.collect(),
+            messages: Messages::new(messages),
             wills: snapshot.wills.keys().cloned().collect(),
             next_key: snapshot.next_key,
             next_session: places.values().map(|session| session.number + 1).max().unwrap_or(0),
-            sessions: places,
-            pending: Pending::default(),
+            sessions: places.into_iter().collect(),
+            ..Self::default()
         }
     }
 
@@ -140,13 +109,32 @@ impl Ledger {
         self.next_key
     }
 
-    pub(super) fn pending(&self) -> &Pending {
-        &self.pending
+    /// Whether any row is to be written or deleted. Looks at each session that was touched.
+    pub(super) fn has_pending(&self) -> bool {
+        let mut touched = self.touched.iter().filter_map(|name| self.sessions.get(name));
+        !self.dropped.is_empty()
+            || !self.retained.is_empty()
+            || !self.will_edits.is_empty()
+            || self.messages.is_changed()
+            || touched.any(Session::is_changed)
     }
 
     /// Hands over what is to be written; what comes after counts on its being written first.
     pub(super) fn take_pending(&mut self) -> Pending {
-        std::mem::take(&mut self.pending)
+        let mut sessions = BTreeMap::new();
+        for name in std::mem::take(&mut self.touched) {
+            let Some(session) = self.sessions.get_mut(&name) else { continue };
+            if let Some(edits) = session.take_edits() {
+                sessions.insert(session.number, edits);
+            }
+        }
+        Pending {
+            sessions,
+            dropped: std::mem::take(&mut self.dropped),
+            messages: self.messages.take_edits(),
+            retained: std::mem::take(&mut self.retained),
+            wills: std::mem::take(&mut self.will_edits),
+        }
     }
 
     /// Notes the rows that this fact changes, as [`Snapshot::apply`] defines it.
@@ -154,67 +142,55 @@ impl Ledger {
         match change {
             Change::SaveSession { client_id } => self.save_session(client_id),
             Change::DropSession { client_id } => self.drop_session(client_id),
-            Change::Detach { client_id, since } => self.with(client_id, |_, edits| {
-                let client_id = client_id.clone();
-                edits.row = Some(SessionRow { client_id, detached: *since });
-            }),
+            Change::Detach { client_id, since } => {
+                let row = SessionRow { client_id: client_id.clone(), detached: *since };
+                self.with(client_id, |session| session.set_row(row));
+            }
             Change::Subscribe { client_id, filter, qos } => {
                 let kept = KeptSubscription { qos: *qos, replay: false };
-                self.with(client_id, |session, edits| subscribe(session, edits, filter, kept));
+                self.with(client_id, |session| session.subscribe(filter, kept));
             }
-            Change::Unsubscribe { client_id, filter } => self.with(client_id, |session, edits| {
-                if session.subscriptions.remove(filter).is_some() {
-                    edits.subscriptions.delete(filter.clone());
-                }
+            Change::Unsubscribe { client_id, filter } => {
+                self.with(client_id, |session| session.unsubscribe(filter));
+            }
+            Change::Replay { client_id, filter, pending } => self.with(client_id, |session| {
+                let Some(kept) = session.subscriptions.get(filter) else { return };
+                session.subscribe(filter, KeptSubscription { replay: *pending, ..*kept });
             }),
-            Change::Replay { client_id, filter, pending } => {
-                self.with(client_id, |session, edits| {
-                    let Some(kept) = session.subscriptions.get(filter) else { return };
-                    let kept = KeptSubscription { replay: *pending, ..*kept };
-                    subscribe(session, edits, filter, kept);
-                });
-            }
             Change::KeepMessage { key, message } => {
                 self.next_key = self.next_key.max(MessageKey(key.0 + 1));
-                self.references.insert(*key, 0);
-                self.pending.messages.insert(*key, message.clone());
+                self.messages.insert(*key, message.clone());
             }
-            Change::Enqueue { client_id, passage } => self.enqueue(client_id, passage),
-            Change::Send { client_id, id } => self.send(client_id, *id),
+            Change::Enqueue { client_id, passage } => {
+                self.messages.refer(passage.key);
+                self.with(client_id, |session| session.enqueue(passage.clone()));
+            }
+            Change::Send { client_id, id } => self.release(client_id, |s| s.send(*id)),
             Change::Deliver { client_id, passage, id } => {
-                self.refer(passage.key);
-                self.with(client_id, |session, edits| {
-                    let stage = Stage::Sent(passage.clone());
-                    fly(session, edits, *id, passage.key, stage);
-                });
+                self.messages.refer(passage.key);
+                self.with(client_id, |session| session.deliver(*id, passage.clone()));
             }
-            Change::Advance { client_id, id } => self.advance(client_id, *id),
-            Change::Settle { client_id, id } => self.settle(client_id, *id),
-            Change::MarkReceived { client_id, id } => self.with(client_id, |session, edits| {
-                if session.received.insert(*id) {
-                    edits.received.insert(*id, ());
-                }
-            }),
-            Change::ForgetReceived { client_id, id } => self.with(client_id, |session, edits| {
-                if session.received.remove(id) {
-                    edits.received.delete(*id);
-                }
-            }),
+            Change::Advance { client_id, id } => self.release(client_id, |s| s.advance(*id)),
+            Change::Settle { client_id, id } => self.release(client_id, |s| s.settle(*id)),
+            Change::MarkReceived { client_id, id } => {
+                self.with(client_id, |session| session.mark_received(*id));
+            }
+            Change::ForgetReceived { client_id, id } => {
+                self.with(client_id, |session| session.forget_received(*id));
+            }
             Change::Retain { message } => {
-                self.pending.retained.replace(message.topic().as_str().into(), message.clone());
+                self.retained.replace(message.topic().as_str().into(), message.clone());
             }
             Change::ClearRetained { topic } => {
-                self.pending.retained.delete(topic.clone());
+                self.retained.delete(topic.clone());
             }
-            Change::KeepWill { client_id, will } => {
-                match self.wills.insert(client_id.clone()) {
-                    true => self.pending.wills.insert(client_id.clone(), will.clone()),
-                    false => self.pending.wills.replace(client_id.clone(), will.clone()),
-                };
-            }
+            Change::KeepWill { client_id, will } => match self.wills.insert(client_id.clone()) {
+                true => self.will_edits.insert(client_id.clone(), will.clone()),
+                false => self.will_edits.replace(client_id.clone(), will.clone()),
+            },
             Change::DropWill { client_id } => {
                 if self.wills.remove(client_id) {
-                    self.pending.wills.delete(client_id.clone());
+                    self.will_edits.delete(client_id.clone());
                 }
             }
         }
@@ -222,125 +198,38 @@ impl Ledger {
 
     fn save_session(&mut self, client_id: &Arc<str>) {
         self.drop_session(client_id);
-        let number = self.next_session;
-        self.next_session += 1;
-        self.sessions.insert(client_id.clone(), Session { number, ..Session::default() });
         let row = SessionRow { client_id: client_id.clone(), detached: None };
-        let edits = SessionEdits { row: Some(row), is_new: true, ..SessionEdits::default() };
-        self.pending.sessions.insert(number, edits);
+        self.sessions.insert(client_id.clone(), Session::new(self.next_session, row));
+        self.next_session += 1;
+        self.touched.push(client_id.clone());
     }
 
     fn drop_session(&mut self, client_id: &str) {
         let Some(session) = self.sessions.remove(client_id) else { return };
-        let edits = self.pending.sessions.remove(&session.number);
-        if !edits.is_some_and(|edits| edits.is_new) {
-            self.pending.dropped.insert(session.number);
+        if !session.is_new() {
+            self.dropped.insert(session.number);
         }
-        let in_flight = session.in_flight.values().filter_map(|flight| flight.key);
-        for key in in_flight.chain(session.queue.iter().copied()).collect::<Vec<_>>() {
-            self.release(key);
-        }
+        session.keys().for_each(|key| self.messages.release(key));
     }
 
-    fn enqueue(&mut self, client_id: &str, passage: &Passage) {
-        self.refer(passage.key);
-        self.with(client_id, |session, edits| {
-            let place = session.queue_start + session.queue.len() as u64;
-            session.queue.push_back(passage.key);
-            edits.queue.insert(place, passage.clone());
-        });
-    }
-
-    fn send(&mut self, client_id: &str, id: Option<PacketId>) {
-        let mut released = None;
-        self.with(client_id, |session, edits| {
-            let Some(key) = session.queue.pop_front() else { return };
-            let place = session.queue_start;
-            session.queue_start += 1;
-            let passage = edits.queue.delete(place);
-            match id {
-                Some(id) => {
-                    let stage = passage.map_or(Stage::Moved(place), Stage::Sent);
-                    fly(session, edits, id, key, stage);
-                }
-                None => released = Some(key),
-            }
-        });
-        released.into_iter().for_each(|key| self.release(key));
-    }
-
-    fn advance(&mut self, client_id: &str, id: PacketId) {
-        let mut released = None;
-        self.with(client_id, |session, edits| {
-            let Some(flight) = session.in_flight.get_mut(&id) else { return };
-            released = flight.key.take();
-            let row = FlightRow { order: flight.order, stage: Stage::AwaitPubComp };
-            edits.in_flight.replace(id, row);
-        });
-        released.into_iter().for_each(|key| self.release(key));
-    }
-
-    fn settle(&mut self, client_id: &str, id: PacketId) {
-        let mut released = None;
-        self.with(client_id, |session, edits| {
-            let Some(flight) = session.in_flight.remove(&id) else { return };
-            released = flight.key;
-            edits.in_flight.delete(id);
-        });
-        released.into_iter().for_each(|key| self.release(key));
-    }
-
-    fn with(&mut self, client_id: &str, change: impl FnOnce(&mut Session, &mut SessionEdits)) {
+    fn with(&mut self, client_id: &Arc<str>, change: impl FnOnce(&mut Session)) {
         let Some(session) = self.sessions.get_mut(client_id) else { return };
-        let edits = self.pending.sessions.entry(session.number).or_default();
-        change(session, edits);
-        if edits.is_empty() {
-            self.pending.sessions.remove(&session.number);
+        let was_touched = session.is_touched();
+        change(session);
+        if !was_touched && session.is_touched() {
+            self.touched.push(client_id.clone());
         }
     }
 
-    fn refer(&mut self, key: MessageKey) {
-        if let Some(references) = self.references.get_mut(&key) {
-            *references += 1;
-        }
-    }
-
-    fn release(&mut self, key: MessageKey) {
-        let Some(references) = self.references.get_mut(&key) else { return };
-        *references = references.saturating_sub(1);
-        if *references == 0 {
-            self.references.remove(&key);
-            self.pending.messages.delete(key);
-        }
-    }
-}
-
-fn subscribe(
-    session: &mut Session,
-    edits: &mut SessionEdits,
-    filter: &Filter,
-    kept: KeptSubscription,
-) {
-    match session.subscriptions.insert(filter.clone(), kept) {
-        None => edits.subscriptions.insert(filter.clone(), kept),
-        Some(before) if before == kept => {}
-        Some(_) => edits.subscriptions.replace(filter.clone(), kept),
-    }
-}
-
-fn fly(
-    session: &mut Session,
-    edits: &mut SessionEdits,
-    id: PacketId,
-    key: MessageKey,
-    stage: Stage,
-) {
-    let order = session.next_order;
-    session.next_order += 1;
-    let row = FlightRow { order, stage };
-    match session.in_flight.insert(id, Flight { order, key: Some(key) }) {
-        None => edits.in_flight.insert(id, row),
-        Some(_) => edits.in_flight.replace(id, row), // only what was salvaged repeats an id
+    /// As `with`; the message that the session needs no more is released.
+    fn release(
+        &mut self,
+        client_id: &Arc<str>,
+        change: impl FnOnce(&mut Session) -> Option<MessageKey>,
+    ) {
+        let mut unneeded = None;
+        self.with(client_id, |session| unneeded = change(session));
+        unneeded.into_iter().for_each(|key| self.messages.release(key));
     }
 }
 

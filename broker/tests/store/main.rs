@@ -8,6 +8,7 @@ mod economy;
 mod facts;
 mod faults;
 mod fixtures;
+mod restarts;
 #[path = "../simulated/mod.rs"]
 mod simulated;
 mod workload;

@@ -112,6 +112,11 @@ impl Journal {
         self.in_doubt = self.in_doubt.filter(|until| *until > position);
     }
 
+    /// How many segments are on disk.
+    pub(super) fn segments(&self) -> usize {
+        self.segments.len()
+    }
+
     /// Whether there are segments behind the newest.
     pub(super) fn has_old_segments(&self) -> bool {
         self.segments.len() > 1

@@ -12,7 +12,7 @@ use redb::{
     Database, ReadTransaction, ReadableDatabase, ReadableTableMetadata, TableError, TableHandle,
 };
 
-use crate::store::ledger::{Flight, Session, SessionNumber};
+use crate::store::ledger::{Session, SessionNumber};
 use crate::store::progress::Progress;
 use crate::store::record::{Reader, RecordError};
 use crate::store::state::Failed;
@@ -106,7 +106,7 @@ fn gather(reading: &mut Reading<'_>, missing: &mut Vec<String>) -> Result<Gather
             client_id: row.client_id,
             kept: KeptSession { detached: row.detached, ..KeptSession::default() },
             in_flight: Vec::new(),
-            place: Session { number, ..Session::default() },
+            place: Session::at(number),
         };
         gathered.insert(number, gathering);
         Ok(())
@@ -153,13 +153,12 @@ fn arrange(
     mut place: Session,
 ) -> (KeptSession, Session) {
     in_flight.sort_unstable_by_key(|(order, ..)| *order);
-    place.next_order = in_flight.last().map_or(0, |(order, ..)| order + 1);
     for (order, id, flown) in in_flight {
         let (key, delivery) = match flown {
             Flown::Sent(passage) => (Some(passage.key), KeptDelivery::Sent(passage)),
             Flown::AwaitPubComp => (None, KeptDelivery::AwaitPubComp),
         };
-        place.in_flight.insert(id, Flight { order, key });
+        place.found_in_flight(id, order, key);
         kept.in_flight.push((id, delivery));
     }
     place.subscriptions.clone_from(&kept.subscriptions);
