@@ -253,7 +253,10 @@ fn command(
             command.args(["-p", &port.to_string()]).arg("--data").arg(folder.join("data"));
             String::new()
         }
-        Kind::Mosquitto => format!("listener {port} 127.0.0.1\nallow_anonymous true\n"),
+        Kind::Mosquitto => format!(
+            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence_location {}/\n",
+            folder.display(),
+        ),
     };
     let text = listener + config;
     if !text.is_empty() {

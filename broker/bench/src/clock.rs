@@ -11,6 +11,12 @@ pub(crate) fn now_ns() -> u64 {
     u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Waits until that time of [`now_ns`], if it has not come.
+#[expect(clippy::disallowed_methods, reason = "a rate is kept by waiting")]
+pub(crate) fn rest_until(ns: u64) {
+    std::thread::sleep(Duration::from_nanos(ns.saturating_sub(now_ns())));
+}
+
 /// Lets a broker come to rest before its memory is read.
 #[expect(clippy::disallowed_methods, reason = "rest is the absence of events")]
 pub(crate) fn rest() {

@@ -36,8 +36,8 @@ pub(crate) enum BenchError {
     /// No scenario of this name.
     #[error("no scenario is called {0:?}; see `bench list`")]
     Scenario(String),
-    /// A store could not be filled.
-    #[error("filling a store: {0}")]
+    /// A store alone, filled or measured.
+    #[error("the store: {0}")]
     Store(martlet::store::StoreError),
     /// strace.
     #[error("cannot count system calls: {0}")]

@@ -26,7 +26,7 @@ impl Idle {
         let mut streams = Vec::with_capacity(scenario.subscribers);
         for n in 0..scenario.subscribers {
             let subscribe = wire::subscribe(&scenario.filter(n), scenario.qos);
-            streams.push(peer::connect(broker, n, subscribed.then_some(&subscribe[..]))?);
+            streams.push(peer::connect(broker, n, true, subscribed.then_some(&subscribe[..]))?);
         }
         Ok(Self { streams, seconds: (now_ns() - start_ns) as f64 / 1e9 })
     }

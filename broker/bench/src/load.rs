@@ -13,7 +13,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::clock::now_ns;
 use crate::error::BenchError;
 use crate::peer::{self, Peer};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Sessions};
 use crate::tally::{Account, Faults, Histogram, Window};
 use crate::wire::{self, Stamp, Template};
 
@@ -35,14 +35,19 @@ pub(crate) struct Outcome {
     pub(crate) published: u64,
     pub(crate) delivered: u64,
     pub(crate) faults: Faults,
-    /// From the first PUBLISH to the last packet.
+    /// From the first PUBLISH to the last packet; of sessions that were away, to the last
+    /// acknowledgement.
     pub(crate) seconds: f64,
+    /// From PUBLISH to its arrival.
     pub(crate) delays: Histogram,
+    /// From PUBLISH to PUBACK.
+    pub(crate) acknowledgements: Histogram,
 }
 
 /// All clients of a scenario, connected and subscribed. Publishers come first, then subscribers.
 pub(crate) struct Load {
     scenario: Scenario,
+    broker: SocketAddr,
     poll: Poll,
     peers: Vec<Peer>,
     publishers: Vec<Publisher>,
@@ -51,6 +56,7 @@ pub(crate) struct Load {
     delivered: u64,
     violations: u64,
     delays: Histogram,
+    acknowledgements: Histogram,
     /// When something last came.
     last_ns: u64,
 }
@@ -59,9 +65,9 @@ struct Publisher {
     template: Template,
     window: Window,
     next_id: PacketId,
-    /// PUBLISHes without PUBACK or PUBREC, oldest first: acknowledgements come in that order
-    /// [MQTT-4.6.0-2].
-    unacknowledged: VecDeque<PacketId>,
+    /// PUBLISHes without PUBACK or PUBREC and when they were sent, oldest first: acknowledgements
+    /// come in that order [MQTT-4.6.0-2].
+    unacknowledged: VecDeque<(PacketId, u64)>,
     /// PUBRELs without PUBCOMP.
     released: VecDeque<PacketId>,
 }
@@ -71,6 +77,7 @@ impl Load {
     pub(crate) fn connect(broker: SocketAddr, scenario: &Scenario) -> Result<Self, BenchError> {
         let mut load = Self {
             scenario: scenario.clone(),
+            broker,
             poll: Poll::new().map_err(BenchError::system("epoll"))?,
             peers: Vec::new(),
             publishers: (0..scenario.publishers).map(|n| Publisher::new(scenario, n)).collect(),
@@ -79,15 +86,15 @@ impl Load {
             delivered: 0,
             violations: 0,
             delays: Histogram::default(),
+            acknowledgements: Histogram::default(),
             last_ns: 0,
         };
         for n in 0..scenario.publishers {
-            load.register(peer::connect(broker, n, None)?)?;
+            load.register(peer::connect(broker, n, true, None)?)?;
         }
         for n in 0..scenario.subscribers {
             let subscribe = wire::subscribe(&scenario.filter(n), scenario.qos);
-            let stream = peer::connect(broker, scenario.publishers + n, Some(&subscribe))?;
-            load.register(stream)?;
+            load.connect_subscriber(n, Some(&subscribe), scenario.sessions != Sessions::Away)?;
             load.subscribers.push((0..scenario.publishers).map(|_| Account::default()).collect());
         }
         Ok(load)
@@ -96,16 +103,40 @@ impl Load {
     /// Publishes within `bounds`, then waits until all has come or nothing comes any more.
     pub(crate) fn run(mut self, bounds: Bounds) -> Result<Outcome, BenchError> {
         let start_ns = now_ns();
+        self.last_ns = start_ns;
         let end_ns = start_ns + (bounds.seconds * 1e9) as u64;
         let messages = (self.publishers.len() * self.scenario.receivers()) as u64;
         let quota = bounds.deliveries.div_ceil(messages.max(1)).max(1);
+        self.exchange(end_ns, quota, Self::is_acknowledged)?;
+        if self.scenario.sessions == Sessions::Away {
+            let seconds = self.seconds_since(start_ns);
+            for n in 0..self.scenario.subscribers {
+                self.connect_subscriber(n, None, true)?;
+            }
+            self.last_ns = now_ns();
+            self.exchange(0, 0, Self::is_delivered)?;
+            return Ok(self.outcome(seconds));
+        }
+        self.exchange(end_ns, 0, Self::is_delivered)?;
+        let seconds = self.seconds_since(start_ns);
+        Ok(self.outcome(seconds))
+    }
+
+    /// Publishes until that time or quota, and receives until it `is_done` or nothing comes.
+    fn exchange(
+        &mut self,
+        end_ns: u64,
+        quota: u64,
+        is_done: impl Fn(&Self) -> bool,
+    ) -> Result<(), BenchError> {
         let mut events = Events::with_capacity(1024);
-        self.last_ns = start_ns;
-        let mut now = start_ns;
+        let mut now = now_ns();
         while now < end_ns.max(self.last_ns + STALL_NS) {
             let quota = if now < end_ns { quota } else { 0 };
             self.publish(quota, now)?;
-            if self.is_done(quota) {
+            let has_published =
+                || self.publishers.iter().all(|publisher| publisher.window.sent() >= quota);
+            if has_published() && is_done(self) {
                 break;
             }
             match self.poll.poll(&mut events, Some(Duration::from_millis(50))) {
@@ -117,7 +148,23 @@ impl Load {
                 self.receive(event.token().0, now)?;
             }
         }
-        Ok(self.outcome(start_ns))
+        Ok(())
+    }
+
+    fn seconds_since(&self, start_ns: u64) -> f64 {
+        (self.last_ns - start_ns) as f64 / 1e9
+    }
+
+    fn connect_subscriber(
+        &mut self,
+        n: usize,
+        subscribe: Option<&[u8]>,
+        stays: bool,
+    ) -> Result<(), BenchError> {
+        let clean_session = self.scenario.sessions == Sessions::Clean;
+        let n = self.scenario.publishers + n;
+        let stream = peer::connect(self.broker, n, clean_session, subscribe)?;
+        if stays { self.register(stream) } else { Ok(()) }
     }
 
     fn register(&mut self, stream: std::net::TcpStream) -> Result<(), BenchError> {
@@ -141,12 +188,12 @@ impl Load {
         Ok(())
     }
 
-    fn is_done(&self, quota: u64) -> bool {
-        self.publishers.iter().all(|publisher| {
-            publisher.window.sent() >= quota
-                && publisher.window.len() == 0
-                && publisher.in_flight() == 0
-        })
+    fn is_acknowledged(&self) -> bool {
+        self.publishers.iter().all(|publisher| publisher.in_flight() == 0)
+    }
+
+    fn is_delivered(&self) -> bool {
+        self.is_acknowledged() && self.publishers.iter().all(|p| p.window.len() == 0)
     }
 
     /// Reads all that has come for one client and answers it in one piece.
@@ -171,7 +218,12 @@ impl Load {
     fn on_packet(&mut self, token: usize, packet: &Packet<'_>, now: u64) {
         let out = &mut self.peers[token].out;
         let legal = match token.checked_sub(self.publishers.len()) {
-            None => self.publishers[token].on_acknowledgement(packet, self.scenario.qos, out),
+            None => {
+                let (publisher, delays) = (&mut self.publishers[token], &mut self.acknowledgements);
+                publisher.on_acknowledgement(packet, self.scenario.qos, out, |sent_ns| {
+                    delays.record(now.saturating_sub(sent_ns));
+                })
+            }
             Some(n) => match packet {
                 Packet::Publish(publish) => self.on_publish(token, n, publish, now),
                 Packet::PubRel(ack) => {
@@ -209,7 +261,7 @@ impl Load {
         known && fresh && !publish.retain && publish.delivery.qos() == self.scenario.qos
     }
 
-    fn outcome(self, start_ns: u64) -> Outcome {
+    fn outcome(self, seconds: f64) -> Outcome {
         let mut faults = Faults { violations: self.violations, ..Faults::default() };
         for (n, accounts) in self.subscribers.iter().enumerate() {
             for (from, account) in accounts.iter().enumerate() {
@@ -222,8 +274,9 @@ impl Load {
             published: self.publishers.iter().map(|publisher| publisher.window.sent()).sum(),
             delivered: self.delivered,
             faults,
-            seconds: (self.last_ns - start_ns) as f64 / 1e9,
+            seconds,
             delays: self.delays,
+            acknowledgements: self.acknowledgements,
         }
     }
 }
@@ -254,21 +307,32 @@ impl Publisher {
         let stamp = Stamp { publisher, sequence: self.window.send(), sent_ns: now };
         self.template.append(out, self.next_id, stamp);
         if qos != QoS::AtMostOnce {
-            self.unacknowledged.push_back(self.next_id);
+            self.unacknowledged.push_back((self.next_id, now));
             self.next_id = self.next_id.next();
         }
     }
 
     /// Takes PUBACK, PUBREC and PUBCOMP in the order that they are due. `false`: not due.
-    fn on_acknowledgement(&mut self, packet: &Packet<'_>, qos: QoS, out: &mut Vec<u8>) -> bool {
-        match (packet, qos) {
-            (Packet::PubAck(Ack { id, .. }), QoS::AtLeastOnce) => {
-                self.unacknowledged.pop_front() == Some(*id)
+    fn on_acknowledgement(
+        &mut self,
+        packet: &Packet<'_>,
+        qos: QoS,
+        out: &mut Vec<u8>,
+        mut record: impl FnMut(u64),
+    ) -> bool {
+        let mut is_oldest = |id| match self.unacknowledged.pop_front() {
+            Some((oldest, sent_ns)) => {
+                record(sent_ns);
+                oldest == id
             }
+            None => false,
+        };
+        match (packet, qos) {
+            (Packet::PubAck(Ack { id, .. }), QoS::AtLeastOnce) => is_oldest(*id),
             (Packet::PubRec(Ack { id, .. }), QoS::ExactlyOnce) => {
                 self.released.push_back(*id);
                 wire::acknowledge(out, Packet::PubRel, *id);
-                self.unacknowledged.pop_front() == Some(*id)
+                is_oldest(*id)
             }
             (Packet::PubComp(Ack { id, .. }), QoS::ExactlyOnce) => {
                 self.released.pop_front() == Some(*id)

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -106,6 +107,53 @@ impl Footprint {
             threads: number("Threads:"),
         })
     }
+}
+
+/// Bytes that came to a disk.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Written {
+    /// As the kernel charges a process, `write_bytes` in `/proc/<pid>/io`: pages that it made
+    /// dirty. The file system's own blocks are not among them, and where pages lie in the page
+    /// cache in larger pieces, a write to one of them may be charged as the whole piece.
+    pub(crate) process: u64,
+    /// As the device that holds a folder counts sectors, whoever wrote them; `None`: there is no
+    /// such device.
+    pub(crate) device: Option<u64>,
+}
+
+/// Bytes of a sector in the kernel's counts, whatever the device has.
+const SECTOR_BYTES: u64 = 512;
+
+impl Written {
+    /// So far, by this process, and to the device of this folder.
+    pub(crate) fn now(pid: Option<u32>, folder: &Path) -> Result<Self, BenchError> {
+        let process = match pid {
+            Some(pid) => number_after(&read(pid, "io")?, "\nwrite_bytes:"),
+            None => 0,
+        };
+        let device = rustix::fs::stat(folder).map_err(io::Error::from);
+        let device = device.map_err(BenchError::system("looking at the folder"))?.st_dev;
+        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+        let stat = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok();
+        // The seventh number counts sectors written.
+        let sectors = stat.and_then(|stat| stat.split_whitespace().nth(6)?.parse::<u64>().ok());
+        Ok(Self { process, device: sectors.map(|sectors| sectors * SECTOR_BYTES) })
+    }
+
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        let device = self.device.zip(earlier.device).map(|(now, then)| now - then);
+        Self { process: self.process - earlier.process, device }
+    }
+}
+
+/// Sends everything that is in memory to the disks.
+pub(crate) fn sync_all() {
+    rustix::fs::sync();
+}
+
+fn number_after(text: &str, name: &str) -> u64 {
+    let rest = text.split_once(name).map_or("", |(_, rest)| rest);
+    rest.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
 fn read(pid: u32, file: &str) -> Result<String, BenchError> {

@@ -18,13 +18,16 @@ use crate::error::BenchError;
 use crate::load::Bounds;
 use crate::machine::Cores;
 use crate::measure::Run;
-use crate::scenario::{ALL, Scenario, Shape};
+use crate::scenario::{ALL, DURABLE, Scenario, Shape};
 use crate::start::{Content, Plan};
 use crate::subject::Source;
 
 mod clock;
+mod durable;
+mod economy;
 mod error;
 mod idle;
+mod journal;
 mod load;
 mod machine;
 mod measure;
@@ -49,6 +52,13 @@ struct Cli {
 enum Chore {
     /// Martlet against Debian's mosquitto, in turns; a table of medians and ratios
     Compare(Options),
+    /// Sessions that are kept: Martlet with each `data.sync` and mosquitto with persistence, in
+    /// turns; a table in Markdown
+    Durable(Options),
+    /// What a message costs the disk: at fixed rates through Martlet, one checkpoint included, and
+    /// at fixed batch sizes through its store alone; two tables in Markdown. The device's count is
+    /// that of the whole machine: run nothing else, or set TMPDIR to a disk of its own
+    Economy(Options),
     /// One broker alone
     Run(Options),
     /// System calls per 1,000 messages, counted by strace
@@ -70,9 +80,9 @@ struct Options {
     /// Short runs and 1,000 idle connections: to see that it works
     #[arg(long)]
     quick: bool,
-    /// How long publishers publish in one run, in seconds
-    #[arg(long, default_value_t = 5.0)]
-    seconds: f64,
+    /// How long publishers publish in one run, in seconds (5; for `economy` 60)
+    #[arg(long)]
+    seconds: Option<f64>,
     /// After how many deliveries they stop before
     #[arg(long, default_value_t = 20_000_000)]
     deliveries: u64,
@@ -114,11 +124,13 @@ fn main() -> ExitCode {
     let chore = Cli::parse().chore;
     let done = match &chore {
         Chore::Compare(options) => compare(options, true),
+        Chore::Durable(options) => compare_durable(options),
+        Chore::Economy(options) => measure_economy(options),
         Chore::Run(options) => compare(options, false),
         Chore::Syscalls(options) => count_syscalls(options),
         Chore::Start(options) => measure_starts(options),
         Chore::List => {
-            ALL.iter().for_each(|name| println!("{name}"));
+            ALL.iter().chain(&DURABLE).for_each(|name| println!("{name}"));
             println!("each of the first kinds also with another window: p2p-q0-w1000");
             Ok(true)
         }
@@ -147,19 +159,48 @@ fn measure_starts(options: &StartOptions) -> Result<bool, BenchError> {
     Ok(true)
 }
 
-/// Runs all, A B A B, and prints the table. `false`: a delivery was wrong.
+/// `false`: a delivery was wrong.
 fn compare(options: &Options, with_mosquitto: bool) -> Result<bool, BenchError> {
+    let scenarios = options.scenarios(&ALL)?;
+    let runs = run_all(options, &scenarios, &options.sources(with_mosquitto)?)?;
+    println!("{}", report::table(&runs));
+    Ok(!runs.iter().any(|run| run.faults.any()))
+}
+
+fn compare_durable(options: &Options) -> Result<bool, BenchError> {
+    let scenarios = options.scenarios(&DURABLE)?;
+    let sources = Source::keeping(&options.first()?);
+    let runs = run_all(options, &scenarios, &sources)?;
+    println!("{}", durable::table(&runs, "martlet off"));
+    Ok(!runs.iter().any(|run| run.faults.any()))
+}
+
+fn measure_economy(options: &Options) -> Result<bool, BenchError> {
+    let seconds = match options.seconds {
+        _ if options.quick => 2.0,
+        Some(seconds) => seconds,
+        None => economy::SECONDS.as_secs_f64(),
+    };
+    println!("{}", journal::journal()?);
+    println!("{}", economy::economy(&options.first()?, seconds)?);
+    Ok(true)
+}
+
+/// Runs all, A B A B.
+fn run_all(
+    options: &Options,
+    scenarios: &[Scenario],
+    sources: &[Source],
+) -> Result<Vec<Run>, BenchError> {
     let cores = Cores::choose()?;
-    let scenarios = options.scenarios()?;
-    let sources = options.sources(with_mosquitto)?;
-    machine::raise_open_files(&scenarios)?;
+    machine::raise_open_files(scenarios)?;
     eprintln!("broker on core {}, load on core {}", cores.broker, cores.load);
     let json = options.json.as_ref().map(File::create).transpose();
     let mut json = json.map_err(BenchError::system("creating the file for JSON"))?;
     let mut runs = Vec::new();
-    for scenario in &scenarios {
+    for scenario in scenarios {
         for round in 1..=options.rounds() {
-            for source in &sources {
+            for source in sources {
                 let run = measure::run(source, scenario, options.bounds(), cores, round)?;
                 let line = serde_json::to_string(&run).expect("numbers and names are JSON");
                 progress(&run, options.rounds());
@@ -170,13 +211,12 @@ fn compare(options: &Options, with_mosquitto: bool) -> Result<bool, BenchError> 
             }
         }
     }
-    println!("{}", report::table(&runs));
-    Ok(!runs.iter().any(|run| run.faults.any()))
+    Ok(runs)
 }
 
 fn count_syscalls(options: &Options) -> Result<bool, BenchError> {
     let cores = Cores::choose()?;
-    let scenarios = options.scenarios()?;
+    let scenarios = options.scenarios(&ALL)?;
     let sources = options.sources(true)?;
     machine::raise_open_files(&scenarios)?;
     let bounds = Bounds { seconds: 10.0, deliveries: 100_000 };
@@ -210,24 +250,28 @@ fn progress(run: &Run, rounds: u32) {
 }
 
 impl Options {
-    fn scenarios(&self) -> Result<Vec<Scenario>, BenchError> {
+    /// Those that are asked for, or else these.
+    fn scenarios(&self, all: &[&str]) -> Result<Vec<Scenario>, BenchError> {
         let connections = if self.quick { 1_000 } else { self.connections };
-        let all = ALL.map(str::to_owned);
-        let names = if self.only.is_empty() { &all[..] } else { &self.only[..] };
+        let all: Vec<String> = all.iter().map(|name| (*name).to_owned()).collect();
+        let names = if self.only.is_empty() { &all } else { &self.only };
         names.iter().map(|name| Scenario::parse(name, connections)).collect()
     }
 
     fn sources(&self, with_mosquitto: bool) -> Result<Vec<Source>, BenchError> {
-        let first = match &self.broker {
-            Some(text) => Source::parse(text, self.pid),
-            None => Source::martlet()?,
-        };
         let mosquitto = with_mosquitto.then(Source::mosquitto);
-        Ok([Some(first), mosquitto].into_iter().flatten().collect())
+        Ok([Some(self.first()?), mosquitto].into_iter().flatten().collect())
+    }
+
+    fn first(&self) -> Result<Source, BenchError> {
+        match &self.broker {
+            Some(text) => Ok(Source::parse(text, self.pid)),
+            None => Source::martlet(),
+        }
     }
 
     fn bounds(&self) -> Bounds {
-        let seconds = if self.quick { 0.5 } else { self.seconds };
+        let seconds = if self.quick { 0.5 } else { self.seconds.unwrap_or(5.0) };
         Bounds { seconds, deliveries: self.deliveries }
     }
 

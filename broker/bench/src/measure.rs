@@ -46,6 +46,8 @@ pub(crate) enum Figures {
         messages_per_cpu_s: f64,
         /// The same, upside down.
         cpu_s_per_million: f64,
+        acknowledged_p50_us: f64,
+        acknowledged_p99_us: f64,
         latency_p50_us: f64,
         latency_p90_us: f64,
         latency_p99_us: f64,
@@ -86,6 +88,8 @@ fn messages(subject: &Subject, scenario: &Scenario, bounds: Bounds) -> Result<Ru
         messages_per_s: delivered / outcome.seconds,
         messages_per_cpu_s: delivered / cpu.total_s(),
         cpu_s_per_million: cpu.total_s() * 1e6 / delivered,
+        acknowledged_p50_us: outcome.acknowledgements.percentile_us(0.5),
+        acknowledged_p99_us: outcome.acknowledgements.percentile_us(0.99),
         latency_p50_us: delay(0.5),
         latency_p90_us: delay(0.9),
         latency_p99_us: delay(0.99),

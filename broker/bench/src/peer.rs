@@ -13,6 +13,8 @@ use crate::wire;
 
 /// Connections from one source address: fewer than Linux has outgoing ports.
 const CONNECTIONS_PER_SOURCE: usize = 20_000;
+/// Bytes of the packet that answers CONNECT.
+const CONNACK_BYTES: usize = 4;
 /// How long a broker may take to answer during the handshake.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -20,10 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) fn connect(
     broker: SocketAddr,
     n: usize,
+    clean_session: bool,
     subscribe: Option<&[u8]>,
 ) -> Result<std::net::TcpStream, BenchError> {
     let mut stream = open(broker, n).map_err(BenchError::system("connecting"))?;
-    let mut hello = wire::connect(&format!("bench-{n}"));
+    let mut hello = wire::connect(&format!("bench-{n}"), clean_session);
     hello.extend_from_slice(subscribe.unwrap_or_default());
     stream.write_all(&hello).map_err(BenchError::system("sending CONNECT"))?;
     let mut answers = 1 + usize::from(subscribe.is_some());
@@ -68,8 +71,9 @@ fn open(broker: SocketAddr, n: usize) -> io::Result<std::net::TcpStream> {
     Ok(socket.into())
 }
 
+/// Reads no further than a CONNACK: behind it stands what a session was owed.
 fn receive(stream: &mut std::net::TcpStream, input: &mut Vec<u8>) -> Result<(), BenchError> {
-    let mut buffer = [0; 1024];
+    let mut buffer = [0; CONNACK_BYTES];
     let count = stream.read(&mut buffer).map_err(BenchError::system("waiting for an answer"))?;
     if count == 0 {
         return Err(BenchError::Closed);

@@ -113,14 +113,14 @@ fn memory(run: &Run) -> f64 {
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let (below, above) = (values.get((values.len().max(1) - 1) / 2), values.get(values.len() / 2));
     below.zip(above).map_or(f64::NAN, |(below, above)| (below + above) / 2.0)
 }
 
-fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+pub(crate) fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut found = Vec::new();
     for name in names {
         if !found.contains(&name) {

@@ -24,12 +24,25 @@ pub(crate) enum Shape {
     },
 }
 
+/// What becomes of subscribers' sessions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sessions {
+    /// Clean Session 1.
+    Clean,
+    /// Clean Session 0, connected.
+    Kept,
+    /// Clean Session 0, and connected only once everything is acknowledged to the publishers: it
+    /// all queues.
+    Away,
+}
+
 /// One thing to measure.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Scenario {
     pub(crate) name: String,
     pub(crate) shape: Shape,
     pub(crate) qos: QoS,
+    pub(crate) sessions: Sessions,
     pub(crate) publishers: usize,
     pub(crate) subscribers: usize,
     /// Messages of one publisher that some subscriber of theirs has not received yet, at most:
@@ -38,6 +51,18 @@ pub(crate) struct Scenario {
     /// PUBLISHes of one publisher that are not acknowledged yet, at most.
     pub(crate) in_flight: usize,
 }
+
+/// The names of what `bench durable` runs: sessions that are kept, publishers x PUBLISHes of each
+/// that are not acknowledged.
+pub(crate) const DURABLE: [&str; 7] = [
+    "durable-pairs-50x20",
+    "durable-pairs-100x1",
+    "durable-pairs-10x1",
+    "durable-fan-in-50x20",
+    "durable-fan-in-10x1",
+    "durable-away-50x20",
+    "durable-away-10x1",
+];
 
 /// The names that run when none is asked for.
 pub(crate) const ALL: [&str; 13] = [
@@ -69,6 +94,9 @@ impl Scenario {
             };
             return Ok(Self::idle(name, subscribed, connections));
         }
+        if let Some(rest) = name.strip_prefix("durable-") {
+            return Self::durable(name, rest).ok_or_else(unknown);
+        }
         let (rest, window) = match name.rsplit_once("-w") {
             Some((rest, window)) => (rest, Some(window.parse().map_err(|_| unknown())?)),
             None => (name, None),
@@ -84,7 +112,32 @@ impl Scenario {
         let window = window.unwrap_or(default_window).max(1);
         let in_flight = if qos == QoS::AtMostOnce { usize::MAX } else { IN_FLIGHT };
         let name = name.to_owned();
-        Ok(Self { name, shape, qos, publishers, subscribers, window, in_flight })
+        let sessions = Sessions::Clean;
+        Ok(Self { name, shape, qos, sessions, publishers, subscribers, window, in_flight })
+    }
+
+    /// `pairs`, `fan-in` or `away`, then `-`, publishers, `x`, and PUBLISHes in flight of each, at
+    /// QoS 1.
+    fn durable(name: &str, rest: &str) -> Option<Self> {
+        let (shape, load) = rest.rsplit_once('-')?;
+        let (publishers, in_flight) = load.split_once('x')?;
+        let (publishers, in_flight) = (publishers.parse().ok()?, in_flight.parse().ok()?);
+        let (shape, sessions) = match shape {
+            "pairs" => (Shape::Pairs, Sessions::Kept),
+            "fan-in" => (Shape::FanIn, Sessions::Kept),
+            "away" => (Shape::FanIn, Sessions::Away),
+            _ => return None,
+        };
+        Some(Self {
+            name: name.to_owned(),
+            shape,
+            qos: QoS::AtLeastOnce,
+            sessions,
+            publishers,
+            subscribers: if shape == Shape::Pairs { publishers } else { 1 },
+            window: if sessions == Sessions::Away { usize::MAX } else { in_flight },
+            in_flight,
+        })
     }
 
     /// Which subscribers get what publisher `n` sends: how many.
@@ -119,6 +172,7 @@ impl Scenario {
             name: name.to_owned(),
             shape: Shape::Idle { subscribed },
             qos: QoS::AtMostOnce,
+            sessions: Sessions::Clean,
             publishers: 0,
             subscribers: connections,
             window: 1,
@@ -131,11 +185,11 @@ impl Scenario {
 mod tests {
     use martlet_codec::reason::QoS;
 
-    use super::{ALL, Scenario, Shape};
+    use super::{ALL, DURABLE, Scenario, Sessions, Shape};
 
     #[test]
     fn every_listed_name_is_a_scenario() {
-        for name in ALL {
+        for name in ALL.into_iter().chain(DURABLE) {
             assert_eq!(Scenario::parse(name, 10).unwrap().name, name);
         }
     }
@@ -147,6 +201,15 @@ mod tests {
             (scenario.shape, scenario.qos, scenario.window),
             (Shape::FanOut, QoS::ExactlyOnce, 7)
         );
+        let scenario = Scenario::parse("durable-away-5x7", 10).unwrap();
+        assert_eq!(
+            (scenario.sessions, scenario.publishers, scenario.in_flight),
+            (Sessions::Away, 5, 7)
+        );
+        for wrong in ["durable", "durable-", "durable-pairs", "durable-star-5x7", "durable-away-5"]
+        {
+            assert!(Scenario::parse(wrong, 10).is_err(), "{wrong}");
+        }
         for wrong in ["", "p2p", "p2p-q3", "p2p-q", "idle-", "star-q0", "p2p-q0-w", "p2p-q0-wx"] {
             assert!(Scenario::parse(wrong, 10).is_err(), "{wrong}");
         }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use mosquitto_compat_tests::broker::{Broker, Kind, mosquitto_binary};
 use mosquitto_compat_tests::martlet;
@@ -13,6 +13,9 @@ use crate::machine::{self, Cores, CpuTime, Footprint};
 /// With its default of 1,000, mosquitto 2.0.11 drops messages at QoS 1 and 2 while it holds fewer.
 const MOSQUITTO_CONFIG: &str = "max_queued_messages 0\n";
 
+/// What may wait for a session that is away.
+const MARTLET_UNBOUNDED: &str = "[limits]\nqueue_messages_max = 0\n";
+
 /// Where a broker comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Source {
@@ -22,6 +25,10 @@ pub(crate) enum Source {
         kind: Kind,
         /// Its path.
         path: PathBuf,
+        /// Its name in tables.
+        label: String,
+        /// What its configuration says.
+        config: String,
     },
     /// One that listens already.
     Running {
@@ -36,12 +43,41 @@ impl Source {
     /// The Martlet of these sources, built for release.
     pub(crate) fn martlet() -> Result<Self, BenchError> {
         eprintln!("building martlet ...");
-        Ok(Self::Program { kind: Kind::Martlet, path: martlet::binary()? })
+        Ok(Self::program(Kind::Martlet, martlet::binary()?))
     }
 
     /// Debian's mosquitto.
     pub(crate) fn mosquitto() -> Self {
-        Self::Program { kind: Kind::Mosquitto, path: mosquitto_binary() }
+        Self::program(Kind::Mosquitto, mosquitto_binary())
+    }
+
+    /// The four that keep sessions in their ways, with queues without a bound: this Martlet with
+    /// each `data.sync`, and mosquitto with persistence.
+    pub(crate) fn keeping(martlet: &Self) -> Vec<Self> {
+        let syncs = ["always", "interval 1000", "off"].map(|sync| {
+            let label = format!("martlet {sync}");
+            martlet.with(&label, &format!("{MARTLET_UNBOUNDED}[data]\nsync = \"{sync}\"\n"))
+        });
+        let persistence = format!("{MOSQUITTO_CONFIG}persistence true\n");
+        let mosquitto = Self::mosquitto().with("mosquitto persistence", &persistence);
+        syncs.into_iter().chain([mosquitto]).collect()
+    }
+
+    fn program(kind: Kind, path: PathBuf) -> Self {
+        let config = match kind {
+            Kind::Martlet => "",
+            Kind::Mosquitto => MOSQUITTO_CONFIG,
+        };
+        Self::Program { kind, path, label: kind.name().to_owned(), config: config.to_owned() }
+    }
+
+    /// The same with this name and configuration; one that runs already stays as it is.
+    fn with(&self, label: &str, config: &str) -> Self {
+        let mut source = self.clone();
+        if let Self::Program { label: old_label, config: old_config, .. } = &mut source {
+            (*old_label, *old_config) = (label.to_owned(), config.to_owned());
+        }
+        source
     }
 
     /// An address, or a program; a program with `mosquitto` in its name takes mosquitto's command
@@ -53,13 +89,13 @@ impl Source {
         let path = PathBuf::from(text);
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         let kind = if name.contains("mosquitto") { Kind::Mosquitto } else { Kind::Martlet };
-        Self::Program { kind, path }
+        Self::program(kind, path)
     }
 
     /// Its name in tables.
     pub(crate) fn name(&self) -> String {
         match self {
-            Self::Program { kind, .. } => kind.name().to_owned(),
+            Self::Program { label, .. } => label.clone(),
             Self::Running { address, .. } => address.to_string(),
         }
     }
@@ -67,9 +103,9 @@ impl Source {
     /// Starts it on its core; this program then goes on on the other.
     pub(crate) fn start(&self, cores: Cores) -> Result<Subject, BenchError> {
         match self {
-            Self::Program { kind, path } => {
+            Self::Program { kind, path, config, .. } => {
                 machine::pin(cores.broker)?;
-                let broker = start(*kind, path);
+                let broker = Broker::start(*kind, path, config);
                 machine::pin(cores.load)?;
                 let broker = broker?;
                 let address = SocketAddr::from((Ipv4Addr::LOCALHOST, broker.port()));
@@ -81,14 +117,6 @@ impl Source {
             }
         }
     }
-}
-
-fn start(kind: Kind, path: &Path) -> Result<Broker, BenchError> {
-    let config = match kind {
-        Kind::Martlet => "",
-        Kind::Mosquitto => MOSQUITTO_CONFIG,
-    };
-    Ok(Broker::start(kind, path, config)?)
 }
 
 /// A broker under load. A child ends with it.

@@ -87,18 +87,29 @@ impl Template {
     }
 }
 
-/// CONNECT: clean session, a keep-alive of ten minutes.
-pub(crate) fn connect(client_id: &str) -> Vec<u8> {
+/// CONNECT: a keep-alive of ten minutes.
+pub(crate) fn connect(client_id: &str, clean_session: bool) -> Vec<u8> {
     bytes(&Packet::Connect(Connect {
         version: VERSION,
         bridge: false,
-        clean_session: true,
+        clean_session,
         keep_alive_s: 600,
         properties: Properties::EMPTY,
         client_id,
         will: None,
         user_name: None,
         password: None,
+    }))
+}
+
+/// PUBLISH at QoS 1.
+pub(crate) fn publish(topic: &str, id: PacketId, payload: &[u8]) -> Vec<u8> {
+    bytes(&Packet::Publish(Publish {
+        delivery: Delivery::AtLeastOnce { id, dup: false },
+        retain: false,
+        topic: Some(TopicName::new(topic.as_bytes()).expect("a scenario's topic is one")),
+        properties: Properties::EMPTY,
+        payload,
     }))
 }
 
