@@ -71,7 +71,7 @@ struct Ticks {
 
 impl Ticks {
     fn begin(every: Duration, clock: Clock) -> Self {
-        Self { every, next: Time(clock.now().0 + every.as_millis() as u64) }
+        Self { every, next: after(every, clock) }
     }
 
     /// Ticks if it is time to; how long until the next.
@@ -87,6 +87,10 @@ impl Ticks {
         self.every
     }
 }
+
+/// How long facts that nobody waits for may be without a sync. A subscriber's acknowledgement is
+/// one: it then comes to the disk with the next message, not by itself.
+const UNSYNCED_MAX: Duration = Duration::from_secs(1);
 
 /// How long after a failed commit the next attempt comes.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -180,10 +184,21 @@ impl Commits {
         let _abort = AbortOnPanic;
         let mut ticks = store.tick_every().map(|every| Ticks::begin(every, clock));
         let mut batch = Batch::default();
+        // When what was noted must be synced.
+        let mut unsynced: Option<Time> = None;
         loop {
-            let wait = ticks.as_mut().map(|ticks| ticks.wait(&mut *store, clock));
-            match self.next(&mut batch, wait) {
-                Next::Commit if self.commit(&mut *store, &batch.changes, clock) => {
+            let tick = ticks.as_mut().map(|ticks| ticks.wait(&mut *store, clock));
+            let sync = unsynced.map(|due| clock.until(due));
+            if sync.is_some_and(|wait| wait.is_zero()) {
+                unsynced = self.sync(&mut *store, clock);
+                continue;
+            }
+            match self.next(&mut batch, tick.into_iter().chain(sync).min()) {
+                Next::Commit if self.commit(&mut *store, &batch, clock) => {
+                    unsynced = match batch.waiting.is_empty() {
+                        true => unsynced.or(Some(after(UNSYNCED_MAX, clock))),
+                        false => None,
+                    };
                     self.watermark.store(batch.newest, Ordering::Release);
                     batch.waiting.drain(..).for_each(|edge| edge.send());
                     batch.changes.clear();
@@ -206,10 +221,23 @@ impl Commits {
         }
     }
 
-    /// Tries until it is done; `false` when the broker stops before that.
-    fn commit(&self, store: &mut dyn Store, changes: &[Change], clock: Clock) -> bool {
+    /// Makes safe what was noted; when to try again, if that fails. What waits for it waits for its
+    /// commit, which syncs too.
+    fn sync(&self, store: &mut dyn Store, clock: Clock) -> Option<Time> {
+        let error = store.sync().err()?;
+        tracing::warn!(%error, "What nobody waits for is not safe yet: {error}.");
+        Some(after(RETRY_AFTER, clock))
+    }
+
+    /// Tries until it is done; `false` when the broker stops before that. Facts that no promise
+    /// waits for are only noted.
+    fn commit(&self, store: &mut dyn Store, batch: &Batch, clock: Clock) -> bool {
         let mut healthy = true;
-        while let Err(error) = store.commit(changes) {
+        let mut keep = || match batch.waiting.is_empty() {
+            true => store.note(&batch.changes),
+            false => store.commit(&batch.changes),
+        };
+        while let Err(error) = keep() {
             self.health.failed(clock.now());
             if healthy {
                 tracing::error!(
@@ -259,6 +287,11 @@ impl Commits {
         batch.newest = gathering.newest;
         Next::Commit
     }
+}
+
+/// The time so long from now.
+fn after(wait: Duration, clock: Clock) -> Time {
+    Time(clock.now().0 + wait.as_millis() as u64)
 }
 
 impl Gathering {

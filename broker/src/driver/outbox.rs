@@ -124,8 +124,8 @@ impl Outbox {
         wake(&mut state);
     }
 
-    /// Takes what is to be sent, unless somebody is sending, or only the link's own task may, or all
-    /// of it waits for a commit later than `committed`.
+    /// Takes what is to be sent, unless somebody is sending, or only the link's own task may, or
+    /// all of it waits for a commit later than `committed`.
     pub(super) fn begin(&self, own_task: bool, committed: u64) -> Option<Packets> {
         let mut state = self.0.lock();
         state.listed = false;

@@ -198,6 +198,25 @@ impl Durable {
         }
     }
 
+    fn keep(&mut self, changes: &[Change], sync: bool) -> Result<(), StoreError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.go_on_with_checkpoints();
+        let is_far_behind = self.bytes_since >= self.settings.checkpoint_bytes * BEHIND_MAX;
+        // What is to be safe rests on what was noted before: should that be lost, so would this.
+        if is_far_behind || sync && self.journal.may_have_lost() {
+            self.finish_checkpoint(Ask::Wait)?;
+        }
+        if sync && self.journal.may_have_lost() {
+            self.begin_checkpoint();
+            self.finish_checkpoint(Ask::Wait)?;
+        }
+        self.bytes_since += self.journal.append(changes, sync)?;
+        changes.iter().for_each(|change| self.ledger.apply(change));
+        Ok(())
+    }
+
     /// Begins a checkpoint: what is to be written is taken, and written from here on.
     fn begin_checkpoint(&mut self) {
         (self.bytes_since, self.time_since) = (0, Duration::ZERO);
@@ -254,17 +273,20 @@ impl Store for Durable {
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
-        if changes.is_empty() {
-            return Ok(());
+        self.keep(changes, self.settings.sync == Sync::Always)
+    }
+
+    fn note(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        self.keep(changes, false)
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        if self.settings.sync != Sync::Always {
+            return Ok(()); // the tick does, in its time
         }
+        let synced = self.journal.sync();
         self.go_on_with_checkpoints();
-        if self.bytes_since >= self.settings.checkpoint_bytes * BEHIND_MAX {
-            self.finish_checkpoint(Ask::Wait)?;
-        }
-        let bytes = self.journal.append(changes, self.settings.sync == Sync::Always)?;
-        self.bytes_since += bytes;
-        changes.iter().for_each(|change| self.ledger.apply(change));
-        Ok(())
+        synced
     }
 
     fn tick_every(&self) -> Option<Duration> {

@@ -1,8 +1,8 @@
 //! Which rows each fact changes. The ledger knows of every row where it stands, not what it says:
 //! eight bytes for a queued message. What the rows say is in here only until they are written.
 //!
-//! What comes and goes between two checkpoints is most of what passes here, so that it costs next to
-//! nothing: no string is compared, no tree grows.
+//! What comes and goes between two checkpoints is most of what passes here, so that it costs
+//! little: no message is hashed, no tree of the state's size is walked.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

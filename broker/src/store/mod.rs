@@ -44,6 +44,23 @@ pub trait Store: Send {
     /// When they could not be kept. The store is as it was before.
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError>;
 
+    /// Keeps these facts as `commit` does, but nobody waits for them: a kill of the process loses
+    /// none of them, a power cut perhaps what came since the last `commit` or [`sync`](Self::sync).
+    ///
+    /// # Errors
+    /// As `commit`.
+    fn note(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        self.commit(changes)
+    }
+
+    /// Makes what was noted as firm as what was committed.
+    ///
+    /// # Errors
+    /// When that could not be done; it is to be asked for again.
+    fn sync(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Whether `commit` returns at once because nothing outlives the process, so that nobody need
     /// wait for another thread to call it.
     fn is_volatile(&self) -> bool {

@@ -21,8 +21,8 @@ struct Run {
     settings: Settings,
     /// What was committed.
     kept: Snapshot,
-    /// What may be found after a power cut besides: with `Sync::Interval`, what was committed since
-    /// the last sync, batch by batch.
+    /// What may be found after a power cut besides: what was noted, or with `Sync::Interval`
+    /// committed, since the last sync, batch by batch.
     older: Vec<Snapshot>,
     /// The power was cut since the store was last opened.
     was_cut: bool,
@@ -73,6 +73,9 @@ impl Run {
             if self.dice.chance(5) && store.tick().is_ok() {
                 self.older.clear();
             }
+            if self.dice.chance(5) && store.sync().is_ok() && self.settings.sync == Sync::Always {
+                self.older.clear();
+            }
         }
         self.disk.set_faults(Faults::default());
         if self.dice.chance(50) {
@@ -90,11 +93,14 @@ impl Run {
         batch: Vec<Change>,
         in_flight: &mut Option<Vec<Change>>,
     ) -> Result<(), StoreError> {
+        let waited_for = !batch.is_empty() && self.dice.chance(60);
         for _ in 0..1000 {
-            match store.commit(&batch) {
+            let kept = if waited_for { store.commit(&batch) } else { store.note(&batch) };
+            match kept {
                 Ok(()) => {
-                    if self.settings.sync != Sync::Always {
-                        self.older.push(self.kept.clone());
+                    match waited_for && self.settings.sync == Sync::Always {
+                        true => self.older.clear(),
+                        false => self.older.push(self.kept.clone()),
                     }
                     batch.iter().for_each(|change| self.kept.apply(change));
                     return Ok(());

@@ -4,7 +4,7 @@ use martlet::store::Store;
 use martlet_engine::snapshot::Snapshot;
 
 use crate::facts::{commit, deliver, enqueue, keep, open, session, settle};
-use crate::simulated::{Count, Simulated};
+use crate::simulated::{Count, Simulated, Stop};
 
 #[test]
 fn a_commit_is_one_write_and_one_sync() {
@@ -19,6 +19,23 @@ fn a_commit_is_one_write_and_one_sync() {
     assert_eq!(all.syncs - before.syncs, 100);
     assert_eq!(all.writes - before.writes, 100, "the room ahead was made by the first");
     assert!(journal.bytes < 512 << 10, "150 bytes of payload each, and 256 KiB of room ahead");
+}
+
+#[test]
+fn what_nobody_waits_for_is_written_at_once_and_synced_with_what_somebody_does() {
+    let disk = Simulated::new(1);
+    let (mut store, mut kept) = (open(&disk), Snapshot::default());
+    commit(&mut store, &mut kept, &[session("c")]);
+    let before = disk.count("");
+    for key in 1..=100 {
+        commit(&mut store, &mut kept, &[keep(key), deliver("c", key, 1)]);
+        store.note(&[settle("c", 1)]).expect("noted");
+        kept.apply(&settle("c", 1));
+    }
+    let after = disk.count("");
+    assert_eq!((after.writes - before.writes, after.syncs - before.syncs), (200, 100));
+    disk.restart(Stop::Kill);
+    assert_eq!(open(&disk).load().expect("loaded"), kept, "a kill loses nothing of it");
 }
 
 #[test]

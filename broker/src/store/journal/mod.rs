@@ -106,6 +106,12 @@ impl Journal {
         self.in_doubt.is_some()
     }
 
+    /// Whether frames that were never safe are among those in doubt: what comes behind them would
+    /// be lost with them.
+    pub(super) fn may_have_lost(&self) -> bool {
+        self.in_doubt.is_some_and(|until| until > self.synced)
+    }
+
     /// The state holds all frames up to this one: they are safe.
     pub(super) fn trust(&mut self, position: u64) {
         self.synced = self.synced.max(position);
