@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::cli::store::{Chore, StoreCommand};
 use crate::cli::why::Why;
 use crate::config::{self, Config, Mistake, Mistakes, Override, Resolved, Sources};
 
 pub mod passwd;
+pub mod store;
 mod why;
 
 /// The exit code of a broker that stopped because something failed.
@@ -80,6 +82,9 @@ enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look after what a broker keeps on disk, while it does not run.
+    #[command(subcommand)]
+    Store(StoreCommand),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
@@ -145,6 +150,8 @@ pub enum Todo {
     PrintMistakes(String),
     /// Print this answer to standard output, and end with its yes or no.
     Answer(String, bool),
+    /// See to a store.
+    Store(Chore),
 }
 
 impl Arguments {
@@ -210,6 +217,13 @@ impl Arguments {
             Some(Command::Check { file }) => {
                 options.config = file.or(options.config);
                 Ok(Todo::Print(checked(&options.load(variables)?.config)))
+            }
+            Some(Command::Store(command)) => {
+                let folder = command.folder().map_or_else(
+                    || options.load(variables).map(|resolved| resolved.config.data_dir),
+                    Ok,
+                );
+                Ok(Todo::Store(Chore::new(command, folder?)))
             }
             Some(Command::CompatReport { file, json }) => {
                 options.config = file.or(options.config);

@@ -38,6 +38,11 @@ pub fn wall() -> SystemTime {
     SystemTime::now()
 }
 
+/// A time for the name of a file, as RFC 3339 writes it but for the colons.
+pub fn date(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string().replace(':', "-")
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

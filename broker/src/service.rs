@@ -147,8 +147,7 @@ fn open_store(config: &Config) -> Result<Box<dyn Store>, StoreError> {
     };
     let folder = config.data_dir.clone();
     tracing::info!("Opening the store in {}.", folder.display());
-    // A colon is no good character in the name of a file.
-    let date = humantime::format_rfc3339_seconds(clock::wall()).to_string().replace(':', "-");
+    let date = clock::date(clock::wall());
     Ok(Box::new(durable::open(durable::Settings { sync, ..durable::Settings::new(folder, date) })?))
 }
 

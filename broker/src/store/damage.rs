@@ -29,6 +29,11 @@ impl Damage {
         name.into()
     }
 
+    /// Whether a file has such a name.
+    pub fn is_aside(file: &Path) -> bool {
+        file.file_name().is_some_and(|name| name.to_string_lossy().contains(".damaged-"))
+    }
+
     pub(super) fn set_aside(disk: &dyn Disk, file: &Path, date: &str) -> Result<(), StoreError> {
         disk.rename(file, &Self::aside(file, date))
             .map_err(|source| StoreError::io(format!("setting {} aside", file.display()), source))

@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 use std::fs::{self, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 /// A file system, as far as a store needs one.
@@ -58,6 +58,12 @@ pub trait Disk: Debug + Send + Sync {
     /// # Errors
     /// The operating system's.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>>;
+
+    /// The process that has taken this file, in words, where that can be known.
+    fn holder(&self, path: &Path) -> Option<String> {
+        let _ = path;
+        None
+    }
 }
 
 /// A lock that is held until it is dropped.
@@ -159,6 +165,20 @@ impl Disk for Real {
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    /// As Linux tells it.
+    fn holder(&self, path: &Path) -> Option<String> {
+        let file = fs::metadata(path).ok()?;
+        let (device, inode) = (file.dev(), file.ino());
+        let major = (device >> 8) & 0xFFF | (device >> 32) & !0xFFF;
+        let minor = device & 0xFF | (device >> 12) & !0xFF;
+        let place = format!("{major:02x}:{minor:02x}:{inode}");
+        let locks = fs::read_to_string("/proc/locks").ok()?;
+        let mut locks = locks.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let process = *locks.find(|lock| lock.get(5) == Some(&place.as_str()))?.get(4)?;
+        let name = fs::read_to_string(format!("/proc/{process}/comm")).ok()?;
+        Some(format!("process {process} ({})", name.trim_end()))
     }
 }
 

@@ -23,6 +23,7 @@ use crate::store::state::{Checkpoint, State};
 use crate::store::{Store, StoreError};
 
 mod checkpoints;
+mod standing;
 
 /// Everything that a store is told.
 #[derive(Clone, Debug)]
@@ -42,6 +43,9 @@ pub struct Settings {
     pub segment_bytes: u64,
     /// Bytes by which a segment grows ahead of its frames.
     pub ahead_bytes: u64,
+    /// Bytes of the state's file that nothing needs before they are given back, if they are also
+    /// more than half of it.
+    pub compact_waste_bytes: u64,
     /// Memory for the state's pages.
     pub cache_bytes: usize,
     /// Whether checkpoints are written while commits go on. If not, each is written by the commit
@@ -69,6 +73,7 @@ impl Settings {
             checkpoint_every: Duration::from_secs(300),
             segment_bytes: 16 << 20,
             ahead_bytes: 256 << 10,
+            compact_waste_bytes: 16 << 20,
             cache_bytes: 8 << 20,
             background: true,
         }
@@ -97,13 +102,13 @@ pub struct Durable {
     _lock: Box<dyn Lock>,
 }
 
-const LOCK: &str = "lock";
-const STATE: &str = "state.redb";
+pub(super) const LOCK: &str = "lock";
+pub(super) const STATE: &str = "state.redb";
 /// A state that is being written.
 const STATE_BEGUN: &str = "state.redb.begun";
 /// A state that is whole and takes the place of a damaged one.
-const STATE_REBUILT: &str = "state.redb.rebuilt";
-const JOURNAL: &str = "journal";
+pub(super) const STATE_REBUILT: &str = "state.redb.rebuilt";
+pub(super) const JOURNAL: &str = "journal";
 
 /// Bytes of frames, as a multiple of `checkpoint_bytes`, after which commits wait for a checkpoint
 /// that is being written: so much memory the facts behind it may take.
@@ -131,7 +136,8 @@ pub fn open_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<Durable, Store
     let journal_folder = settings.folder.join(JOURNAL);
     let path = settings.folder.join(STATE);
     prepare_state(&disk, &settings)?;
-    let state = State::new(Arc::clone(&disk), path.clone(), settings.cache_bytes);
+    let Settings { cache_bytes, compact_waste_bytes, .. } = settings;
+    let state = State::new(Arc::clone(&disk), path.clone(), cache_bytes, compact_waste_bytes);
     let (loaded, mut damage) = load_state(&state, &path, &mut progress)?;
     let Loaded { position, next_segment, mut snapshot, places, .. } = loaded;
     let mut ledger = Ledger::new(&snapshot, places);
@@ -344,7 +350,10 @@ fn prepare(disk: &dyn Disk, folder: &Path) -> Result<Box<dyn Lock>, StoreError> 
         let folder = folder.display();
         StoreError::io(format!("{folder} must be writable for the broker"), source)
     })?;
-    lock.ok_or_else(|| StoreError::Locked { folder: folder.to_owned() })
+    lock.ok_or_else(|| {
+        let holder = disk.holder(&folder.join(LOCK));
+        StoreError::Locked { folder: folder.to_owned(), holder }
+    })
 }
 
 /// Reads the state, or what of it can be read.
@@ -420,7 +429,7 @@ fn write_aside(
     checkpoint: Checkpoint,
 ) -> Result<(), StoreError> {
     let (begun, whole) = (settings.folder.join(STATE_BEGUN), settings.folder.join(STATE_REBUILT));
-    let state = State::new(Arc::clone(disk), begun.clone(), settings.cache_bytes);
+    let state = State::new(Arc::clone(disk), begun.clone(), settings.cache_bytes, u64::MAX);
     state.write(&checkpoint)?;
     state.close();
     let doing = |source| StoreError::io(format!("writing {}", whole.display()), source);

@@ -17,6 +17,7 @@ pub mod disk;
 pub mod durable;
 pub mod memory;
 pub mod record;
+pub mod tools;
 
 mod edits;
 mod journal;
@@ -110,16 +111,25 @@ pub enum StoreError {
     },
     /// Another process works on the same folder.
     #[error(
-        "{} is in use by another process: stop that one, or give this one a folder of its own",
-        folder.display()
+        "{} is in use by {}: stop that one, or give this one a folder of its own",
+        folder.display(),
+        holder.as_deref().unwrap_or("another process")
     )]
     Locked {
         /// Which.
         folder: PathBuf,
+        /// The process, in words, if it is known.
+        holder: Option<String>,
     },
     /// Something else stands where the folder should be.
     #[error("{} is not a folder: name another place, or move it away", folder.display())]
     NotAFolder {
+        /// Which.
+        folder: PathBuf,
+    },
+    /// A tool was shown a folder without a store.
+    #[error("there is no store in {}", folder.display())]
+    Missing {
         /// Which.
         folder: PathBuf,
     },

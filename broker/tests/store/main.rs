@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, unreachable_pub, reason = "a test")]
 
+mod compaction;
 mod crashes;
 mod damage;
 mod economy;

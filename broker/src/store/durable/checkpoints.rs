@@ -39,6 +39,10 @@ impl Checkpoints {
         Self { state: Arc::new(state), background, stage: Stage::Idle }
     }
 
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.stage, Stage::Idle)
     }

@@ -1,6 +1,7 @@
 //! The database's file, through our seam to the disk.
 
 use std::io;
+use std::sync::Arc;
 
 use redb::StorageBackend;
 
@@ -8,7 +9,7 @@ use crate::store::disk::File;
 
 /// Nobody else has the file: the folder is locked.
 #[derive(Debug)]
-pub(super) struct Backend(pub(super) Box<dyn File>);
+pub(super) struct Backend(pub(super) Arc<dyn File>);
 
 impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 use redb::{Builder, Database};
 
 use crate::store::StoreError;
-use crate::store::disk::Disk;
+use crate::store::disk::{Disk, File};
 use crate::store::ledger::Pending;
 use crate::store::progress::Progress;
 use crate::store::state::backend::Backend;
@@ -15,6 +16,7 @@ use crate::store::state::guard::guarded;
 use crate::store::state::load::Loaded;
 
 mod backend;
+mod compaction;
 mod guard;
 pub(super) mod load;
 mod rows;
@@ -29,9 +31,22 @@ pub(super) struct State {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     cache_bytes: usize,
+    compact_waste_bytes: u64,
+    /// Bytes of the file that the last compaction could not give back.
+    wasted_bytes: AtomicU64,
     /// `None` after an error: it is opened anew.
-    database: Mutex<Option<Database>>,
+    opened: Mutex<Option<Opened>>,
 }
+
+#[derive(Debug)]
+struct Opened {
+    database: Database,
+    file: Arc<dyn File>,
+    /// Bytes of all keys and rows; `None`: they were not counted yet.
+    stored_bytes: Option<u64>,
+}
+
+pub(super) use compaction::Usage;
 
 /// What one checkpoint writes.
 #[derive(Debug, Default)]
@@ -44,8 +59,15 @@ pub(super) struct Checkpoint {
 }
 
 impl State {
-    pub(super) fn new(disk: Arc<dyn Disk>, path: PathBuf, cache_bytes: usize) -> Self {
-        Self { disk, path, cache_bytes, database: Mutex::new(None) }
+    /// `compact_waste_bytes`: bytes that nothing needs before they are given back.
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        path: PathBuf,
+        cache_bytes: usize,
+        compact_waste_bytes: u64,
+    ) -> Self {
+        let (wasted_bytes, opened) = (AtomicU64::new(0), Mutex::new(None));
+        Self { disk, path, cache_bytes, compact_waste_bytes, wasted_bytes, opened }
     }
 
     /// Everything in it; `Err(Ok(reason))`: it cannot be opened because it is damaged.
@@ -56,11 +78,11 @@ impl State {
         &self,
         progress: &mut Progress,
     ) -> Result<Result<Loaded, String>, StoreError> {
-        let mut database = self.database.lock();
+        let mut slot = self.opened.lock();
         let loaded = guarded(|| {
             let opened = self.open()?;
-            let loaded = load::load(&opened, progress)?;
-            *database = Some(opened);
+            let loaded = load::load(&opened.database, progress)?;
+            *slot = Some(opened);
             Ok(loaded)
         });
         let version = match &loaded {
@@ -78,47 +100,68 @@ impl State {
         loaded.map(Ok)
     }
 
-    /// Writes a checkpoint, all or nothing of it; returns when it is safe on disk.
+    /// Writes a checkpoint, all or nothing of it; returns when it is safe on disk. Then gives back
+    /// what the file has too much, if that is much.
     ///
     /// # Errors
     /// When it could not be written; the file is as it was before.
     pub(super) fn write(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
-        let mut database = self.database.lock();
-        let written = guarded(|| {
-            let opened = match database.take() {
+        self.with("writing the checkpoint to", |opened| {
+            let grown = write::write(&opened.database, checkpoint)?;
+            let stored = opened.stored_bytes.zip(grown);
+            opened.stored_bytes = stored.map(|(stored, grown)| stored.saturating_add_signed(grown));
+            Ok(())
+        })?;
+        if let Err(error) = self.compact_if_it_pays() {
+            tracing::warn!(%error, "The state stays larger than it need be.");
+        }
+        Ok(())
+    }
+
+    /// Does something with the open file. After an error it is opened anew.
+    fn with<T>(
+        &self,
+        doing: &str,
+        run: impl FnOnce(&mut Opened) -> Result<T, Failed>,
+    ) -> Result<T, StoreError> {
+        let mut slot = self.opened.lock();
+        let done = guarded(|| {
+            let mut opened = match slot.take() {
                 Some(opened) => opened,
                 None => self.open()?,
             };
-            write::write(&opened, checkpoint)?;
-            *database = Some(opened);
-            Ok(())
+            let done = run(&mut opened)?;
+            *slot = Some(opened);
+            Ok(done)
         });
-        written.map_err(|failed| {
-            let doing = format!("writing the checkpoint to {}", self.path.display());
+        done.map_err(|failed| {
+            let doing = format!("{doing} {}", self.path.display());
             StoreError::State { doing, reason: failed.words() }
         })
     }
 
     /// Closes the file in order.
     pub(super) fn close(&self) {
-        *self.database.lock() = None;
+        *self.opened.lock() = None;
     }
 
-    fn open(&self) -> Result<Database, Failed> {
-        let file = match self.disk.open(&self.path) {
+    fn open(&self) -> Result<Opened, Failed> {
+        let (opened, is_new) = match self.disk.open(&self.path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                self.disk.create(&self.path)
+                (self.disk.create(&self.path), true)
             }
-            opened => opened,
+            opened => (opened, false),
         };
-        let file = file.map_err(Failed::io)?;
+        let file: Arc<dyn File> = opened.map_err(Failed::io)?.into();
         // What a killed process wrote is read here although it may not be safe yet, name included.
         file.sync().map_err(Failed::io)?;
         let folder = self.path.parent().unwrap_or(Path::new(""));
         self.disk.sync_folder(folder).map_err(Failed::io)?;
         let mut builder = Builder::new();
         builder.set_cache_size(self.cache_bytes);
-        Ok(builder.create_with_backend(Backend(file))?)
+        let database = builder.create_with_backend(Backend(Arc::clone(&file)))?;
+        let stored_bytes = is_new.then_some(0);
+        Ok(Opened { database, file, stored_bytes })
     }
 }
 

@@ -1,5 +1,6 @@
 //! A checkpoint as one transaction, each table's rows in the order of their keys.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use martlet_engine::change::MessageKey;
@@ -10,8 +11,9 @@ use crate::store::ledger::{FlightRow, SessionEdits, SessionNumber, Stage};
 use crate::store::state::rows::{self, Flown, Table, meta};
 use crate::store::state::{Checkpoint, Failed, VERSION};
 
-/// Writes it, safely on disk when this returns.
-pub(super) fn write(database: &Database, checkpoint: &Checkpoint) -> Result<(), Failed> {
+/// Writes it, safely on disk when this returns. By how many bytes keys and rows have grown; `None`:
+/// nobody knows, because it had been written before.
+pub(super) fn write(database: &Database, checkpoint: &Checkpoint) -> Result<Option<i64>, Failed> {
     let mut transaction = database.begin_write()?;
     // Opening after a crash then takes milliseconds instead of reading the whole file.
     transaction.set_quick_repair(true);
@@ -19,11 +21,12 @@ pub(super) fn write(database: &Database, checkpoint: &Checkpoint) -> Result<(), 
     if !is_first && position(&transaction)? >= checkpoint.position {
         // A commit that failed at its last step may have been made all the same.
         transaction.abort()?;
-        return Ok(());
+        return Ok(None);
     }
-    write_all(&transaction, checkpoint)?;
+    let grown = Cell::new(0);
+    write_all(&Tables { transaction: &transaction, grown: &grown }, checkpoint)?;
     transaction.commit()?;
-    Ok(())
+    Ok(Some(grown.get()))
 }
 
 fn position(transaction: &WriteTransaction) -> Result<u64, Failed> {
@@ -34,31 +37,28 @@ fn position(transaction: &WriteTransaction) -> Result<u64, Failed> {
     position.map_err(|error| Failed::Damaged(error.to_string()))
 }
 
-fn write_all(transaction: &WriteTransaction, checkpoint: &Checkpoint) -> Result<(), Failed> {
+fn write_all(tables: &Tables<'_>, checkpoint: &Checkpoint) -> Result<(), Failed> {
     let pending = &checkpoint.pending;
-    for number in &pending.dropped {
-        let range = (*number).to_be_bytes()..(*number + 1).to_be_bytes();
-        for table in rows::OF_SESSIONS {
-            let mut table = transaction.open_table(table)?;
-            table.retain_in(&range.start[..]..&range.end[..], |_, _| false)?;
-        }
+    for table in rows::OF_SESSIONS {
+        let mut table = tables.open(table)?;
+        pending.dropped.iter().try_for_each(|number| table.remove_session(*number))?;
     }
-    let mut table = transaction.open_table(rows::SESSIONS)?;
+    let mut table = tables.open(rows::SESSIONS)?;
     for (number, edits) in &pending.sessions {
         if let Some(row) = &edits.row {
             let key = number.to_be_bytes();
-            table.insert(&key[..], &rows::session(&key, row)[..])?;
+            table.insert(&key, &rows::session(&key, row))?;
         }
     }
     drop(table);
     let mut moved = BTreeMap::new();
-    write_sessions(transaction, rows::QUEUED, &pending.sessions, |number, edits, table| {
+    write_sessions(tables, rows::QUEUED, &pending.sessions, |number, edits, table| {
         write_queue(number, edits, table, &mut moved)
     })?;
-    write_sessions(transaction, rows::IN_FLIGHT, &pending.sessions, |number, edits, table| {
+    write_sessions(tables, rows::IN_FLIGHT, &pending.sessions, |number, edits, table| {
         write_flights(number, edits, table, &mut moved)
     })?;
-    write_sessions(transaction, rows::SUBSCRIPTIONS, &pending.sessions, |number, edits, table| {
+    write_sessions(tables, rows::SUBSCRIPTIONS, &pending.sessions, |number, edits, table| {
         write_edits(
             table,
             &edits.subscriptions,
@@ -66,29 +66,71 @@ fn write_all(transaction: &WriteTransaction, checkpoint: &Checkpoint) -> Result<
             |key, kept| rows::subscription(key, *kept),
         )
     })?;
-    write_sessions(transaction, rows::RECEIVED, &pending.sessions, |number, edits, table| {
+    write_sessions(tables, rows::RECEIVED, &pending.sessions, |number, edits, table| {
         let row = |key: &[u8], (): &()| rows::sealed(key, |_| {});
         write_edits(table, &edits.received, |id| rows::of_packet(number, *id), row)
     })?;
-    let mut table = transaction.open_table(rows::MESSAGES)?;
+    let mut table = tables.open(rows::MESSAGES)?;
     let key = |key: &MessageKey| key.0.to_be_bytes().to_vec();
     write_edits(&mut table, &pending.messages, key, rows::message)?;
-    let mut table = transaction.open_table(rows::RETAINED)?;
+    let mut table = tables.open(rows::RETAINED)?;
     write_edits(&mut table, &pending.retained, |topic| topic.as_bytes().to_vec(), rows::message)?;
-    let mut table = transaction.open_table(rows::WILLS)?;
+    let mut table = tables.open(rows::WILLS)?;
     write_edits(&mut table, &pending.wills, |name| name.as_bytes().to_vec(), rows::message)?;
-    write_meta(transaction, checkpoint)
+    write_meta(tables, checkpoint)
 }
 
-type Rows<'txn> = redb::Table<'txn, &'static [u8], &'static [u8]>;
+/// The tables of a transaction, and by how many bytes their keys and rows have grown.
+struct Tables<'a> {
+    transaction: &'a WriteTransaction,
+    grown: &'a Cell<i64>,
+}
+
+struct Rows<'a> {
+    table: redb::Table<'a, &'static [u8], &'static [u8]>,
+    grown: &'a Cell<i64>,
+}
+
+impl<'a> Tables<'a> {
+    fn open(&self, table: Table) -> Result<Rows<'a>, Failed> {
+        Ok(Rows { table: self.transaction.open_table(table)?, grown: self.grown })
+    }
+}
+
+impl Rows<'_> {
+    fn insert(&mut self, key: &[u8], row: &[u8]) -> Result<(), Failed> {
+        let before = self.table.insert(key, row)?.map(|row| bytes(key, row.value()));
+        self.grown.set(self.grown.get() + bytes(key, row) - before.unwrap_or(0));
+        Ok(())
+    }
+
+    fn remove(&mut self, key: &[u8]) -> Result<(), Failed> {
+        let before = self.table.remove(key)?.map(|row| bytes(key, row.value()));
+        self.grown.set(self.grown.get() - before.unwrap_or(0));
+        Ok(())
+    }
+
+    fn remove_session(&mut self, number: SessionNumber) -> Result<(), Failed> {
+        let range = number.to_be_bytes()..(number + 1).to_be_bytes();
+        self.table.retain_in(&range.start[..]..&range.end[..], |key, row| {
+            self.grown.set(self.grown.get() - bytes(key, row));
+            false
+        })?;
+        Ok(())
+    }
+}
+
+fn bytes(key: &[u8], row: &[u8]) -> i64 {
+    (key.len() + row.len()) as i64
+}
 
 fn write_sessions(
-    transaction: &WriteTransaction,
+    tables: &Tables<'_>,
     table: Table,
     sessions: &BTreeMap<SessionNumber, SessionEdits>,
     mut write: impl FnMut(SessionNumber, &SessionEdits, &mut Rows<'_>) -> Result<(), Failed>,
 ) -> Result<(), Failed> {
-    let mut table = transaction.open_table(table)?;
+    let mut table = tables.open(table)?;
     sessions.iter().try_for_each(|(number, edits)| write(*number, edits, &mut table))
 }
 
@@ -102,11 +144,9 @@ fn write_edits<K: Ord, V>(
         let key = key(place);
         match edit {
             Edit::Insert(value) | Edit::Replace(value) => {
-                table.insert(&key[..], &row(&key, value)[..])?;
+                table.insert(&key, &row(&key, value))?;
             }
-            Edit::Delete => {
-                table.remove(&key[..])?;
-            }
+            Edit::Delete => table.remove(&key)?,
         }
     }
     Ok(())
@@ -125,7 +165,7 @@ fn write_queue(
         let (Edit::Insert(row) | Edit::Replace(row)) = flight else { continue };
         if let Stage::Moved(place) = row.stage {
             let key = rows::of_session(number, &place.to_be_bytes());
-            let row = table.get(&key[..])?.map(|row| row.value().to_vec());
+            let row = table.table.get(&key[..])?.map(|row| row.value().to_vec());
             moved.insert((number, place), row.ok_or_else(lost)?);
         }
     }
@@ -142,7 +182,7 @@ fn write_flights(
     for (id, edit) in &edits.in_flight.0 {
         let key = rows::of_packet(number, *id);
         let (Edit::Insert(flight) | Edit::Replace(flight)) = edit else {
-            table.remove(&key[..])?;
+            table.remove(&key)?;
             continue;
         };
         let FlightRow { order, stage } = flight;
@@ -156,7 +196,7 @@ fn write_flights(
                 Flown::Sent(passage.map_err(|error| Failed::Damaged(error.to_string()))?)
             }
         };
-        table.insert(&key[..], &rows::flight(&key, *order, &flown)[..])?;
+        table.insert(&key, &rows::flight(&key, *order, &flown))?;
     }
     Ok(())
 }
@@ -165,8 +205,8 @@ fn lost() -> Failed {
     Failed::Damaged("a queued message that was there is there no more".to_owned())
 }
 
-fn write_meta(transaction: &WriteTransaction, checkpoint: &Checkpoint) -> Result<(), Failed> {
-    let mut table = transaction.open_table(rows::META)?;
+fn write_meta(tables: &Tables<'_>, checkpoint: &Checkpoint) -> Result<(), Failed> {
+    let mut table = tables.open(rows::META)?;
     let rows = [
         (meta::VERSION, u64::from(VERSION)),
         (meta::POSITION, checkpoint.position),
@@ -174,7 +214,7 @@ fn write_meta(transaction: &WriteTransaction, checkpoint: &Checkpoint) -> Result
         (meta::NEXT_SEGMENT, checkpoint.next_segment),
     ];
     for (name, number) in rows {
-        table.insert(name.as_bytes(), &rows::number(name.as_bytes(), number)[..])?;
+        table.insert(name.as_bytes(), &rows::number(name.as_bytes(), number))?;
     }
     Ok(())
 }
