@@ -1,8 +1,6 @@
 //! Giving back what the state's file has too much. The database uses free pages again but keeps
 //! them: after a flood has drained, the file would stay as large as the flood was.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use serde::Serialize;
 
 use crate::store::StoreError;
@@ -19,6 +17,21 @@ pub struct Usage {
     pub stored_bytes: u64,
     /// Bytes in pages, used or not, that hold nothing.
     pub fragmented_bytes: u64,
+}
+
+/// What the last compaction left, or had before it when it failed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Compacted {
+    file_bytes: u64,
+    stored_bytes: u64,
+}
+
+impl Compacted {
+    /// Whether another may do better. The database doubles its file when it needs a page: that
+    /// alone is no reason.
+    fn is_old(self, file_bytes: u64, stored_bytes: u64) -> bool {
+        file_bytes > 2 * self.file_bytes || stored_bytes < self.stored_bytes / 2
+    }
 }
 
 /// Bytes of rows beyond which a running broker leaves the file as it is: it moves as much at most,
@@ -64,8 +77,7 @@ impl State {
     pub(super) fn compact_if_it_pays(&self) -> Result<(), StoreError> {
         self.with("compacting", |opened| {
             let before = opened.file.len().map_err(Failed::io)?;
-            let bound = self.compact_waste_bytes.saturating_add(self.wasted_bytes.load(Relaxed));
-            if before <= bound {
+            if before <= self.compact_waste_bytes {
                 return Ok(());
             }
             let stored = match opened.stored_bytes {
@@ -74,14 +86,15 @@ impl State {
             };
             opened.stored_bytes = Some(stored);
             let wasted = before.saturating_sub(stored);
-            if wasted <= stored.max(bound) || stored > COMPACT_STORED_MAX {
+            let mut last = self.last_compaction.lock();
+            let pays = wasted > stored.max(self.compact_waste_bytes);
+            if !pays || stored > COMPACT_STORED_MAX || !last.is_old(before, stored) {
                 return Ok(());
             }
-            // Should it fail, it is not tried again before as much again is wasted.
-            self.wasted_bytes.store(wasted, Relaxed);
+            *last = Compacted { file_bytes: before, stored_bytes: stored };
             opened.compact()?;
             let after = opened.file.len().map_err(Failed::io)?;
-            self.wasted_bytes.store(after.saturating_sub(stored), Relaxed);
+            last.file_bytes = after;
             tracing::info!("The state was {before} bytes and is {after} now.");
             Ok(())
         })

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 use redb::{Builder, Database};
@@ -12,11 +11,12 @@ use crate::store::disk::{Disk, File};
 use crate::store::ledger::Pending;
 use crate::store::progress::Progress;
 use crate::store::state::backend::Backend;
+use crate::store::state::compaction::Compacted;
 use crate::store::state::guard::guarded;
 use crate::store::state::load::Loaded;
 
 mod backend;
-mod compaction;
+pub(super) mod compaction;
 mod guard;
 pub(super) mod load;
 mod rows;
@@ -32,8 +32,7 @@ pub(super) struct State {
     path: PathBuf,
     cache_bytes: usize,
     compact_waste_bytes: u64,
-    /// Bytes of the file that the last compaction could not give back.
-    wasted_bytes: AtomicU64,
+    last_compaction: Mutex<Compacted>,
     /// `None` after an error: it is opened anew.
     opened: Mutex<Option<Opened>>,
 }
@@ -45,8 +44,6 @@ struct Opened {
     /// Bytes of all keys and rows; `None`: they were not counted yet.
     stored_bytes: Option<u64>,
 }
-
-pub(super) use compaction::Usage;
 
 /// What one checkpoint writes.
 #[derive(Debug, Default)]
@@ -66,8 +63,8 @@ impl State {
         cache_bytes: usize,
         compact_waste_bytes: u64,
     ) -> Self {
-        let (wasted_bytes, opened) = (AtomicU64::new(0), Mutex::new(None));
-        Self { disk, path, cache_bytes, compact_waste_bytes, wasted_bytes, opened }
+        let (last_compaction, opened) = (Mutex::default(), Mutex::new(None));
+        Self { disk, path, cache_bytes, compact_waste_bytes, last_compaction, opened }
     }
 
     /// Everything in it; `Err(Ok(reason))`: it cannot be opened because it is damaged.

@@ -11,7 +11,7 @@ use martlet_engine::snapshot::{KeptDelivery, KeptSession, Snapshot};
 use serde::Serialize;
 
 use crate::store::StoreError;
-use crate::store::state::Usage;
+use crate::store::state::compaction::Usage;
 use crate::store::tools::{Look, Measured, shown, size};
 
 /// What is in a store; as text, a table. Its JSON is what `martlet store stats --json` prints.
