@@ -139,6 +139,23 @@ impl Broker {
         Self::spawn(kind, program, command, port, folder)
     }
 
+    /// Starts `program` with a configuration file that opens `port` or none, and waits until it
+    /// listens there. `folder` is kept for it, and has its output.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not listen.
+    pub fn with_file(
+        kind: Kind,
+        program: &Path,
+        file: &Path,
+        port: Port,
+        folder: TempDir,
+    ) -> Result<Self, BrokerError> {
+        let mut command = martlet::command(program);
+        command.arg("-c").arg(file).args(["-p", &port.number().to_string()]);
+        Self::spawn(kind, program, command, port, folder)
+    }
+
     fn spawn(
         kind: Kind,
         program: &Path,
@@ -146,7 +163,7 @@ impl Broker {
         port: Port,
         folder: TempDir,
     ) -> Result<Self, BrokerError> {
-        let log = File::create(folder.path().join("log"))?;
+        let log = File::create(folder.path().join("output"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().map_err(|source| BrokerError::Start {
             program: program.to_owned(),
@@ -192,7 +209,7 @@ impl Broker {
 
     /// All it has written to standard output and standard error.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        fs::read_to_string(self.folder.path().join("output")).unwrap_or_default()
     }
 
     /// Sends a signal, and waits for the end. `None`: it does not end within 20 seconds, and is

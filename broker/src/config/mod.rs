@@ -189,11 +189,7 @@ fn resolve(
     let all: Settings =
         merged.clone().try_deserialize().expect("what a row allows fits its field, as tests show");
     let mut warnings = layers.written.warnings.clone();
-    match all.queue_below_packet(&layers) {
-        // mosquitto has no such rule, and its files are to load.
-        Some(mistake) if layers.written.account.is_some() => warnings.push(mistake.to_string()),
-        mistake => mistakes.extend(mistake),
-    }
+    warnings.extend(all.queue_below_packet(&layers));
     let written = &layers.written.listeners;
     let listeners = listeners::resolve(&all.listener, written, &all.access, &mut mistakes);
     if !mistakes.is_empty() {
@@ -298,17 +294,16 @@ struct StateSection {
 
 impl Settings {
     /// What no option shows alone.
-    fn queue_below_packet(&self, layers: &Layers) -> Option<Mistake> {
+    fn queue_below_packet(&self, layers: &Layers) -> Option<String> {
         let packet = u64::from(self.limits.packet_size_max);
         let queue = self.limits.queue_bytes_max;
         (queue != 0 && queue < packet).then(|| {
-            let [a, b] =
-                ["packet_size_max", "queue_bytes_max"].map(|name| layers.origin("limits", name));
-            let text = format!(
-                "\"queue_bytes_max\" ({queue}) must not be below \"packet_size_max\" ({packet}): \
-                 the largest messages could never be queued"
-            );
-            Mistake::new(a.max(b), text)
+            let origin = |name| layers.origin("limits", name);
+            let place = origin("packet_size_max").max(origin("queue_bytes_max"));
+            format!(
+                "{place}: \"queue_bytes_max\" ({queue}) is below \"packet_size_max\" ({packet}): \
+                 the largest messages can never be queued."
+            )
         })
     }
 

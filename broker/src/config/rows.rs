@@ -297,9 +297,9 @@ pub(crate) const ROWS: &[Row] = &[
         default: integer(67_108_864),
         mosquitto: Some("max_queued_bytes"),
         help: "Bytes of topics and payloads in one session's queue, and nothing else that they \
-               take. At the bound: as above. 0: no \
-               bound, as in mosquitto. Not below `packet_size_max`, so that every message that may \
-               be published can also be queued.",
+               take. At the bound: as above. 0: no bound, as in mosquitto. Below \
+               `packet_size_max`: the largest messages can never be queued, and the log warns of \
+               it.",
     },
     Row {
         section: "limits",

@@ -14,7 +14,8 @@ use crate::config::written::{Setting, Written, WrittenListener};
 
 /// What was said, as Martlet's options; what does not go is added to `mistakes`.
 pub(super) fn written(path: &str, read: &Read, mistakes: &mut Vec<Mistake>) -> Written {
-    let pieces = pieces(&read.lines, mistakes);
+    let mut pieces = pieces(&read.lines, mistakes);
+    drop_wider_packets(&mut pieces);
     check_shared(&pieces, mistakes);
     let of_broker = pieces.iter().filter(|(_, setting)| setting.row.section != LISTENER);
     let mut settings: Vec<Setting> = of_broker.map(|(_, setting)| setting.clone()).collect();
@@ -96,6 +97,16 @@ fn pieces(lines: &[Said], mistakes: &mut Vec<Mistake>) -> Vec<Piece> {
         }
     }
     pieces
+}
+
+/// Two options of mosquitto bound the packet, one of them by its payload: the smaller bound holds.
+fn drop_wider_packets(pieces: &mut Vec<Piece>) {
+    let bound = |(_, setting): &Piece| match (setting.row.name, &setting.value) {
+        ("packet_size_max", Value::Integer(bytes)) => Some(*bytes),
+        _ => None,
+    };
+    let smallest = pieces.iter().filter_map(bound).min();
+    pieces.retain(|piece| bound(piece).is_none() || bound(piece) == smallest);
 }
 
 impl Said {

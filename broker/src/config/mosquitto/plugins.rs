@@ -128,6 +128,12 @@ const GO_AUTH: &[Row] = &[
     of_plugin("acl_cache_seconds", Text, "", "30")
         .help("Seconds that a right is remembered.")
         .no_effect(NOTHING_SLOW),
+    of_plugin("auth_jitter_seconds", Text, "", "3")
+        .help("Seconds more or less that a login is remembered.")
+        .no_effect(NOTHING_SLOW),
+    of_plugin("acl_jitter_seconds", Text, "", "3")
+        .help("Seconds more or less that a right is remembered.")
+        .no_effect(NOTHING_SLOW),
     of_plugin("log_level", Text, "", "debug")
         .help("What the plug-in logs.")
         .no_effect("failed logins stand in the broker's own log"),

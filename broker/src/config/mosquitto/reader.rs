@@ -131,7 +131,7 @@ impl Reader<'_> {
         if let Some(goes_on) = row.deprecated {
             self.deprecated(row, goes_on, at);
         }
-        refusal(row, &value)?;
+        refusal(row, name, &value)?;
         let said =
             Said { row, value: value.into_owned(), origin: at.clone(), place: Place::Everywhere };
         match row.name {
@@ -242,7 +242,7 @@ impl Reader<'_> {
                 let host = host.filter(|word| !word.starts_with('#')).map(str::to_owned);
                 Ok(Opened { origin: said.origin.clone(), port: port.parse().unwrap_or(0), host })
             }
-            (Err(text), _) => Err(format!("\"listener\" and its port: {text}")),
+            (Err(text), _) => Err(format!("the port of \"listener\" {text}")),
         };
         // Even without a good address it is there, so that what stands below finds it.
         let nowhere = Opened { origin: said.origin.clone(), port: 0, host: None };
@@ -333,7 +333,7 @@ impl Reader<'_> {
         let row = plugin.options.iter().find(|row| row.name == option);
         let row = row.ok_or_else(|| plugin.unknown_option(name, option))?;
         let value = row.kind.read(rest).map_err(|text| format!("\"{name}\" {text}"))?;
-        refusal(row, &value)?;
+        refusal(row, name, &value)?;
         let (origin, place) = (at.clone(), Place::Everywhere);
         loaded.options.push(Said { row, value: value.into_owned(), origin, place });
         Ok(())
@@ -367,12 +367,12 @@ impl Above {
 }
 
 /// What is refused, unless it says what holds anyway.
-fn refusal(row: &Row, value: &str) -> Result<(), String> {
+fn refusal(row: &Row, name: &str, value: &str) -> Result<(), String> {
     match row.standing {
         Standing::Refused { because, instead }
             if row.default.is_empty() || value != row.default =>
         {
-            Err(format!("\"{}\": {because}; {instead}", row.name))
+            Err(format!("\"{name}\": {because}; {instead}"))
         }
         _ => Ok(()),
     }

@@ -104,6 +104,7 @@ fn lines_as_mosquitto_reads_them() {
         ("retain_available false", &["limits.retained_messages_max = 0"]),
         ("global_max_clients -1", &[]),
         ("message_size_limit 1000", &["limits.packet_size_max = 66544"]),
+        ("max_packet_size 5000\nmessage_size_limit 1000", &["limits.packet_size_max = 5000"]),
     ];
     for (text, expected) in rows {
         assert_eq!(settings(text), *expected, "{text:?}");
@@ -169,7 +170,7 @@ fn mistakes_name_the_line_and_what_to_do() {
         ("listener 0", "1:1: a listener with port 0 wants the path of a Unix socket"),
         (
             "listener x",
-            "1:1: \"listener\" and its port: takes a whole number from 0 to 65535, \
+            "1:1: the port of \"listener\" takes a whole number from 0 to 65535, \
           not \"x\"",
         ),
         ("address a", "1:1: \"address\" wants a \"connection\" above it"),
@@ -334,8 +335,8 @@ fn what_its_reader_should_know() {
         (
             "listener 1\nallow_anonymous true\nmax_queued_bytes 1000",
             &["m.conf:3:1: \
-          \"queue_bytes_max\" (1000) must not be below \"packet_size_max\" (16777216): the \
-          largest messages could never be queued"],
+          \"queue_bytes_max\" (1000) is below \"packet_size_max\" (16777216): the largest \
+          messages can never be queued."],
         ),
         (
             "listener 1\nallow_anonymous true\npersistence true\npersistence_location @DIR@/\n\
