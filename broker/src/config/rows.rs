@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::config::value::{Kind, Value};
+use crate::config::value::{Kind, Value, bool, integer, text};
 
 /// One option.
 #[derive(Debug)]
@@ -42,18 +42,6 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
 
 const U16_MAX: i64 = u16::MAX as i64;
 const U32_MAX: i64 = u32::MAX as i64;
-
-const fn text(value: &'static str) -> Option<Value> {
-    Some(Value::Text(Cow::Borrowed(value)))
-}
-
-const fn integer(value: i64) -> Option<Value> {
-    Some(Value::Integer(value))
-}
-
-const fn bool(value: bool) -> Option<Value> {
-    Some(Value::Bool(value))
-}
 
 /// Every option, grouped by section.
 pub(crate) const ROWS: &[Row] = &[

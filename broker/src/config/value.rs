@@ -113,3 +113,18 @@ fn write_toml_string(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     }
     f.write_str("\"")
 }
+
+/// A default that is text.
+pub(super) const fn text(value: &'static str) -> Option<Value> {
+    Some(Value::Text(Cow::Borrowed(value)))
+}
+
+/// A default that is a number.
+pub(super) const fn integer(value: i64) -> Option<Value> {
+    Some(Value::Integer(value))
+}
+
+/// A default that is true or false.
+pub(super) const fn bool(value: bool) -> Option<Value> {
+    Some(Value::Bool(value))
+}
