@@ -64,7 +64,7 @@ pub struct Client<'m> {
 /// What was lost, since the client was made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
-    /// Messages that [`WhenFull`] lost: refused or dropped.
+    /// Messages that [`WhenFull`](crate::settings::WhenFull) lost: refused or dropped.
     pub dropped: u32,
     /// Messages from the broker whose topics did not fit into the receive buffer. They were
     /// acknowledged.

@@ -11,7 +11,7 @@
 //!    2 is seen whole once, even if the connection was lost while its pieces came.
 //! 3. All memory is the caller's ([`settings::Memory`]). Each bound has a name ([`error::Bound`]),
 //!    and every message that is lost to one is counted ([`client::Counters`]).
-//! 4. With a [`client::Storage`] all this holds across a reset too.
+//! 4. With a [`client::storage::Storage`] all this holds across a reset too.
 //! 5. It never panics, whatever the broker sends.
 //!
 //! A whole conversation, with a broker that is a few lines of bytes:

@@ -97,7 +97,7 @@ impl Link {
         &self.outbox
     }
 
-    /// Takes what is to be sent, as [`Outbox::begin`].
+    /// Takes what is to be sent, as `Outbox::begin`.
     pub fn begin(&self, own_task: bool) -> Option<Packets> {
         self.outbox.begin(own_task, self.committed())
     }

@@ -18,8 +18,8 @@ const PUBLISH_HEAD_MAX: usize = HEADER + 9;
 
 impl<'m> Client<'m> {
     /// Publishes: the message is copied into the outbox, whole or not at all, and sent when there
-    /// is a connection. `Some(id)` for QoS 1 and 2, which [`Event::Published`] repeats when the
-    /// broker has it.
+    /// is a connection. `Some(id)` for QoS 1 and 2, which
+    /// [`Event::Published`](crate::event::Event::Published) repeats when the broker has it.
     ///
     /// Errors: `Capacity(Outbox)` if it does not fit, which is counted; `Misuse(Topic)`.
     pub fn publish(&mut self, message: &Publication<'_>) -> Result<Option<PacketId>, Error> {
@@ -28,7 +28,8 @@ impl<'m> Client<'m> {
 
     /// Publishes without copying the payload: only its topic stands in the outbox. The payload is
     /// read from where it lies whenever it is sent, and is free again with
-    /// [`Event::Published`], or for QoS 0 when [`lent`](Self::lent) says so. It does not outlive a
+    /// [`Event::Published`](crate::event::Event::Published),
+    /// or for QoS 0 when [`lent`](Self::lent) says so. It does not outlive a
     /// reset: [`save`](Self::save) leaves the message out.
     ///
     /// Errors: as [`publish`](Self::publish), and `Capacity(Lent)`.

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`asynchronous`] | anything that reads and writes as `embedded-io-async` has it | `async` |
 //! | [`blocking`] | anything that reads and writes as `embedded-io` has it | `blocking` |
-//! | [`embassy`] | TCP of `embassy-net`, for [`asynchronous`] | `embassy` |
+//! | `embassy` | TCP of `embassy-net`, for [`asynchronous`] | `embassy` |
 
 #[cfg(feature = "async")]
 pub mod asynchronous;
