@@ -14,7 +14,7 @@ use crate::machine::{self, Cores, CpuTime, Footprint};
 const MOSQUITTO_CONFIG: &str = "max_queued_messages 0\n";
 
 /// What may wait for a session that is away.
-const MARTLET_UNBOUNDED: &str = "[limits]\nqueue_messages_max = 0\n";
+const MARTLET_UNBOUNDED: &str = "[limits]\nqueue_messages_max = 0\nqueue_bytes_max = 0\n";
 
 /// Where a broker comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
