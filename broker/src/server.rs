@@ -105,6 +105,7 @@ impl Server {
                 decode_limits: settings.decode_limits,
                 connect_timeout: settings.connect_timeout,
                 door,
+                tls: None,
                 stopping: stopped.clone(),
             };
             listeners.push((listener, Arc::new(shared)));

@@ -16,6 +16,7 @@ use martlet_engine::input::{Connect, Input, LostCause};
 
 use crate::access::{Candidate, Refusal};
 use crate::driver::link::Edge;
+use crate::net::arrival::log_lost;
 use crate::net::connection::{Connection, End};
 use crate::net::receive::{Incoming, Received};
 
@@ -41,16 +42,6 @@ impl Connection {
                 ..limits
             },
         }
-    }
-
-    /// Whether the address may come at all.
-    pub(super) fn meet(&self) -> Result<(), End> {
-        self.shared.door.meet(self.peer.address).map_err(|turned_away| {
-            self.traffic().turned_away.fetch_add(1, Ordering::Relaxed);
-            let address = self.peer_address();
-            tracing::debug!(%address, "Connection from {address} closed: {turned_away}.");
-            End::Lost(LostCause::Closed)
-        })
     }
 
     /// Takes the first packet, lets the door decide on who sent it, and brings it to the engine.
@@ -185,24 +176,16 @@ impl Connection {
 
     pub(super) fn log_never_connected(&self, cause: &LostCause) {
         match cause {
-            LostCause::Malformed { rule, reason } => self.log_lost(reason, rule),
+            LostCause::Malformed { rule, reason } => log_lost(self.peer_address(), reason, rule),
             LostCause::Oversize { packet_size_max } => {
                 let reason = format!("CONNECT packet of more than {packet_size_max} bytes");
-                self.log_lost(&reason, "packet_size_max");
+                log_lost(self.peer_address(), &reason, "packet_size_max");
             }
             LostCause::Closed | LostCause::Socket(_) => {
                 let address = self.peer_address();
                 tracing::debug!(%address, "Client <unknown> [{address}] closed before CONNECT.");
             }
         }
-    }
-
-    pub(super) fn log_lost(&self, reason: &str, rule: &str) {
-        let address = self.peer_address();
-        tracing::warn!(
-            client = "<unknown>", %address, reason, rule,
-            "Client <unknown> [{address}] disconnected: {reason} [{rule}]."
-        );
     }
 }
 

@@ -1,7 +1,6 @@
 //! One network connection: one task, both directions, no buffer while it is idle.
 
 use std::future::poll_fn;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -20,9 +19,12 @@ use crate::access::peer::{Peer, PeerAddress};
 use crate::driver::Driver;
 use crate::driver::link::{Edge, Link};
 use crate::driver::traffic::TrafficCounters;
+use crate::net::arrival::{Arrived, Open, arrive};
 use crate::net::door::Door;
 use crate::net::receive::{Incoming, Received};
-use crate::net::stream::{Reader, Writer};
+use crate::net::socket::Socket;
+use crate::net::stream::Writer;
+use crate::net::tls::Acceptor;
 use crate::net::transmit::Unsent;
 use crate::net::words::Words;
 
@@ -37,6 +39,8 @@ pub struct Shared {
     pub connect_timeout: Duration,
     /// Who may connect.
     pub door: Arc<Door>,
+    /// What TLS is spoken, if any.
+    pub tls: Option<Arc<Acceptor>>,
     /// Turns true when the broker stops.
     pub stopping: watch::Receiver<bool>,
 }
@@ -56,6 +60,7 @@ pub struct Connection {
     /// Who it is, if it said so and came in.
     pub(super) user_name: OnceLock<Box<str>>,
     pub(super) peer: Peer,
+    _open: Open,
 }
 
 /// How a connection ends. The engine knows already, or never knew.
@@ -76,10 +81,21 @@ const READS_PER_TURN: u32 = 4;
 /// after that the peer may take to close.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// A connection's life, from its first byte to its last.
+pub(super) async fn serve(socket: Socket, peer: Peer, shared: Arc<Shared>) {
+    // What only the beginning and the end need is boxed, so that an idle connection is small.
+    let Some(arrived) = Box::pin(arrive(socket, peer, shared)).await else { return };
+    let Arrived { connection, mut incoming, end } = arrived;
+    let end = match end {
+        Some(end) => end,
+        None => poll_fn(|cx| connection.poll_turn(cx, &mut incoming)).await,
+    };
+    Box::pin(connection.finish(end, &mut incoming)).await;
+}
+
 impl Connection {
     /// Takes over the writing half of a byte stream from `peer`.
-    pub fn new(writer: Writer, peer: Peer, shared: Arc<Shared>) -> Arc<Self> {
-        shared.driver.traffic.sockets_accepted.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn new(writer: Writer, peer: Peer, shared: Arc<Shared>, open: Open) -> Arc<Self> {
         Arc::new(Self {
             writer,
             link: Link::new(Arc::clone(&shared.driver)),
@@ -89,37 +105,8 @@ impl Connection {
             version: OnceLock::new(),
             user_name: OnceLock::new(),
             peer,
+            _open: open,
         })
-    }
-
-    /// The connection's life, from its first byte to its last.
-    pub async fn serve(self: Arc<Self>, reader: Reader) {
-        let mut incoming = Incoming::new(reader);
-        // What only the beginning and the end need is boxed, so that an idle connection is small.
-        let end = match Box::pin(self.connect(&mut incoming)).await {
-            Some(end) => end,
-            None => poll_fn(|cx| self.poll_turn(cx, &mut incoming)).await,
-        };
-        Box::pin(self.finish(end, &mut incoming)).await;
-    }
-
-    /// Lets the connection go on until its CONNECT has reached the engine; `Some` if it ends
-    /// before.
-    async fn connect(self: &Arc<Self>, incoming: &mut Incoming) -> Option<End> {
-        if let Err(end) = self.meet() {
-            return Some(end);
-        }
-        let mut stopping = self.shared.stopping.clone();
-        tokio::select! {
-            biased;
-            _ = stopping.wait_for(|stopping| *stopping) => Some(End::Lost(LostCause::Closed)),
-            connected = timeout(self.shared.connect_timeout, self.come_in(incoming)) => {
-                connected.map(Result::err).unwrap_or_else(|_| {
-                    self.log_lost("no CONNECT within the connect timeout", "connect_timeout_s");
-                    Some(End::Lost(LostCause::Closed))
-                })
-            }
-        }
     }
 
     /// Does what can be done now, in both directions.
@@ -252,11 +239,5 @@ impl Edge for Connection {
 
     fn peer(&self) -> &dyn std::fmt::Display {
         &self.peer.address
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.traffic().sockets_closed.fetch_add(1, Ordering::Relaxed);
     }
 }

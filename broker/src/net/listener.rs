@@ -9,8 +9,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::net::connection::{Connection, Shared};
-use crate::net::stream;
+use crate::net::connection::{self, Shared};
+use crate::net::socket;
 
 /// One listener's own settings.
 #[derive(Clone, Debug)]
@@ -145,10 +145,9 @@ async fn accept(socket: &TcpListener) -> (TcpStream, SocketAddr) {
 }
 
 fn serve(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, permits: Permits) {
-    let (reader, writer) = stream::tcp(stream);
-    let connection = Connection::new(writer, peer.into(), Arc::clone(shared));
+    let shared = Arc::clone(shared);
     tokio::spawn(async move {
-        connection.serve(reader).await;
+        connection::serve(socket::Socket::Tcp(stream), peer.into(), shared).await;
         drop(permits);
     });
 }

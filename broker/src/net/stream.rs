@@ -1,72 +1,91 @@
 //! A byte stream under a connection, in two halves: one to read, which the connection's own task
 //! holds, and one to write, which works on `&self`, because whoever fills a client's outbox writes
 //! to its socket from a task of its own.
+//!
+//! A stream is a pile of layers: a socket, perhaps TLS over it. Each layer keeps two promises:
+//!
+//! - What [`Writer::try_write`] has answered is out of this process. A layer that could give only
+//!   a part of what it made of some bytes to the layer below answers `WouldBlock`, keeps the rest,
+//!   and answers for those bytes once that is out. So whoever was told `WouldBlock` comes again
+//!   with **the same bytes**.
+//! - [`Reader::poll_read`] and [`Writer::poll_writable`] are called by the connection's own task
+//!   alone, which thus is the only one to be woken. A layer that has to write in order to read (an
+//!   answer of a handshake) does so in `poll_read`.
 
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use socket2::SockRef;
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use crate::net::socket::{ReadHalf, Socket, WriteHalf};
+use crate::net::tls::session::{self, Negotiated};
 
-/// The half that reads. TLS, WebSocket and unix sockets are further variants.
+/// The half that reads.
 #[derive(Debug)]
 pub enum Reader {
-    /// TCP, in the clear.
-    Tcp(OwnedReadHalf),
+    /// What the socket brings.
+    Clear(ReadHalf),
+    /// What is in TLS.
+    Tls(session::Reader),
 }
 
 /// The half that writes.
 #[derive(Debug)]
 pub enum Writer {
-    /// TCP, in the clear.
-    Tcp(OwnedWriteHalf),
+    /// To the socket as it is.
+    Clear(WriteHalf),
+    /// In TLS.
+    Tls(session::Writer),
 }
 
-/// Takes over an accepted socket: TCP, an ordered and lossless stream [MQTT-7.1.1-1].
-pub fn tcp(socket: TcpStream) -> (Reader, Writer) {
-    let (reader, writer) = socket.into_split();
-    (Reader::Tcp(reader), Writer::Tcp(writer))
+/// A socket with nothing over it.
+pub fn clear(socket: Socket) -> (Reader, Writer) {
+    let (reader, writer) = socket.split();
+    (Reader::Clear(reader), Writer::Clear(writer))
 }
 
 impl Reader {
     /// Reads what is there; 0 is the end of the stream.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(bytes);
         match self {
-            Self::Tcp(socket) => ready!(Pin::new(socket).poll_read(cx, &mut buffer))?,
+            Self::Clear(socket) => socket.poll_read(cx, bytes),
+            Self::Tls(session) => session.poll_read(cx, bytes),
         }
-        Poll::Ready(Ok(buffer.filled().len()))
     }
 }
 
 impl Writer {
-    /// Writes what the socket takes now, from any task.
+    /// Writes what the layers below take now, from any task.
     ///
     /// # Errors
-    /// `WouldBlock` when it takes nothing; anything else is the end of the connection.
+    /// `WouldBlock` when they take nothing: come again with the same bytes. Anything else is the
+    /// end of the connection.
     pub fn try_write(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
-        match (self, bytes) {
-            (Self::Tcp(socket), [bytes]) => socket.try_write(bytes),
-            (Self::Tcp(socket), several) => socket.try_write_vectored(several),
+        match self {
+            Self::Clear(socket) => socket.try_write(bytes),
+            Self::Tls(session) => session.try_write(bytes),
         }
     }
 
-    /// Waits until the socket may take more. Only the connection's own task asks.
+    /// Waits until more may be written. Only the connection's own task asks.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(socket) => socket.as_ref().poll_write_ready(cx),
+            Self::Clear(socket) => socket.poll_writable(cx),
+            Self::Tls(session) => session.poll_writable(cx),
         }
     }
 
     /// Tells the peer that nothing more comes.
     pub fn shut_down(&self) {
         match self {
-            // An error means that the peer is gone already.
-            Self::Tcp(socket) => drop(SockRef::from(socket.as_ref()).shutdown(Shutdown::Write)),
+            Self::Clear(socket) => socket.shut_down(),
+            Self::Tls(session) => session.shut_down(),
+        }
+    }
+
+    /// What TLS was agreed on, if there is any.
+    pub fn negotiated(&self) -> Option<Negotiated> {
+        match self {
+            Self::Clear(_) => None,
+            Self::Tls(session) => session.negotiated(),
         }
     }
 }

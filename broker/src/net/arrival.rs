@@ -1,0 +1,154 @@
+//! From an accepted socket to a connection that speaks MQTT: layer by layer, each of which may wait
+//! for the peer, all of them and the CONNECT within one time.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use martlet_engine::input::LostCause;
+use tokio::sync::watch;
+use tokio::time::{Sleep, sleep};
+
+use crate::access::peer::{Peer, PeerAddress};
+use crate::net::connection::{Connection, End, Shared};
+use crate::net::receive::Incoming;
+use crate::net::socket::Socket;
+use crate::net::stream::{self, Reader, Writer};
+use crate::net::tls::session::Failure;
+
+/// A socket is open.
+#[derive(Debug)]
+pub(super) struct Open(Arc<Shared>);
+
+/// A connection whose CONNECT was admitted, or that ends without.
+pub(super) struct Arrived {
+    pub(super) connection: Arc<Connection>,
+    pub(super) incoming: Incoming,
+    pub(super) end: Option<End>,
+}
+
+/// A byte stream, and who is at its other end.
+type Layered = (Reader, Writer, Peer);
+
+/// How long a connection may take to arrive.
+struct Patience {
+    stopping: watch::Receiver<bool>,
+    time: Pin<Box<Sleep>>,
+}
+
+/// Why something was not waited for.
+#[derive(Clone, Copy)]
+enum Over {
+    /// The broker stops.
+    Stopping,
+    /// It took too long.
+    Late,
+}
+
+/// Lets a connection come in; `None`: it was gone or turned away before there was anything to be
+/// said to it.
+pub(super) async fn arrive(socket: Socket, peer: Peer, shared: Arc<Shared>) -> Option<Arrived> {
+    let open = Open::new(&shared);
+    let mut patience = Patience::new(&shared);
+    let address = peer.address;
+    let layered = match patience.wait(layers(socket, peer, &shared)).await {
+        Ok(layered) => layered?,
+        Err(Over::Late) => {
+            log_lost(address, "no TLS handshake within the connect timeout", "connect_timeout_s");
+            return None;
+        }
+        Err(Over::Stopping) => return None,
+    };
+    let (reader, writer, peer) = layered;
+    let connection = Connection::new(writer, peer, shared, open);
+    let mut incoming = Incoming::new(reader);
+    let end = match patience.wait(connection.come_in(&mut incoming)).await {
+        Ok(come_in) => come_in.err(),
+        Err(over) => {
+            if let Over::Late = over {
+                let reason = "no CONNECT within the connect timeout";
+                log_lost(connection.peer_address(), reason, "connect_timeout_s");
+            }
+            Some(End::Lost(LostCause::Closed))
+        }
+    };
+    Some(Arrived { connection, incoming, end })
+}
+
+/// Puts the layers of the listener over the socket, from the lowest up.
+async fn layers(socket: Socket, peer: Peer, shared: &Shared) -> Option<Layered> {
+    meet(shared, peer.address)?;
+    let Some(tls) = &shared.tls else {
+        let (reader, writer) = stream::clear(socket);
+        return Some((reader, writer, peer));
+    };
+    match tls.accept(socket).await {
+        Ok((reader, writer, certificate)) => {
+            let peer = Peer { certificate, ..peer };
+            Some((Reader::Tls(reader), Writer::Tls(writer), peer))
+        }
+        Err(failure) => {
+            log_no_tls(peer.address, &failure);
+            None
+        }
+    }
+}
+
+/// Whether the address may come at all.
+fn meet(shared: &Shared, address: PeerAddress) -> Option<()> {
+    let met = shared.door.meet(address);
+    met.inspect_err(|turned_away| {
+        shared.driver.traffic.turned_away.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(%address, "Connection from {address} closed: {turned_away}.");
+    })
+    .ok()
+}
+
+fn log_no_tls(address: PeerAddress, failure: &Failure) {
+    match failure {
+        Failure::Tls(broken) => log_lost(address, &broken.to_string(), "TLS"),
+        Failure::Gone => {
+            tracing::debug!(%address, "Client <unknown> [{address}] closed before TLS.");
+        }
+        Failure::Socket(error) => {
+            tracing::debug!(%address, "Client <unknown> [{address}] failed before TLS: {error}.");
+        }
+    }
+}
+
+/// Somebody leaves who never said who it was.
+pub(super) fn log_lost(address: PeerAddress, reason: &str, rule: &str) {
+    tracing::warn!(
+        client = "<unknown>", %address, reason, rule,
+        "Client <unknown> [{address}] disconnected: {reason} [{rule}]."
+    );
+}
+
+impl Patience {
+    fn new(shared: &Shared) -> Self {
+        let time = Box::pin(sleep(shared.connect_timeout));
+        Self { stopping: shared.stopping.clone(), time }
+    }
+
+    async fn wait<T>(&mut self, step: impl Future<Output = T>) -> Result<T, Over> {
+        tokio::select! {
+            biased;
+            _ = self.stopping.wait_for(|stopping| *stopping) => Err(Over::Stopping),
+            done = step => Ok(done),
+            () = &mut self.time => Err(Over::Late),
+        }
+    }
+}
+
+impl Open {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.driver.traffic.sockets_accepted.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.driver.traffic.sockets_closed.fetch_add(1, Ordering::Relaxed);
+    }
+}

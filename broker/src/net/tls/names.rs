@@ -1,0 +1,113 @@
+//! Who a certificate speaks of.
+
+use std::fmt::Write;
+
+use rustls::pki_types::CertificateDer;
+use x509_parser::asn1_rs::{Tag, ToDer};
+use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
+
+use crate::access::peer::CertificateNames;
+
+/// Attributes that a subject is written with, by the names that OpenSSL has for them.
+const SHORT_NAMES: &[(&str, &str)] = &[
+    ("2.5.4.3", "CN"),
+    ("2.5.4.4", "SN"),
+    ("2.5.4.5", "serialNumber"),
+    ("2.5.4.6", "C"),
+    ("2.5.4.7", "L"),
+    ("2.5.4.8", "ST"),
+    ("2.5.4.9", "street"),
+    ("2.5.4.10", "O"),
+    ("2.5.4.11", "OU"),
+    ("2.5.4.12", "title"),
+    ("2.5.4.13", "description"),
+    ("2.5.4.17", "postalCode"),
+    ("2.5.4.41", "name"),
+    ("2.5.4.42", "GN"),
+    ("2.5.4.43", "initials"),
+    ("2.5.4.44", "generationQualifier"),
+    ("2.5.4.46", "dnQualifier"),
+    ("0.9.2342.19200300.100.1.1", "UID"),
+    ("0.9.2342.19200300.100.1.25", "DC"),
+    ("1.2.840.113549.1.9.1", "emailAddress"),
+];
+
+/// The names in a certificate; `None`: it cannot be read, although it was found good.
+pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<CertificateNames> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let subject = certificate.subject();
+    let mut common_names = subject.iter_common_name();
+    let common_name = match (common_names.next(), common_names.next()) {
+        // A NUL in it would make it another name for whoever reads it in C.
+        (Some(only), None) => text(only).filter(|name| !name.is_empty() && !name.contains('\0')),
+        _ => None,
+    };
+    let common_name = common_name.map(String::into_boxed_str);
+    Some(CertificateNames { common_name, subject: rfc2253(subject).into() })
+}
+
+/// A subject as RFC 2253 and OpenSSL write it: last part first.
+fn rfc2253(subject: &X509Name<'_>) -> String {
+    let parts: Vec<String> = subject
+        .iter_rdn()
+        .map(|part| part.iter().map(attribute).collect::<Vec<_>>().join("+"))
+        .collect();
+    parts.into_iter().rev().collect::<Vec<_>>().join(",")
+}
+
+fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
+    let oid = attribute.attr_type().to_id_string();
+    let known = SHORT_NAMES.iter().find(|(of, _)| *of == oid);
+    match (known, text(attribute)) {
+        (Some((_, name)), Some(text)) => format!("{name}={}", escaped(&text)),
+        (name, _) => {
+            let name = name.map_or(&*oid, |(_, name)| *name);
+            let der = attribute.attr_value().to_der_vec().unwrap_or_default();
+            format!(
+                "{name}=#{}",
+                der.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02X}"))
+            )
+        }
+    }
+}
+
+/// The value of an attribute, if it is of a kind that text has.
+fn text(attribute: &AttributeTypeAndValue<'_>) -> Option<String> {
+    let value = attribute.attr_value();
+    let bytes = value.data;
+    match value.tag() {
+        Tag::Utf8String
+        | Tag::PrintableString
+        | Tag::NumericString
+        | Tag::Ia5String
+        | Tag::VisibleString => String::from_utf8(bytes.to_vec()).ok(),
+        // By the letter it is T.61; what certificates hold is Latin-1.
+        Tag::T61String => Some(bytes.iter().map(|byte| char::from(*byte)).collect()),
+        Tag::BmpString => {
+            let units = bytes.chunks(2).map(|unit| Some(u16::from_be_bytes(unit.try_into().ok()?)));
+            String::from_utf16(&units.collect::<Option<Vec<u16>>>()?).ok()
+        }
+        _ => None,
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    let last = text.len().saturating_sub(1);
+    for (at, byte) in text.bytes().enumerate() {
+        let outermost_space = byte == b' ' && (at == 0 || at == last);
+        match byte {
+            b',' | b'+' | b'"' | b'\\' | b'<' | b'>' | b';' => escaped.push('\\'),
+            b'#' if at == 0 => escaped.push('\\'),
+            b' ' if outermost_space => escaped.push('\\'),
+            b' '..=b'~' => {}
+            _ => {
+                write!(escaped, "\\{byte:02X}").expect("a String takes everything");
+                continue;
+            }
+        }
+        escaped.push(char::from(byte));
+    }
+    escaped
+}
