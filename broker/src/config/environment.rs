@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 
 use crate::config::nearest::nearest;
 use crate::config::origin::{Mistake, Origin};
-use crate::config::rows::{self, LISTENER, ROWS};
+use crate::config::rows::{self, LISTENER};
 use crate::config::written::{Setting, Written};
 
 /// Takes the variables that begin with `MARTLET_`; what is wrong is added to `mistakes`.
@@ -36,7 +36,7 @@ pub(crate) fn mosquitto_location(variables: &[(OsString, OsString)]) -> Option<S
 }
 
 fn setting(name: &str, value: OsString, origin: Origin) -> Result<Setting, String> {
-    let Some(row) = ROWS.iter().find(|row| row.variable().as_deref() == Some(name)) else {
+    let Some(row) = rows::all().find(|row| row.variable().as_deref() == Some(name)) else {
         return Err(unknown(name));
     };
     let text = value.into_string().map_err(|_| "is not UTF-8 text".to_owned())?;
@@ -49,7 +49,7 @@ fn unknown(name: &str) -> String {
     if name.strip_prefix("MARTLET_").is_some_and(|rest| rest.starts_with(&upper)) {
         return "listeners are a list, which the environment cannot set: use a file".to_owned();
     }
-    let variables = ROWS.iter().filter_map(|row| row.variable()).map(|name| (name.clone(), name));
+    let variables = rows::all().filter_map(|row| row.variable()).map(|name| (name.clone(), name));
     match nearest(name, variables) {
         Some(meant) => format!("sets no option; did you mean {meant}?"),
         None => "sets no option; `martlet config show` lists all of them".to_owned(),

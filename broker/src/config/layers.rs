@@ -8,7 +8,7 @@ use config::{ConfigError, Map, Source, Value as Layered};
 
 use crate::config::Override;
 use crate::config::origin::{Mistake, Origin};
-use crate::config::rows::{self, LISTENER, ROWS, Row};
+use crate::config::rows::{self, LISTENER, Row};
 use crate::config::value::Value;
 use crate::config::written::{Setting, Written, WrittenListener};
 
@@ -23,7 +23,7 @@ pub(crate) struct Layers {
 impl Layers {
     pub(crate) fn merge(&self) -> Result<config::Config, ConfigError> {
         let mut builder = config::Config::builder();
-        for row in ROWS.iter().filter(|row| row.section != LISTENER) {
+        for row in rows::all().filter(|row| row.section != LISTENER) {
             if let Some(value) = &row.default {
                 builder = builder.set_default(row.key(), layered(value, &Origin::Default))?;
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use config::{Map, Value as Layered};
 
 use crate::config::Resolved;
-use crate::config::rows::{LISTENER, ROWS, Row};
+use crate::config::rows::{self, LISTENER, Row};
 
 /// Options that take effect in a broker that runs. The others wait for the next start.
 const LIVE: &[(&str, &str)] = &[
@@ -58,7 +58,7 @@ impl Resolved {
                 compare(LISTENER, before, after, &mut changed);
             }
         }
-        for section in ROWS.iter().map(|row| row.section).filter(|section| *section != LISTENER) {
+        for section in rows::all().map(|row| row.section).filter(|section| *section != LISTENER) {
             let table = |resolved: &Self| resolved.merged.get_table(section).unwrap_or_default();
             compare(section, &table(self), &table(new), &mut changed);
         }
@@ -77,7 +77,7 @@ fn compare(
     after: &Map<String, Layered>,
     changed: &mut BTreeSet<String>,
 ) {
-    for row in ROWS.iter().filter(|row| row.section == section && !row.is_live()) {
+    for row in rows::all().filter(|row| row.section == section && !row.is_live()) {
         let (before, after) = (before.get(row.name), after.get(row.name));
         if before.map(|value| &value.kind) != after.map(|value| &value.kind) {
             let place = after.and_then(Layered::origin).unwrap_or("left out");
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn live_options_exist() {
         for (section, name) in LIVE {
-            assert!(ROWS.iter().any(|row| (row.section, row.name) == (*section, *name)), "{name}");
+            assert!(rows::all().any(|row| (row.section, row.name) == (*section, *name)), "{name}");
         }
     }
 

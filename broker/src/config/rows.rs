@@ -43,8 +43,11 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
 const U16_MAX: i64 = u16::MAX as i64;
 const U32_MAX: i64 = u32::MAX as i64;
 
-/// Every option, grouped by section.
-pub(crate) const ROWS: &[Row] = &[
+/// Every table of options. A section that has grown long has a table in a file of its own.
+const TABLES: &[&[Row]] = &[ROWS];
+
+/// The options of most sections.
+const ROWS: &[Row] = &[
     Row {
         section: LISTENER,
         name: "address",
@@ -442,6 +445,11 @@ pub(crate) const ROWS: &[Row] = &[
     },
 ];
 
+/// Every option.
+pub(crate) fn all() -> impl Iterator<Item = &'static Row> {
+    TABLES.iter().copied().flatten()
+}
+
 /// The line that begins a section.
 pub(crate) fn header(section: &str) -> String {
     if section == LISTENER { "[[listener]]".to_owned() } else { format!("[{section}]") }
@@ -449,12 +457,12 @@ pub(crate) fn header(section: &str) -> String {
 
 /// The option of that name.
 pub(crate) fn find(section: &str, name: &str) -> Option<&'static Row> {
-    ROWS.iter().find(|row| row.section == section && row.name == name)
+    all().find(|row| row.section == section && row.name == name)
 }
 
 /// The options of a section.
 pub(crate) fn of(section: &str) -> impl Iterator<Item = &'static Row> {
-    ROWS.iter().filter(move |row| row.section == section)
+    all().filter(move |row| row.section == section)
 }
 
 impl Row {
@@ -503,7 +511,7 @@ mod tests {
     #[test]
     fn every_option_stands_once_in_a_known_section_with_a_default_that_it_allows() {
         let mut seen = BTreeSet::new();
-        for row in ROWS {
+        for row in all() {
             assert!(SECTIONS.iter().any(|(name, _)| *name == row.section), "{}", row.section);
             assert!(seen.insert((row.section, row.name)), "{} twice", row.name);
             if let Some(default) = &row.default {

@@ -2,7 +2,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::*;
-use crate::config::rows::{LISTENER, ROWS, Row};
+use crate::config::rows::{self, LISTENER, Row};
 use crate::config::value::{Kind, Value};
 
 fn file(text: &str) -> (tempfile::TempDir, Sources) {
@@ -342,7 +342,7 @@ fn other_value(row: &Row) -> Value {
 
 #[test]
 fn every_option_can_be_set_to_its_bounds_and_is_shown_as_it_was_set() {
-    for row in ROWS {
+    for row in rows::all() {
         let bounds = match row.kind {
             Kind::Integer { min, max } => vec![Value::Integer(min), Value::Integer(max)],
             _ => vec![other_value(row)],
@@ -365,7 +365,7 @@ fn every_option_can_be_set_to_its_bounds_and_is_shown_as_it_was_set() {
 #[test]
 fn what_show_prints_loads_as_the_same_configuration() {
     let mut everything = String::new();
-    for row in ROWS.iter().filter(|row| !matches!(row.name, "packet_size_max" | "address")) {
+    for row in rows::all().filter(|row| !matches!(row.name, "packet_size_max" | "address")) {
         let header = rows::header(row.section);
         if !everything.contains(&header) {
             everything.push_str(&format!("{header}\n"));

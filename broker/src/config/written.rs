@@ -11,7 +11,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use crate::config::mosquitto::{self, Entry};
 use crate::config::nearest::nearest;
 use crate::config::origin::{Mistake, Origin};
-use crate::config::rows::{self, LISTENER, ROWS, Row, SECTIONS};
+use crate::config::rows::{self, LISTENER, Row, SECTIONS};
 use crate::config::value::Value;
 
 /// One option that somebody set, with a value that it allows.
@@ -188,7 +188,7 @@ impl Walk<'_> {
         let name = key.get_ref();
         let suggestion = if let Some(name) = nearest(name, known_as(rows::of(section))) {
             format!("; did you mean \"{}\"?", name.name)
-        } else if let Some(row) = ROWS.iter().find(|row| row.is_called(name)) {
+        } else if let Some(row) = rows::all().find(|row| row.is_called(name)) {
             format!("; \"{}\" belongs in {}", row.name, rows::header(row.section))
         } else {
             let names: Vec<&str> = rows::of(section).map(|row| row.name).collect();
@@ -216,7 +216,7 @@ impl Walk<'_> {
     /// An option before the first section.
     fn outside(&mut self, key: &Key<'_>) {
         let name = key.get_ref();
-        let text = match nearest(name, known_as(ROWS.iter())) {
+        let text = match nearest(name, known_as(rows::all())) {
             Some(row) if row.is_called(name) => {
                 format!(
                     "{name:?} stands outside of a section; put \"{}\" under {}",
