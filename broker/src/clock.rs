@@ -38,6 +38,11 @@ pub fn wall() -> SystemTime {
     SystemTime::now()
 }
 
+/// Unix time by the wall clock: for what others have dated, such as tokens.
+pub fn wall_s() -> u64 {
+    wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
 /// A time for the name of a file, as RFC 3339 writes it but for the colons.
 pub fn date(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string().replace(':', "-")

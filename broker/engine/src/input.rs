@@ -223,6 +223,11 @@ pub enum LostCause {
         /// The limit that it passed, in bytes.
         packet_size_max: u32,
     },
+    /// Its time was over: closed by us.
+    LetGo {
+        /// What was over, in a few words.
+        reason: &'static str,
+    },
 }
 
 /// Totals since start.

@@ -39,8 +39,8 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The whole of a text file.
-pub(super) fn read_text(path: &Path) -> Result<String, Vec<Fault>> {
+/// The whole of a file.
+pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, Vec<Fault>> {
     let mut bytes = Vec::new();
     let read =
         File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
@@ -50,7 +50,12 @@ pub(super) fn read_text(path: &Path) -> Result<String, Vec<Fault>> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(vec![Fault::of(path, format!("has over {FILE_BYTES_MAX} bytes"))]);
     }
-    String::from_utf8(bytes).map_err(|error| {
+    Ok(bytes)
+}
+
+/// The whole of a text file.
+pub(super) fn read_text(path: &Path) -> Result<String, Vec<Fault>> {
+    String::from_utf8(read_bytes(path)?).map_err(|error| {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|b| *b == b'\n');
         vec![Fault::at(path, line.count(), "is not UTF-8 text here")]
     })

@@ -7,6 +7,7 @@ use martlet_codec::packet::Connect;
 use martlet_engine::permit::Permission;
 
 use crate::access::fault::Fault;
+use crate::access::jwt::{Bearer, TokenFault, Tokens};
 use crate::access::peer::{CertificateNames, Peer};
 use crate::access::permit::{Subscribing, UserPermit};
 use crate::access::rules::{Rules, Who};
@@ -16,6 +17,7 @@ pub mod edit;
 pub mod fault;
 pub mod guard;
 pub mod hash;
+pub mod jwt;
 pub mod peer;
 pub mod permit;
 pub mod rules;
@@ -42,6 +44,8 @@ pub struct Settings {
     /// Which name of the client's certificate is its User Name; a client without one is refused,
     /// and no password is asked for.
     pub user_from_certificate: Option<CertificateName>,
+    /// What is asked of tokens. `None`: a token is a password like any other.
+    pub tokens: Option<jwt::Settings>,
 }
 
 /// A name in a certificate.
@@ -59,6 +63,7 @@ pub struct Policy {
     settings: Settings,
     users: Option<Users>,
     rules: Option<Arc<Rules>>,
+    tokens: Option<Tokens>,
 }
 
 /// Somebody who wants to come in, as its CONNECT and its connection show it.
@@ -72,6 +77,8 @@ pub struct Candidate {
     pub password: Option<Box<[u8]>>,
     /// The names in its certificate.
     pub certificate: Option<Box<CertificateNames>>,
+    /// When it came, in Unix time.
+    pub came_at_s: u64,
 }
 
 /// What somebody may who came in.
@@ -83,6 +90,15 @@ pub struct Admission {
     pub user_name: Option<Box<str>>,
     /// What it may do.
     pub permit: Permission,
+    /// What its token says, if it came in with one.
+    pub bearer: Option<Box<Bearer>>,
+}
+
+/// Who somebody has shown to be.
+struct Identity {
+    /// `None`: nobody in particular.
+    user: Option<Box<str>>,
+    bearer: Option<Box<Bearer>>,
 }
 
 /// Why somebody may not connect. The log says it; the peer is told no more than that it may not.
@@ -100,6 +116,9 @@ pub enum Refusal {
     /// There was a User Name with another password.
     #[error("not authorised, wrong password")]
     WrongPassword,
+    /// There was a token that is no good.
+    #[error("not authorised, {0}")]
+    Token(TokenFault),
     /// There was no certificate, or not the name in it that is the User Name here.
     #[error("not authorised, no name in a certificate")]
     NoCertificateName,
@@ -112,9 +131,14 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether somebody tried a name and a password.
+    /// Whether somebody tried a name and a password, or a token that was not his. One whose time is
+    /// over was, and its bearer tries nothing but to come back.
     pub fn is_failed_login(self) -> bool {
-        matches!(self, Self::UnknownUser | Self::NoPassword | Self::WrongPassword)
+        match self {
+            Self::UnknownUser | Self::NoPassword | Self::WrongPassword => true,
+            Self::Token(fault) => !matches!(fault, TokenFault::Expired | TokenFault::TooEarly),
+            Self::Anonymous | Self::NoCertificateName | Self::NoUserName | Self::NoPrefix => false,
+        }
     }
 }
 
@@ -126,12 +150,14 @@ impl Policy {
     pub fn load(settings: &Settings) -> Result<Self, Vec<Fault>> {
         let users = settings.password_file.as_deref().map(Users::read).transpose();
         let rules = settings.acl_file.as_deref().map(Rules::read).transpose();
-        match (users, rules) {
-            (Ok(users), Ok(rules)) => {
-                Ok(Self { settings: settings.clone(), users, rules: rules.map(Arc::new) })
+        let tokens = settings.tokens.as_ref().map(Tokens::load).transpose();
+        match (users, rules, tokens) {
+            (Ok(users), Ok(rules), Ok(tokens)) => {
+                let (settings, rules) = (settings.clone(), rules.map(Arc::new));
+                Ok(Self { settings, users, rules, tokens })
             }
-            (users, rules) => {
-                let faults = [users.err(), rules.err()];
+            (users, rules, tokens) => {
+                let faults = [users.err(), rules.err(), tokens.err()];
                 Err(faults.into_iter().flatten().flatten().collect())
             }
         }
@@ -141,7 +167,8 @@ impl Policy {
     /// to a second, and tens of MiB.
     pub fn is_slow(&self, candidate: &Candidate) -> bool {
         let asked = self.users.is_some() && self.settings.user_from_certificate.is_none();
-        asked && candidate.user_name.is_some() && candidate.password.is_some()
+        let tried = candidate.user_name.is_some() && candidate.password.is_some();
+        asked && tried && self.token(candidate).is_none()
     }
 
     /// Decides on a CONNECT.
@@ -149,21 +176,27 @@ impl Policy {
     /// # Errors
     /// When this client may not connect.
     pub fn admit(&self, candidate: &Candidate) -> Result<Admission, Refusal> {
-        let user = self.authenticate(candidate)?;
-        let client_id = self.client_id(&candidate.client_id, user)?;
-        let permit = self.permit(user);
-        Ok(Admission { client_id: client_id.into(), user_name: user.map(Box::from), permit })
+        let Identity { user, bearer } = self.authenticate(candidate)?;
+        let client_id = self.client_id(&candidate.client_id, user.as_deref())?.into();
+        let permit = self.permit(user.as_deref(), bearer.as_deref());
+        Ok(Admission { client_id, user_name: user, permit, bearer })
     }
 
-    /// What the clients of this user may do.
-    pub fn permit(&self, user: Option<&str>) -> Permission {
-        let rules = self.rules.as_ref()?;
+    /// What the clients of this user may do. `bearer` is what the token says that it came in with.
+    pub fn permit(&self, user: Option<&str>, bearer: Option<&Bearer>) -> Permission {
+        let rights = bearer.and_then(|bearer| bearer.rights.as_ref());
+        let rules = rights.or(self.rules.as_ref())?;
         Some(Arc::new(UserPermit::new(rules, user, self.settings.subscribing)))
     }
 
     /// The ACL file, if there is one.
     pub fn rules(&self) -> Option<&Rules> {
         self.rules.as_deref()
+    }
+
+    /// What tokens are checked with, if they are asked for.
+    pub fn tokens(&self) -> Option<&Tokens> {
+        self.tokens.as_ref()
     }
 
     /// What it was made from.
@@ -174,11 +207,20 @@ impl Policy {
     /// Whether nobody can come in.
     pub fn is_shut(&self) -> bool {
         let users = self.users.as_ref().is_some_and(|users| !users.is_empty());
-        let certificates = self.settings.user_from_certificate.is_some();
-        !(self.settings.allow_anonymous || users || certificates)
+        let others = self.settings.user_from_certificate.is_some() || self.tokens.is_some();
+        !(self.settings.allow_anonymous || users || others)
     }
 
-    /// Whether this client could connect with the right password.
+    /// What the operator should know of it although nothing is wrong.
+    pub fn warning(&self) -> Option<&'static str> {
+        let guessable = self.tokens.as_ref().is_some_and(Tokens::is_guessable);
+        guessable.then_some(
+            "A secret for tokens has fewer than 32 bytes: whoever has a token can guess it by \
+             trying. `openssl rand -base64 48` makes a good one.",
+        )
+    }
+
+    /// Whether this client could connect with the right password or token.
     ///
     /// # Errors
     /// Why it could not.
@@ -186,7 +228,7 @@ impl Policy {
         let Settings { allow_anonymous, user_from_certificate, .. } = self.settings;
         match (who.user, &self.users) {
             (None, _) if user_from_certificate.is_some() => Err(Refusal::NoCertificateName),
-            (Some(_), _) if user_from_certificate.is_some() => Ok(()),
+            (Some(_), _) if user_from_certificate.is_some() || self.tokens.is_some() => Ok(()),
             (None, _) if !allow_anonymous => Err(Refusal::Anonymous),
             (Some(_), None) if !allow_anonymous => Err(Refusal::UnknownUser),
             (Some(user), Some(users)) if !users.knows(user) => Err(Refusal::UnknownUser),
@@ -219,21 +261,33 @@ impl Policy {
         if client_id.starts_with(prefix) { Ok(client_id) } else { Err(Refusal::NoPrefix) }
     }
 
-    /// The user that the client is.
-    fn authenticate<'a>(&self, candidate: &'a Candidate) -> Result<Option<&'a str>, Refusal> {
+    /// The token that a client has brought, where tokens are asked for.
+    fn token<'a>(&self, candidate: &'a Candidate) -> Option<&'a str> {
+        let password = candidate.password.as_deref();
+        self.tokens.as_ref()?.find(candidate.user_name.as_deref(), password)
+    }
+
+    /// Who the client is: by its certificate, its token, its password, in this order. What comes
+    /// first decides alone, so that nobody tries twice.
+    fn authenticate(&self, candidate: &Candidate) -> Result<Identity, Refusal> {
         if let Some(name) = self.settings.user_from_certificate {
-            let names = candidate.certificate.as_deref().ok_or(Refusal::NoCertificateName)?;
-            let user = match name {
-                CertificateName::CommonName => names.common_name.as_deref(),
-                CertificateName::Subject => Some(&*names.subject),
-            };
-            return user.map(Some).ok_or(Refusal::NoCertificateName);
+            let user = name.of(candidate).ok_or(Refusal::NoCertificateName)?;
+            return Ok(Identity { user: Some(user.into()), bearer: None });
         }
+        if let (Some(tokens), Some(token)) = (&self.tokens, self.token(candidate)) {
+            let bearer = tokens.read(token, candidate.came_at_s).map_err(Refusal::Token)?;
+            return Ok(Identity { user: Some(bearer.user.clone()), bearer: Some(bearer.into()) });
+        }
+        let user = self.by_password(candidate)?;
+        Ok(Identity { user: user.map(Box::from), bearer: None })
+    }
+
+    fn by_password<'a>(&self, candidate: &'a Candidate) -> Result<Option<&'a str>, Refusal> {
         match (candidate.user_name.as_deref(), &candidate.password, &self.users) {
             (None, _, _) if self.settings.allow_anonymous => Ok(None),
             (None, _, _) => Err(Refusal::Anonymous),
             // Nobody keeps users: what a client calls itself is as good as nothing.
-            (user, _, None) if self.settings.allow_anonymous => Ok(user),
+            (user, _, None) if self.settings.allow_anonymous && self.tokens.is_none() => Ok(user),
             (_, _, None) => Err(Refusal::UnknownUser),
             (_, None, _) => Err(Refusal::NoPassword),
             (Some(user), Some(password), Some(users)) => {
@@ -243,14 +297,26 @@ impl Policy {
     }
 }
 
+impl CertificateName {
+    /// What it is in this client's certificate.
+    fn of(self, candidate: &Candidate) -> Option<&str> {
+        let names = candidate.certificate.as_deref()?;
+        match self {
+            Self::CommonName => names.common_name.as_deref(),
+            Self::Subject => Some(&names.subject),
+        }
+    }
+}
+
 impl Candidate {
-    /// The owned form of a CONNECT.
-    pub fn new(connect: &Connect<'_>, peer: &Peer) -> Self {
+    /// The owned form of a CONNECT that came at this Unix time.
+    pub fn new(connect: &Connect<'_>, peer: &Peer, came_at_s: u64) -> Self {
         Self {
             client_id: connect.client_id.into(),
             user_name: connect.user_name.map(Box::from),
             password: connect.password.map(Box::from),
             certificate: peer.certificate.clone(),
+            came_at_s,
         }
     }
 }

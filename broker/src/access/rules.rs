@@ -128,16 +128,32 @@ impl Rules {
                 Err(text) => faults.push(Fault::at(path, line, text)),
             }
         }
-        if !faults.is_empty() {
-            return Err(faults);
-        }
+        if faults.is_empty() { Ok(Self::new(path, own, patterns)) } else { Err(faults) }
+    }
+
+    /// The rules that a token gives its user: filters, in which `%c` and `%u` stand for the client
+    /// id and the user. `None`: one of them is no filter.
+    pub(super) fn granted(user: &str, publish: &[&str], subscribe: &[&str]) -> Option<Self> {
+        let rule = |access, filter: &str| {
+            TopicFilter::new(filter.as_bytes()).ok()?;
+            let pattern = filter.contains("%c") || filter.contains("%u");
+            Some(Rule { line: 0, access, filter: filter.into(), pattern })
+        };
+        let publish = publish.iter().map(|filter| rule(Access::Write, filter));
+        let all = publish.chain(subscribe.iter().map(|filter| rule(Access::Read, filter)));
+        let all: Vec<Rule> = all.collect::<Option<_>>()?;
+        let (patterns, own) = all.into_iter().partition(|rule| rule.pattern);
+        Some(Self::new(Path::new("token"), HashMap::from([(Some(user), own)]), patterns))
+    }
+
+    fn new(path: &Path, mut own: HashMap<Option<&str>, Vec<Rule>>, patterns: Vec<Rule>) -> Self {
         let anonymous = Arc::new(Part::new(own.remove(&None).unwrap_or_default()));
         let by_user = own
             .into_iter()
             .filter_map(|(user, rules)| Some((Box::from(user?), Arc::new(Part::new(rules)))));
         let common = Topics::new(patterns.iter().filter(|rule| !rule.is_personal()));
         let by_user = by_user.collect();
-        Ok(Self { path: path.to_owned(), anonymous, by_user, patterns, common })
+        Self { path: path.to_owned(), anonymous, by_user, patterns, common }
     }
 
     /// The file.

@@ -1,4 +1,5 @@
 use std::fs;
+use std::path::Path;
 
 use martlet_codec::topic::TopicName;
 
@@ -11,6 +12,7 @@ fn candidate(client_id: &str, user: Option<&str>, password: Option<&str>) -> Can
         user_name: user.map(Box::from),
         password: password.map(|password| password.as_bytes().into()),
         certificate: None,
+        came_at_s: 0,
     }
 }
 
@@ -89,6 +91,98 @@ fn a_certificate_says_who_its_client_is() {
     }
 }
 
+/// A policy that takes tokens, and the user `ann` with her password besides.
+fn with_tokens(folder: &tempfile::TempDir, allow_anonymous: bool, place: jwt::Place) -> Policy {
+    let tokens = jwt::Settings {
+        secret: None,
+        secret_file: None,
+        key_file: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join(KEYS).join("keys.json")),
+        place,
+        user_claim: "sub".into(),
+        publish_claim: "publish".into(),
+        subscribe_claim: "subscribe".into(),
+        issuer: None,
+        audience: None,
+        leeway_s: 0,
+        expiry: jwt::Expiry::Close,
+    };
+    load(Settings {
+        allow_anonymous,
+        password_file: Some(users(folder)),
+        tokens: Some(tokens),
+        ..Settings::default()
+    })
+}
+
+const KEYS: &str = "src/access/jwt/tests";
+
+/// A token of `ann`, as good as any password.
+fn token() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(KEYS).join("tokens.txt");
+    let text = fs::read_to_string(path).expect("a file of ours");
+    let line = text.lines().find(|line| line.starts_with("ES256 ")).expect("there is one");
+    line.rsplit(' ').next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn tokens_stand_beside_passwords() {
+    use Refusal::{Anonymous, UnknownUser, WrongPassword};
+    let folder = tempfile::tempdir().expect("a folder");
+    let token = &*token();
+    let forged = &*(token[..token.len() - 4].to_owned() + "AAAA");
+    let wrong = Refusal::Token(TokenFault::Signature);
+    let (by_password, by_name) = (jwt::Place::Password, jwt::Place::UserName);
+    /// Where the token stands, user, password; and who it is, and whether by a token.
+    type Row<'a> =
+        (jwt::Place, Option<&'a str>, Option<&'a str>, Result<(Option<&'a str>, bool), Refusal>);
+    let rows: &[Row<'_>] = &[
+        (by_password, Some("ann"), Some("secret"), Ok((Some("ann"), false))),
+        (by_password, Some("any"), Some(token), Ok((Some("ann"), true))),
+        (by_password, None, Some(token), Ok((Some("ann"), true))),
+        (by_password, Some("ann"), Some(forged), Err(wrong)),
+        (by_password, Some(token), Some("secret"), Err(UnknownUser)),
+        (by_password, Some("ann"), Some("not.a.token"), Err(WrongPassword)),
+        (by_password, Some("eve"), None, Err(Refusal::NoPassword)),
+        (by_name, Some(token), None, Ok((Some("ann"), true))),
+        (by_name, Some(token), Some("any"), Ok((Some("ann"), true))),
+        (by_name, Some(forged), Some("secret"), Err(wrong)),
+        (by_name, Some("ann"), Some("secret"), Ok((Some("ann"), false))),
+        (by_name, Some("ann"), Some(token), Err(WrongPassword)),
+    ];
+    for allow_anonymous in [false, true] {
+        for (place, user, password, expected) in rows {
+            let policy = with_tokens(&folder, allow_anonymous, *place);
+            let candidate =
+                Candidate { came_at_s: 1_800_000_000, ..candidate("c", *user, *password) };
+            let admitted = policy.admit(&candidate);
+            let admitted = admitted.as_ref().map_err(|refusal| *refusal);
+            let is = admitted.map(|a| (a.user_name.as_deref(), a.bearer.is_some()));
+            assert_eq!(is, *expected, "{place:?} {candidate:?}");
+            assert!(!policy.is_shut() && policy.tokens().is_some());
+        }
+        let policy = with_tokens(&folder, allow_anonymous, by_password);
+        let nobody = policy.admit(&candidate("c", None, None)).err();
+        assert_eq!(nobody, (!allow_anonymous).then_some(Anonymous));
+    }
+    let policy = with_tokens(&folder, false, by_password);
+    let brought = |password| candidate("c", Some("ann"), Some(password));
+    assert!(policy.is_slow(&brought("secret")) && !policy.is_slow(&brought(token)));
+    assert!(wrong.is_failed_login() && !Refusal::Token(TokenFault::Expired).is_failed_login());
+}
+
+#[test]
+fn a_name_is_checked_where_tokens_are_and_files_are_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let policy = with_tokens(&folder, true, jwt::Place::Password);
+    let settings = Settings { password_file: None, ..policy.settings().clone() };
+    let policy = load(settings);
+    for password in [None, Some("secret")] {
+        let named = policy.admit(&candidate("c", Some("ann"), password));
+        assert_eq!(named.err(), Some(Refusal::UnknownUser), "{password:?}");
+    }
+    assert!(policy.admit(&candidate("c", None, None)).is_ok());
+}
+
 #[test]
 fn client_ids_follow_the_settings() {
     let open = Settings { allow_anonymous: true, ..Settings::default() };
@@ -117,7 +211,7 @@ fn an_acl_file_becomes_a_permit() {
     let settings = Settings { allow_anonymous: true, acl_file: Some(path), ..Settings::default() };
     let topic = |text: &'static str| TopicName::new(text.as_bytes()).expect("a topic");
     let policy = load(settings.clone());
-    let permit = |user| policy.permit(user).expect("there is an ACL file");
+    let permit = |user| policy.permit(user, None).expect("there is an ACL file");
     assert!(permit(Some("ann")).may_publish("c", topic("a/b")));
     assert!(!permit(Some("bob")).may_publish("c", topic("a/b")));
     assert!(permit(Some("bob")).may_receive("c", topic("to/c")));
@@ -128,9 +222,9 @@ fn an_acl_file_becomes_a_permit() {
     let all = martlet_engine::filter::Filter::parse("$share/g/#").expect("a filter");
     assert!(permit(None).may_subscribe("c", &all));
     let strict = load(Settings { subscribing: Subscribing::Strict, ..settings });
-    assert!(!strict.permit(None).expect("rules").may_subscribe("c", &all));
+    assert!(!strict.permit(None, None).expect("rules").may_subscribe("c", &all));
     let news = martlet_engine::filter::Filter::parse("$share/g/news").expect("a filter");
-    assert!(strict.permit(None).expect("rules").may_subscribe("c", &news));
+    assert!(strict.permit(None, None).expect("rules").may_subscribe("c", &news));
 }
 
 #[test]

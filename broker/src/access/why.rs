@@ -1,8 +1,8 @@
 //! `martlet why`: what a policy answers, in words.
 
-use crate::access::Policy;
 use crate::access::permit::Subscribing;
 use crate::access::rules::{Because, Question, Rules, Who};
+use crate::access::{Candidate, Policy};
 
 /// An answer in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,16 +21,50 @@ pub fn why(policy: &Policy, who: Who<'_>, question: Question<'_>) -> Reason {
     }
     let user = who.user.filter(|_| settings.use_user_name_as_client_id);
     let who = Who { client_id: user.unwrap_or(who.client_id), ..who };
+    decide(policy, policy.rules(), who, question)
+}
+
+/// What this policy says to the bearer of a token. `now_s` is Unix time.
+pub fn why_bearer(
+    policy: &Policy,
+    client_id: &str,
+    token: &str,
+    now_s: u64,
+    question: Question<'_>,
+) -> Reason {
+    if policy.tokens().is_none() {
+        return no("tokens are not asked for here: \"backends\" has no \"jwt\"".to_owned());
+    }
+    // Wherever it is looked for, there it stands.
+    let candidate = Candidate {
+        client_id: client_id.into(),
+        user_name: Some(token.into()),
+        password: Some(token.as_bytes().into()),
+        certificate: None,
+        came_at_s: now_s,
+    };
+    let admission = match policy.admit(&candidate) {
+        Ok(admission) => admission,
+        Err(refusal) => return no(format!("the client cannot connect: {refusal}")),
+    };
+    let who = Who { client_id: &admission.client_id, user: admission.user_name.as_deref() };
+    let rights = admission.bearer.as_ref().and_then(|bearer| bearer.rights.as_deref());
+    decide(policy, rights.or(policy.rules()), who, question)
+}
+
+fn decide(policy: &Policy, rules: Option<&Rules>, who: Who<'_>, question: Question<'_>) -> Reason {
     if let Question::Publish(topic) = question
         && topic.starts_with("$SYS/")
         && !is_state_of_bridge(topic)
     {
         return no("$SYS is the broker's own".to_owned());
     }
-    let Some(rules) = policy.rules() else {
+    let Some(rules) = rules else {
         return yes("there is no ACL file: everybody may do everything".to_owned());
     };
-    if matches!(question, Question::Subscribe(_)) && settings.subscribing == Subscribing::Compat {
+    if matches!(question, Question::Subscribe(_))
+        && policy.settings().subscribing == Subscribing::Compat
+    {
         return yes("every subscription is granted (access.subscribe = \"compat\"), and its \
                     messages are looked at one by one: ask about `receive` and a topic"
             .to_owned());
@@ -42,6 +76,7 @@ fn by_rules(rules: &Rules, who: Who<'_>, question: Question<'_>) -> Reason {
     let answer = rules.explain(who, question);
     let file = rules.path().display();
     let text = match answer.because {
+        Because::Rule(rule) if rule.line == 0 => format!("{file}: {rule}"),
         Because::Rule(rule) => format!("{file}:{}: {rule}", rule.line),
         Because::Nothing => match who.user {
             Some(user) => format!("{file}: no line for user {user:?} and no pattern speaks of it"),
@@ -75,7 +110,43 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::access::Settings;
+    use crate::access::{Settings, jwt};
+
+    #[test]
+    fn a_token_is_looked_at_as_at_the_door() {
+        let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/src/access/jwt/tests/");
+        let tokens = fs::read_to_string(format!("{keys}tokens.txt")).expect("a file of ours");
+        let token = tokens.lines().find(|line| line.starts_with("EdDSA ")).expect("there is one");
+        let token = token.rsplit(' ').next().unwrap_or_default();
+        let settings = jwt::Settings {
+            secret: None,
+            secret_file: None,
+            key_file: Some(format!("{keys}public.pem").into()),
+            place: jwt::Place::UserName,
+            user_claim: "sub".into(),
+            publish_claim: "publish".into(),
+            subscribe_claim: "subscribe".into(),
+            issuer: None,
+            audience: None,
+            leeway_s: 0,
+            expiry: jwt::Expiry::Close,
+        };
+        let with = Settings { tokens: Some(settings), ..Settings::default() };
+        let without = Settings { allow_anonymous: true, ..Settings::default() };
+        let rows = [
+            (&with, 1_800_000_000, Question::Publish("from/c/ann"), true, "token: pattern write"),
+            (&with, 1_800_000_000, Question::Publish("both"), true, "token: topic write both"),
+            (&with, 1_800_000_000, Question::Receive("both"), false, "token: no line for user"),
+            (&with, 5_000_000_000, Question::Publish("both"), false, "the token has expired"),
+            (&without, 1_800_000_000, Question::Publish("both"), false, "no \"jwt\""),
+        ];
+        for (settings, now_s, question, allowed, words) in rows {
+            let policy = Policy::load(settings).expect("good files");
+            let reason = why_bearer(&policy, "c", token, now_s, question);
+            assert_eq!(reason.allowed, allowed, "{question:?}: {}", reason.text);
+            assert!(reason.text.contains(words), "{question:?}: {}", reason.text);
+        }
+    }
 
     #[test]
     fn the_file_and_the_line_are_named() {

@@ -7,7 +7,8 @@ use martlet_codec::topic::TopicName;
 use martlet_engine::filter::Filter;
 
 use crate::access::rules::{Question, Who};
-use crate::access::why::{Reason, why};
+use crate::access::why::{Reason, why, why_bearer};
+use crate::clock;
 use crate::config::{Config, Mistake, Mistakes};
 
 /// What is asked.
@@ -19,6 +20,9 @@ pub(super) struct Why {
     /// The user name; without it the client is anonymous.
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
+    /// A token instead, which says who its bearer is.
+    #[arg(long, value_name = "TOKEN", conflicts_with = "user")]
+    token: Option<String>,
     /// What the client wants to do.
     #[arg(value_enum)]
     verb: Verb,
@@ -55,7 +59,14 @@ impl Why {
             }
             let places = listeners.iter().filter(|(_, other)| same(other));
             let places: Vec<_> = places.map(|(settings, _)| settings.address.to_string()).collect();
-            answers.push((places.join(", "), why(policy, who, question)));
+            let reason = match &self.token {
+                Some(token) => {
+                    let now_s = clock::wall_s();
+                    why_bearer(policy, who.client_id, token.trim(), now_s, question)
+                }
+                None => why(policy, who, question),
+            };
+            answers.push((places.join(", "), reason));
         }
         let allowed = answers.iter().all(|(_, reason)| reason.allowed);
         let line = |(places, reason): &(String, Reason)| {

@@ -10,16 +10,28 @@ use crate::access::permit::Subscribing;
 use crate::access::{Policy, Settings, guard};
 use crate::config::listeners::Section as Listener;
 use crate::config::origin::{Mistake, Origin};
+use crate::config::tokens;
+use crate::config::value::words_of;
+use crate::config::written::WrittenListener;
 
 /// `[access]` with its defaults.
 #[derive(Debug, Deserialize)]
 pub(super) struct Section {
     password_file: Option<PathBuf>,
     acl_file: Option<PathBuf>,
+    backends: Box<str>,
     subscribe: Subscribe,
     client_id_prefix: Option<Box<str>>,
     ban_after: u32,
     ban_s: u64,
+}
+
+/// All sections that say who may what.
+pub(super) struct Sections<'a> {
+    pub(super) access: &'a Section,
+    pub(super) jwt: &'a tokens::Section,
+    /// Where `access.backends` stands.
+    pub(super) backends: Origin,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -50,21 +62,39 @@ impl Section {
             ban_ms: self.ban_s * 1000,
         }
     }
+}
 
+impl Sections<'_> {
     /// What holds at this listener.
     pub(super) fn at(&self, listener: &Listener) -> Settings {
+        let Self { access, jwt, .. } = self;
+        let password_file = listener.password_file.as_ref().or(access.password_file.as_ref());
         Settings {
             allow_anonymous: listener.allow_anonymous,
-            password_file: listener.password_file.as_ref().or(self.password_file.as_ref()).cloned(),
-            acl_file: listener.acl_file.as_ref().or(self.acl_file.as_ref()).cloned(),
-            subscribing: match self.subscribe {
+            password_file: password_file.filter(|_| self.asks(listener, "files")).cloned(),
+            acl_file: listener.acl_file.as_ref().or(access.acl_file.as_ref()).cloned(),
+            subscribing: match access.subscribe {
                 Subscribe::Compat => Subscribing::Compat,
                 Subscribe::Strict => Subscribing::Strict,
             },
             use_user_name_as_client_id: listener.use_username_as_clientid,
-            client_id_prefix: self.client_id_prefix.clone(),
+            client_id_prefix: access.client_id_prefix.clone(),
             user_from_certificate: None,
+            tokens: self.asks(listener, "jwt").then(|| jwt.settings()),
         }
+    }
+
+    /// What a back end of this listener wants and nobody has said.
+    pub(super) fn lack(&self, listener: &Listener, written: &WrittenListener) -> Option<Mistake> {
+        let lack = self.jwt.lack().filter(|_| self.asks(listener, "jwt"))?;
+        let own = written.settings.iter().rfind(|setting| setting.row.name == "backends");
+        let origin = own.map_or(&self.backends, |setting| &setting.origin);
+        Some(Mistake::new(origin.clone(), lack))
+    }
+
+    fn asks(&self, listener: &Listener, backend: &str) -> bool {
+        let backends = listener.backends.as_deref().unwrap_or(&self.access.backends);
+        words_of(backends).any(|word| word == backend)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::access::Policy;
-use crate::config::access::{self, Policies};
+use crate::config::access::{Policies, Sections};
 use crate::config::origin::{Mistake, Origin};
 use crate::config::rows::{self, LISTENER};
 use crate::config::value::Value;
@@ -23,6 +23,7 @@ pub(crate) struct Section {
     pub(super) allow_anonymous: bool,
     pub(super) password_file: Option<PathBuf>,
     pub(super) acl_file: Option<PathBuf>,
+    pub(super) backends: Option<Box<str>>,
     pub(super) use_username_as_clientid: bool,
     max_connections: u32,
     tcp_nodelay: bool,
@@ -73,13 +74,14 @@ fn setting(name: &str, value: Value, origin: &Origin) -> Setting {
 pub(crate) fn resolve(
     sections: &[Section],
     written: &[WrittenListener],
-    access: &access::Section,
+    access: &Sections<'_>,
     mistakes: &mut Vec<Mistake>,
 ) -> Vec<Listener> {
     let mut listeners = Vec::new();
     let mut taken: Vec<(SocketAddr, &Origin)> = Vec::new();
     let mut policies = Policies::default();
     for (section, written) in sections.iter().zip(written) {
+        mistakes.extend(access.lack(section, written));
         let policy = policies.load(access.at(section), mistakes);
         let addresses = match section.addresses() {
             Ok(addresses) => addresses,

@@ -8,6 +8,7 @@
 //! need, and this one fills them.
 
 mod access;
+mod access_rows;
 mod environment;
 mod keeping;
 mod layers;
@@ -19,6 +20,7 @@ mod origin;
 mod reload;
 mod rows;
 mod show;
+mod tokens;
 mod value;
 mod written;
 
@@ -33,7 +35,7 @@ use martlet_codec::decode::DecodeLimits;
 use martlet_engine::limits::Limits;
 use serde::Deserialize;
 
-use crate::access::nobody_may_come_in;
+use crate::access::{Policy, nobody_may_come_in};
 use crate::config::keeping::Keeping;
 use crate::config::layers::Layers;
 pub use crate::config::mosquitto::Account;
@@ -191,7 +193,12 @@ fn resolve(
     let mut warnings = layers.written.warnings.clone();
     warnings.extend(all.queue_below_packet(&layers));
     let written = &layers.written.listeners;
-    let listeners = listeners::resolve(&all.listener, written, &all.access, &mut mistakes);
+    let access = access::Sections {
+        access: &all.access,
+        jwt: &all.auth_jwt,
+        backends: layers.origin("access", "backends"),
+    };
+    let listeners = listeners::resolve(&all.listener, written, &access, &mut mistakes);
     if !mistakes.is_empty() {
         mistakes.sort();
         return Err(Mistakes(mistakes));
@@ -226,7 +233,13 @@ fn warned(sources: &Sources, local_only: bool, listeners: &[listeners::Listener]
     if !local_only && !sources.ports.is_empty() {
         warnings.push("The configuration defines a listener: -p is ignored.".to_owned());
     }
-    warnings.extend(nobody_may_come_in(listeners.iter().map(|listener| &*listener.policy)));
+    let policies = listeners.iter().map(|listener| &*listener.policy);
+    warnings.extend(nobody_may_come_in(policies.clone()));
+    for warning in policies.filter_map(Policy::warning) {
+        if !warnings.iter().any(|said| said == warning) {
+            warnings.push(warning.to_owned());
+        }
+    }
     warnings
 }
 
@@ -238,6 +251,7 @@ const CONNECTIONS_UNCHOSEN: u32 = 1_000_000;
 struct Settings {
     listener: Vec<listeners::Section>,
     access: access::Section,
+    auth_jwt: tokens::Section,
     limits: LimitsSection,
     clients: ClientsSection,
     log: LogSection,

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use crate::config::access_rows::{self, BACKENDS};
 use crate::config::value::{Kind, Value, bool, integer, text};
 
 /// One option.
@@ -33,6 +34,11 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
         "access",
         "Who may come in at every listener that does not say otherwise, and what they may do.",
     ),
+    (
+        "auth_jwt",
+        "JSON Web Tokens, for listeners whose `backends` name `jwt`. [access.md](access.md) has \
+         the whole of it.",
+    ),
     ("limits", "Every bound, so that no client can take more than its share."),
     ("clients", "How clients are named."),
     ("log", "The log goes to standard error, one line per event."),
@@ -44,7 +50,7 @@ const U16_MAX: i64 = u16::MAX as i64;
 const U32_MAX: i64 = u32::MAX as i64;
 
 /// Every table of options. A section that has grown long has a table in a file of its own.
-const TABLES: &[&[Row]] = &[ROWS];
+const TABLES: &[&[Row]] = &[ROWS, access_rows::ROWS];
 
 /// The options of most sections.
 const ROWS: &[Row] = &[
@@ -111,6 +117,14 @@ const ROWS: &[Row] = &[
     },
     Row {
         section: LISTENER,
+        name: "backends",
+        kind: Kind::Words(BACKENDS),
+        default: None,
+        mosquitto: Some("auth_opt_backends"),
+        help: "`access.backends` for this listener.",
+    },
+    Row {
+        section: LISTENER,
         name: "use_username_as_clientid",
         kind: Kind::Bool,
         default: bool(false),
@@ -135,59 +149,6 @@ const ROWS: &[Row] = &[
         mosquitto: Some("set_tcp_nodelay"),
         help: "Send small packets at once instead of waiting to fill a segment. The broker gathers \
                packets itself, so `false` saves little and costs up to 40 ms.",
-    },
-    Row {
-        section: "access",
-        name: "password_file",
-        kind: Kind::Path,
-        default: None,
-        mosquitto: Some("password_file"),
-        help: "User names and hashed passwords, as `martlet passwd` and every `mosquitto_passwd` \
-               write them. Left out: there are no users, and only `allow_anonymous` lets anybody \
-               in.",
-    },
-    Row {
-        section: "access",
-        name: "acl_file",
-        kind: Kind::Path,
-        default: None,
-        mosquitto: Some("acl_file"),
-        help: "Who may publish and receive which topics, as mosquitto reads it. Left out: all may \
-               do everything.",
-    },
-    Row {
-        section: "access",
-        name: "subscribe",
-        kind: Kind::Choice(&["compat", "strict"]),
-        default: text("compat"),
-        mosquitto: None,
-        help: "What a client gets that subscribes to more than it may receive. `compat`: the \
-               subscription, and of its messages those that it may receive, as with mosquitto. \
-               `strict`: SUBACK 0x80, unless one line of the ACL file covers the filter.",
-    },
-    Row {
-        section: "access",
-        name: "client_id_prefix",
-        kind: Kind::Text { bytes_max: 1024 },
-        default: None,
-        mosquitto: Some("clientid_prefixes"),
-        help: "What every client id must begin with; other clients are refused.",
-    },
-    Row {
-        section: "access",
-        name: "ban_after",
-        kind: Kind::Integer { min: 0, max: 1_000_000 },
-        default: integer(0),
-        mosquitto: None,
-        help: "Failed logins of one address within a minute after which it is banned. 0: never.",
-    },
-    Row {
-        section: "access",
-        name: "ban_s",
-        kind: Kind::Integer { min: 1, max: 31_536_000 },
-        default: integer(300),
-        mosquitto: None,
-        help: "Seconds that a ban holds. Connections of a banned address are closed at once.",
     },
     Row {
         section: "limits",
@@ -484,6 +445,14 @@ impl Row {
         Err(format!("\"{}\" takes {}, not {value}{hint}", self.name, self.kind))
     }
 
+    /// A value as it may be shown to whoever looks.
+    pub(crate) fn shown(&self, value: Value) -> Value {
+        match self.kind {
+            Kind::Secret { .. } => Value::Text("(hidden)".into()),
+            _ => value,
+        }
+    }
+
     /// Takes a value written as bare text, in a variable or on the command line.
     pub(crate) fn parse(&self, words: Cow<'static, str>) -> Result<Value, String> {
         let value = match self.kind {
@@ -492,7 +461,9 @@ impl Row {
             Kind::Choice(_)
             | Kind::SocketAddress
             | Kind::IpAddress
+            | Kind::Words(_)
             | Kind::Text { .. }
+            | Kind::Secret { .. }
             | Kind::Path
             | Kind::Keeping => Some(Value::Text(words.clone())),
         };

@@ -31,7 +31,7 @@ fn show_section(out: &mut String, section: &str, values: &Map<String, Layered>) 
     let lines: Vec<(String, &str)> = rows::of(section)
         .filter_map(|row| {
             let layered = values.get(row.name)?;
-            let line = format!("{} = {}", row.name, value(&layered.kind)?);
+            let line = format!("{} = {}", row.name, row.shown(value(&layered.kind)?));
             Some((line, layered.origin().unwrap_or_default()))
         })
         .collect();

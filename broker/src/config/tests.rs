@@ -154,8 +154,8 @@ const ONE_MISTAKE: &[(&str, &str)] = &[
     ("[sys]\ncolour = 1", "2:1: unknown option \"colour\" in [sys]; it has: interval_s"),
     (
         "[colours]",
-        "1:2: unknown section [colours]; there are: listener, access, limits, clients, log, \
-          sys, data",
+        "1:2: unknown section [colours]; there are: listener, access, auth_jwt, limits, \
+          clients, log, sys, data",
     ),
     (
         "max_inflight = 1",
@@ -331,7 +331,8 @@ fn other_value(row: &Row) -> Value {
         (Kind::Choice(words), _) => text(words[words.len() - 1]),
         (Kind::SocketAddress, _) => text("[2001:db8::1]:1"),
         (Kind::IpAddress, _) => text("192.0.2.7"),
-        (Kind::Text { .. }, _) => text("say \"hi\" \\ é"),
+        (Kind::Words(words), _) => Value::Text(format!(" {}", words[0]).into()),
+        (Kind::Text { .. } | Kind::Secret { .. }, _) => text("say \"hi\" \\ é"),
         // These are read.
         (Kind::Path, _) if row.name.ends_with("_file") => text("/dev/null"),
         (Kind::Path, _) => text("/tmp/#/a b"),
@@ -355,7 +356,7 @@ fn every_option_can_be_set_to_its_bounds_and_is_shown_as_it_was_set() {
                 (section, _) => format!("[{section}]\n{line}"),
             };
             let shown = load_text(&text).unwrap_or_else(|said| panic!("{text}{said}")).show();
-            let start = format!("{} = {value} ", row.name);
+            let start = format!("{} = {} ", row.name, row.shown(value));
             let line = shown.lines().find(|line| line.starts_with(&start));
             assert!(line.is_some_and(|line| line.contains("martlet.toml:")), "{text}{shown}");
         }
@@ -365,7 +366,8 @@ fn every_option_can_be_set_to_its_bounds_and_is_shown_as_it_was_set() {
 #[test]
 fn what_show_prints_loads_as_the_same_configuration() {
     let mut everything = String::new();
-    for row in rows::all().filter(|row| !matches!(row.name, "packet_size_max" | "address")) {
+    let not_both = |row: &&Row| !matches!(row.name, "packet_size_max" | "address" | "secret");
+    for row in rows::all().filter(not_both) {
         let header = rows::header(row.section);
         if !everything.contains(&header) {
             everything.push_str(&format!("{header}\n"));
@@ -383,6 +385,44 @@ fn what_show_prints_loads_as_the_same_configuration() {
         };
         assert_eq!(all(&first.config), all(&second.config), "{text}");
     }
+}
+
+#[test]
+fn a_back_end_says_what_it_lacks_and_where_it_was_asked_for() {
+    let key = "[auth_jwt]\nsecret_file = '/dev/null'\n";
+    let rows = [
+        ("[access]\nbackends = 'files, jwt'\n[[listener]]\nport = 1\n", "2:12: \"jwt\" wants"),
+        ("[[listener]]\nport = 1\nbackends = 'jwt'\n", "3:12: \"jwt\" wants"),
+        (
+            "[[listener]]\nport = 1\nbackends = 'jwt, jwt'\n",
+            "3:12: \"backends\" takes some of files, jwt, with commas between them, not",
+        ),
+        ("[[listener]]\nport = 1\nbackends = 'ldap'\n", "3:12: \"backends\" takes some of"),
+    ];
+    for (text, words) in rows {
+        let said = load_text(text).expect_err(text).to_string();
+        assert!(said.contains(&format!("martlet.toml:{words}")), "{text}{said}");
+        let said = load_text(&format!("{key}{text}"));
+        assert!(said.is_err(), "an empty secret is none: {text}");
+    }
+    let unused = load_text("[auth_jwt]\nkey_file = '/nowhere'\n");
+    assert!(unused.is_ok(), "nobody asks for tokens, and no key is read");
+}
+
+#[test]
+fn a_secret_is_not_shown_and_a_short_one_is_worth_a_warning() {
+    let text = |secret| {
+        format!(
+            "[auth_jwt]\nsecret = '{secret}'\n[access]\nbackends = 'jwt'\n[[listener]]\nport = 1"
+        )
+    };
+    let short = load_text(&text("tell nobody")).unwrap();
+    assert!(short.show().contains("secret = \"(hidden)\""), "{}", short.show());
+    assert!(!format!("{}{:?}", short.show(), short.config).contains("nobody"));
+    let warned = |warnings: &[String]| warnings.iter().filter(|w| w.contains("32 bytes")).count();
+    assert_eq!(warned(&short.config.warnings), 1, "{:?}", short.config.warnings);
+    let long = load_text(&text("a secret of the tests, which no broker anywhere has")).unwrap();
+    assert_eq!(warned(&long.config.warnings), 0, "{:?}", long.config.warnings);
 }
 
 #[test]

@@ -25,12 +25,18 @@ pub(crate) enum Kind {
     },
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// Some of these words, each once, with commas between them.
+    Words(&'static [&'static str]),
     /// An IP address with a port.
     SocketAddress,
     /// An IP address.
     IpAddress,
     /// Text without control characters, of so many bytes at most.
     Text {
+        bytes_max: usize,
+    },
+    /// The same, for nobody else's eyes.
+    Secret {
         bytes_max: usize,
     },
     /// A path of the file system.
@@ -45,9 +51,14 @@ impl Kind {
             (Self::Bool, Value::Bool(_)) => true,
             (Self::Integer { min, max }, Value::Integer(number)) => (min..=max).contains(number),
             (Self::Choice(words), Value::Text(text)) => words.contains(&&**text),
+            (Self::Words(words), Value::Text(text)) => {
+                let said: Vec<&str> = words_of(text).collect();
+                let known = said.iter().all(|word| words.contains(word));
+                known && said.iter().enumerate().all(|(at, word)| !said[..at].contains(word))
+            }
             (Self::SocketAddress, Value::Text(text)) => text.parse::<SocketAddr>().is_ok(),
             (Self::IpAddress, Value::Text(text)) => text.parse::<IpAddr>().is_ok(),
-            (Self::Text { bytes_max }, Value::Text(text)) => {
+            (Self::Text { bytes_max } | Self::Secret { bytes_max }, Value::Text(text)) => {
                 text.len() <= bytes_max && !text.contains(char::is_control)
             }
             (Self::Keeping, Value::Text(text)) => text.parse::<Keeping>().is_ok(),
@@ -66,11 +77,14 @@ impl fmt::Display for Kind {
             Self::Integer { min, max } => write!(f, "a whole number from {min} to {max}"),
             Self::Choice([word]) => write!(f, "\"{word}\""),
             Self::Choice(words) => write!(f, "one of \"{}\"", words.join("\", \"")),
+            Self::Words(words) => {
+                write!(f, "some of {}, with commas between them", words.join(", "))
+            }
             Self::SocketAddress => {
                 f.write_str("an IP address with a port such as \"0.0.0.0:1883\" or \"[::]:1883\"")
             }
             Self::IpAddress => f.write_str("an IP address such as \"192.0.2.1\" or \"::1\""),
-            Self::Text { bytes_max } => {
+            Self::Text { bytes_max } | Self::Secret { bytes_max } => {
                 write!(f, "a text of at most {bytes_max} bytes without control characters")
             }
             Self::Path => f.write_str("a path"),
@@ -112,6 +126,11 @@ fn write_toml_string(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
         }
     }
     f.write_str("\"")
+}
+
+/// The words of [`Kind::Words`].
+pub(super) fn words_of(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim)
 }
 
 /// A default that is text.

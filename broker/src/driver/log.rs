@@ -141,6 +141,7 @@ fn describe(cause: &DisconnectCause) -> (String, Option<&'static str>) {
         DisconnectCause::Lost(lost) => match lost {
             LostCause::Closed => ("connection closed without DISCONNECT".into(), None),
             LostCause::Socket(error) => (error.to_string(), None),
+            LostCause::LetGo { reason } => ((*reason).into(), None),
             LostCause::Malformed { rule, reason } => {
                 (format!("malformed packet, {reason}"), Some(rule))
             }

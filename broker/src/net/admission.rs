@@ -14,7 +14,8 @@ use martlet_codec::properties::Properties;
 use martlet_codec::reason::{ConnectReturnCode, ProtocolVersion, ReasonCode};
 use martlet_engine::input::{Connect, Input, LostCause};
 
-use crate::access::{Candidate, Refusal};
+use crate::access::{Candidate, Refusal, jwt};
+use crate::clock;
 use crate::driver::link::Edge;
 use crate::net::arrival::log_lost;
 use crate::net::connection::{Connection, End};
@@ -61,6 +62,9 @@ impl Connection {
         if let Some(user) = &connect.user_name {
             self.user_name.get_or_init(|| user.clone());
         }
+        if let Some(bearer) = admission.bearer {
+            self.bearer.get_or_init(|| bearer);
+        }
         let link = self.link.attach(Arc::clone(self) as Arc<dyn Edge>);
         self.open(Input::Open { link, connect }, incoming)?;
         // Whoever exchanged the policy just now may have looked for links before this one.
@@ -103,7 +107,7 @@ impl Connection {
             return Err(self.refuse_level(ProtocolVersion::V5, connect.client_id, reason));
         }
         self.version.get_or_init(|| connect.version);
-        let candidate = Candidate::new(connect, &self.peer);
+        let candidate = Candidate::new(connect, &self.peer, clock::wall_s());
         let room_bytes = self.link.outbox_bytes_max();
         let connect = Box::new(Connect::from_packet(connect, room_bytes, nonce()));
         Ok(Box::new(Asking { connect, candidate }))
@@ -112,9 +116,10 @@ impl Connection {
     fn turn_down(&self, connect: &Connect, refusal: Refusal) -> End {
         let address = self.peer_address();
         let client = if connect.client_id.is_empty() { "<unknown>" } else { &connect.client_id };
-        let user = connect.user_name.as_deref().unwrap_or_default();
-        let named = connect.user_name.as_ref().map(|user| format!(" (u'{user}')"));
-        let named = named.unwrap_or_default();
+        // A token that is refused here may be good elsewhere: no log shows it.
+        let user = connect.user_name.as_deref().filter(|user| !jwt::is_token(user));
+        let user = user.unwrap_or_default();
+        let named = if user.is_empty() { String::new() } else { format!(" (u'{user}')") };
         // docs/access.md has a filter of fail2ban for it: what the peer chose stands in front of
         // the address, so that nobody can make it speak of another.
         tracing::warn!(
@@ -181,7 +186,7 @@ impl Connection {
                 let reason = format!("CONNECT packet of more than {packet_size_max} bytes");
                 log_lost(self.peer_address(), &reason, "packet_size_max");
             }
-            LostCause::Closed | LostCause::Socket(_) => {
+            LostCause::Closed | LostCause::Socket(_) | LostCause::LetGo { .. } => {
                 let address = self.peer_address();
                 tracing::debug!(%address, "Client <unknown> [{address}] closed before CONNECT.");
             }

@@ -15,7 +15,9 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::access::jwt::Bearer;
 use crate::access::peer::{Peer, PeerAddress};
+use crate::clock;
 use crate::driver::Driver;
 use crate::driver::link::{Edge, Link};
 use crate::driver::traffic::TrafficCounters;
@@ -59,6 +61,8 @@ pub struct Connection {
     pub(super) version: OnceLock<ProtocolVersion>,
     /// Who it is, if it said so and came in.
     pub(super) user_name: OnceLock<Box<str>>,
+    /// What its token says, if it came in with one.
+    pub(super) bearer: OnceLock<Box<Bearer>>,
     pub(super) peer: Peer,
     _open: Open,
 }
@@ -88,7 +92,10 @@ pub(super) async fn serve(socket: Socket, peer: Peer, shared: Arc<Shared>) {
     let Arrived { connection, mut incoming, end } = arrived;
     let end = match end {
         Some(end) => end,
-        None => poll_fn(|cx| connection.poll_turn(cx, &mut incoming)).await,
+        None => match connection.ends_after() {
+            Some(rest) => Box::pin(connection.go_on_for(rest, &mut incoming)).await,
+            None => poll_fn(|cx| connection.poll_turn(cx, &mut incoming)).await,
+        },
     };
     Box::pin(connection.finish(end, &mut incoming)).await;
 }
@@ -104,9 +111,22 @@ impl Connection {
             broken: OnceLock::new(),
             version: OnceLock::new(),
             user_name: OnceLock::new(),
+            bearer: OnceLock::new(),
             peer,
             _open: open,
         })
+    }
+
+    /// How long its token lets it stay, where that is bounded.
+    fn ends_after(&self) -> Option<Duration> {
+        let ends_at_s = self.bearer.get()?.ends_at_s?;
+        Some(Duration::from_secs(ends_at_s.saturating_sub(clock::wall_s())))
+    }
+
+    /// Goes on until the end, or until `rest` has passed.
+    async fn go_on_for(self: &Arc<Self>, rest: Duration, incoming: &mut Incoming) -> End {
+        let end = timeout(rest, poll_fn(|cx| self.poll_turn(cx, incoming))).await;
+        end.unwrap_or_else(|_| self.lose(LostCause::LetGo { reason: "its token has expired" }))
     }
 
     /// Does what can be done now, in both directions.
@@ -234,7 +254,8 @@ impl Edge for Connection {
     }
 
     fn permit(&self) -> Permission {
-        self.shared.door.policy().permit(self.user_name.get().map(|user| &**user))
+        let (user, bearer) = (self.user_name.get(), self.bearer.get());
+        self.shared.door.policy().permit(user.map(|user| &**user), bearer.map(|bearer| &**bearer))
     }
 
     fn peer(&self) -> &dyn std::fmt::Display {

@@ -120,6 +120,7 @@ mod tests {
             user_name: user.map(Box::from),
             password: user.map(|_| b"secret".as_slice().into()),
             certificate: None,
+            came_at_s: 0,
         }
     }
 

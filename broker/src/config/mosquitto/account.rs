@@ -67,7 +67,7 @@ fn fate(said: &Said, later: bool, pieces: &[Setting]) -> Fate {
             let set = pieces.iter().find(|setting| setting.origin == said.origin);
             Fate::Honoured(match set {
                 Some(Setting { row, value, .. }) => {
-                    format!("{}.{} = {value}", row.section, row.name)
+                    format!("{}.{} = {}", row.section, row.name, row.shown(value.clone()))
                 }
                 None if later => "it goes together with a later line".to_owned(),
                 None => "it says what holds anyway".to_owned(),

@@ -16,7 +16,9 @@ use crate::config::written::{Setting, Written, WrittenListener};
 pub(super) fn written(path: &str, read: &Read, mistakes: &mut Vec<Mistake>) -> Written {
     let mut pieces = pieces(&read.lines, mistakes);
     drop_wider_packets(&mut pieces);
+    drop_shorter_stays(&mut pieces);
     check_shared(&pieces, mistakes);
+    check_files(&pieces, mistakes);
     let of_broker = pieces.iter().filter(|(_, setting)| setting.row.section != LISTENER);
     let mut settings: Vec<Setting> = of_broker.map(|(_, setting)| setting.clone()).collect();
     settings.extend(keeping_unsaid(path, &settings));
@@ -107,6 +109,34 @@ fn drop_wider_packets(pieces: &mut Vec<Piece>) {
     };
     let smallest = pieces.iter().filter_map(bound).min();
     pieces.retain(|piece| bound(piece).is_none() || bound(piece) == smallest);
+}
+
+/// Two options of go-auth tell what the end of a token means: who ignores it at the door does so
+/// behind it.
+fn drop_shorter_stays(pieces: &mut Vec<Piece>) {
+    let is_expiry = |(_, setting): &Piece| setting.row.name == "expiry";
+    let ignored = |piece: &Piece| is_expiry(piece) && piece.1.value.words() == "ignore";
+    if pieces.iter().any(ignored) {
+        pieces.retain(|piece| !is_expiry(piece) || ignored(piece));
+    }
+}
+
+/// A listener has one file with passwords and one with rights, and mosquitto and its plug-ins may
+/// have been given one each.
+fn check_files(pieces: &[Piece], mistakes: &mut Vec<Mistake>) {
+    let is_file = |setting: &Setting| matches!(setting.row.name, "password_file" | "acl_file");
+    for (at, (place, setting)) in pieces.iter().enumerate().filter(|(_, (_, s))| is_file(s)) {
+        let other = pieces[..at].iter().find(|(other, earlier)| {
+            other == place && earlier.row == setting.row && earlier.value != setting.value
+        });
+        if let Some((_, other)) = other {
+            let text = format!(
+                "Martlet has one \"{}\" for a listener, and another one stands at {}",
+                setting.row.name, other.origin
+            );
+            mistakes.push(Mistake::new(setting.origin.clone(), text));
+        }
+    }
 }
 
 impl Said {

@@ -25,6 +25,7 @@ mod assemble;
 mod bridge_rows;
 mod broker_rows;
 mod convert;
+mod go_auth_rows;
 mod lines;
 mod listener_rows;
 mod log_rows;

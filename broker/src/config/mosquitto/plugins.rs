@@ -1,5 +1,6 @@
 //! Plug-ins of mosquitto that people name by their file, and what stands for them here.
 
+use crate::config::mosquitto::go_auth_rows;
 use crate::config::mosquitto::row::Kind::{Integer, Text, Word};
 use crate::config::mosquitto::row::{Row, of_plugin};
 use crate::config::nearest::nearest;
@@ -75,72 +76,9 @@ pub(crate) const PLUGINS: &[Plugin] = &[
         files: &["go-auth", "mosquitto-go-auth"],
         is: "mosquitto-go-auth",
         standing: PluginStanding::BuiltIn,
-        options: GO_AUTH,
+        options: go_auth_rows::ROWS,
     },
 ];
-
-/// Of its back ends there is the one that reads files. Its files are mosquitto's but for the hashes
-/// of passwords, which Martlet reads too.
-const GO_AUTH: &[Row] = &[
-    of_plugin("backends", Text, "files", "files, http")
-        .help("Whom to ask, in this order.")
-        .refused(
-            "Martlet has the back end `files` alone",
-            "write `files`, and the users in a file",
-        ),
-    of_plugin("files_password_path", Text, "", "/etc/mosquitto/passwords")
-        .help("User names and hashed passwords.")
-        .kept("listener", "password_file"),
-    of_plugin("password_path", Text, "", "/etc/mosquitto/passwords")
-        .help("An older name of `files_password_path`.")
-        .kept("listener", "password_file"),
-    of_plugin("files_acl_path", Text, "", "/etc/mosquitto/acls")
-        .help("Who may publish and read which topics.")
-        .kept("listener", "acl_file"),
-    of_plugin("acl_path", Text, "", "/etc/mosquitto/acls")
-        .help("An older name of `files_acl_path`.")
-        .kept("listener", "acl_file"),
-    of_plugin("hasher", Text, "", "pbkdf2").help("How passwords are hashed.").no_effect(HASH_SAYS),
-    of_plugin("hasher_algorithm", Text, "", "sha512")
-        .help("The hash that PBKDF2 is made of.")
-        .no_effect(HASH_SAYS),
-    of_plugin("hasher_iterations", Text, "", "100000")
-        .help("How many rounds PBKDF2 takes.")
-        .no_effect(HASH_SAYS),
-    of_plugin("hasher_keylen", Text, "", "64")
-        .help("How many bytes a hash has.")
-        .no_effect(HASH_SAYS),
-    of_plugin("hasher_salt_size", Text, "", "16")
-        .help("How many bytes a salt has.")
-        .no_effect(HASH_SAYS),
-    of_plugin("cache", Text, "", "true")
-        .help("Whether answers of the back ends are remembered.")
-        .no_effect(NOTHING_SLOW),
-    of_plugin("cache_type", Text, "", "go-cache")
-        .help("Where answers are remembered.")
-        .no_effect(NOTHING_SLOW),
-    of_plugin("cache_reset", Text, "", "true")
-        .help("Whether they are forgotten at start.")
-        .no_effect(NOTHING_SLOW),
-    of_plugin("auth_cache_seconds", Text, "", "30")
-        .help("Seconds that a login is remembered.")
-        .no_effect(NOTHING_SLOW),
-    of_plugin("acl_cache_seconds", Text, "", "30")
-        .help("Seconds that a right is remembered.")
-        .no_effect(NOTHING_SLOW),
-    of_plugin("auth_jitter_seconds", Text, "", "3")
-        .help("Seconds more or less that a login is remembered.")
-        .no_effect(NOTHING_SLOW),
-    of_plugin("acl_jitter_seconds", Text, "", "3")
-        .help("Seconds more or less that a right is remembered.")
-        .no_effect(NOTHING_SLOW),
-    of_plugin("log_level", Text, "", "debug")
-        .help("What the plug-in logs.")
-        .no_effect("failed logins stand in the broker's own log"),
-];
-
-const HASH_SAYS: &str = "each hash says how it was made";
-const NOTHING_SLOW: &str = "rights are looked up in memory";
 
 const PERSIST_SQLITE: &[Row] = &[
     of_plugin("db_file", Text, "", "/var/lib/mosquitto/mosquitto.sqlite3")

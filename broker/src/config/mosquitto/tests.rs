@@ -58,6 +58,48 @@ fn every_option_stands_once_with_an_example_that_it_takes() {
 }
 
 #[test]
+fn tokens_of_go_auth_are_kept_where_they_need_no_database() {
+    let plugin = |rest: &str| format!("listener 1\nauth_plugin /x/go-auth.so\n{rest}");
+    let rows = [
+        (
+            "auth_opt_backends files, jwt\nauth_opt_jwt_mode files\nauth_opt_jwt_secret s\n\
+             auth_opt_jwt_files_acl_path /acl\nauth_opt_jwt_userfield Username\n",
+            &[
+                "auth_jwt.place = \"user_name\"",
+                "auth_jwt.secret = \"s\"",
+                "auth_jwt.user_claim = \"username\"",
+                "port = 1, backends = \"files, jwt\", acl_file = \"/acl\"",
+            ][..],
+        ),
+        (
+            "auth_opt_jwt_skip_acl_expiration true\nauth_opt_jwt_skip_user_expiration true\n",
+            &["auth_jwt.expiry = \"ignore\"", "port = 1"],
+        ),
+        (
+            "auth_opt_jwt_skip_acl_expiration true\nauth_opt_jwt_skip_user_expiration false\n",
+            &["auth_jwt.expiry = \"stay\"", "port = 1"],
+        ),
+    ];
+    for (text, expected) in rows {
+        assert_eq!(settings(&plugin(text)), *expected, "{text}");
+    }
+    let rows = [
+        ("auth_opt_backends postgres", "3:1: \"backends\" names \"postgres\", and Martlet has"),
+        ("auth_opt_jwt_mode local", "3:1: \"jwt_mode\" \"local\" looks users up in a database"),
+        ("auth_opt_jwt_mode js", "3:1: \"jwt_mode\" \"js\" runs scripts"),
+        (
+            "auth_opt_files_acl_path /a\nauth_opt_jwt_acl_path /b",
+            "4:1: Martlet has one \"acl_file\" for a listener, and another one stands at m.conf:3",
+        ),
+    ];
+    for (text, words) in rows {
+        let said = mistakes(&plugin(text));
+        assert_eq!(said.len(), 1, "{text}: {said:?}");
+        assert!(said[0].contains(words), "{text}: {said:?}");
+    }
+}
+
+#[test]
 fn every_kept_option_takes_its_example() {
     for row in rows().filter(|row| matches!(row.standing, Standing::Kept { .. })) {
         let text = format!("listener 1883\n{} {}\n", row.name, row.example);
