@@ -83,6 +83,7 @@ pub enum BrokerError {
 #[derive(Debug)]
 pub struct Broker {
     kind: Kind,
+    command: Command,
     child: Child,
     port: Port,
     folder: TempDir,
@@ -173,9 +174,27 @@ impl Broker {
                 Kind::Mosquitto => " (Debian's package is `mosquitto`: apt-get install mosquitto)",
             },
         })?;
-        let mut broker = Self { kind, child, port, folder };
-        broker.wait_until_listening(program)?;
+        let mut broker = Self { kind, command, child, port, folder };
+        broker.wait_until_listening()?;
         Ok(broker)
+    }
+
+    /// Ends it with SIGKILL, to be started again.
+    ///
+    /// # Panics
+    /// When it has ended by itself before.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it runs until it is waited for");
+        self.child.wait().expect("a child can be waited for");
+    }
+
+    /// Starts it again after [`kill`](Self::kill): on its port, with what it had kept.
+    ///
+    /// # Panics
+    /// When it does not start: the test that asked has failed.
+    pub fn start_again(&mut self) {
+        self.child = self.command.spawn().expect("it was started before");
+        self.wait_until_listening().unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// Starts `program` with a mosquitto.conf: a listener on a free port, with `config` below it.
@@ -226,8 +245,8 @@ impl Broker {
         None
     }
 
-    fn wait_until_listening(&mut self, program: &Path) -> Result<(), BrokerError> {
-        let program = program.to_owned();
+    fn wait_until_listening(&mut self) -> Result<(), BrokerError> {
+        let program = PathBuf::from(self.command.get_program());
         for _ in 0..PAUSES_MAX {
             if let Some(status) = self.child.try_wait()? {
                 return Err(BrokerError::Ended { program, status, log: self.log() });

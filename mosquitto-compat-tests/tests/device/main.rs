@@ -1,0 +1,5 @@
+//! The device client on real sockets: on this machine's, and on those of an emulated board.
+
+#![expect(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
+
+mod board;
