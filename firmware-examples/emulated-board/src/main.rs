@@ -29,7 +29,7 @@ use semihosting::{println, process};
 use crate::ethernet::Ethernet;
 use crate::kept::{Kept, Numbers};
 
-/// This machine, as seen from a board in QEMU.
+/// This machine, as seen from QEMU's.
 const BROKER: &str = "10.0.2.2";
 
 #[embassy_executor::main]
@@ -58,7 +58,6 @@ async fn sensor(stack: Stack<'_>) {
     };
     let mut client = Client::new(settings, memory).expect("the settings above are legal");
 
-    // What it had not finished when it was reset.
     let numbers = Cell::new(Numbers::default());
     let mut kept = Kept::new(&numbers);
     let restored = kept.restore(&mut client);

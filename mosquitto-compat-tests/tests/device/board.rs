@@ -31,7 +31,7 @@ fn each_message_of_the_board_arrives_whatever_happens() {
         world.command("hello again");
     }
     world.account.readings(READINGS);
-    world.end();
+    println!("{}", world.end());
 }
 
 /// What happens to the board, one after the other.
@@ -102,14 +102,14 @@ impl World {
         publish(&self.broker, &["-q", "2", "-t", "board/command", "-m", &command]);
     }
 
-    fn end(mut self) {
+    fn end(mut self) -> String {
         self.command("end");
         let ended = self.board.wait_for("ended after");
         let status = self.board.finish().status;
         assert!(status.success(), "{ended}: {status}");
         publish(&self.broker, &["-q", "2", "-t", "board/done", "-m", "0 over"]);
         let published = ended.split(' ').nth(2).and_then(|number| number.parse().ok());
-        self.account.close(published.unwrap(), self.commands, FAULTS.len());
+        self.account.close(published.unwrap(), self.commands, FAULTS.len())
     }
 }
 
@@ -143,7 +143,7 @@ impl Account {
 
     /// QoS 1: all of them, in order, again only what was under way when something happened. QoS 2:
     /// each of them once.
-    fn close(mut self, published: usize, commands: usize, faults: usize) {
+    fn close(mut self, published: usize, commands: usize, faults: usize) -> String {
         while self.done.last() != Some(&0) {
             self.message();
         }
@@ -153,7 +153,7 @@ impl Account {
         let again = self.readings.len() - published;
         assert!(again <= faults * WINDOW, "{again} came again: {:?}", self.readings);
         assert!(self.done.iter().copied().eq((1..=commands).chain([0])), "{:?}", self.done);
-        println!("{published} readings and {commands} commands in order, {again} readings twice");
+        format!("{published} readings and {commands} commands in order, {again} readings twice")
     }
 }
 
