@@ -15,9 +15,12 @@ use crate::driver::{self, Driver};
 use crate::net::connection::Shared;
 use crate::net::door::{Door, Porch};
 use crate::net::listener::{self, Listener};
+use crate::net::tls::settings::Fault;
+use crate::server::certificates::{Certificates, Made};
 use crate::server::reload::{Change, Part, Reloader};
 use crate::store::{Store, StoreError};
 
+mod certificates;
 pub mod reload;
 
 /// Everything that a server is told. Configuration fills it; tests write it down.
@@ -68,6 +71,9 @@ pub enum StartError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What a listener speaks TLS with cannot be used.
+    #[error("{}", lines(.0))]
+    Tls(Vec<Fault>),
     /// A port cannot be opened.
     #[error("cannot listen on {address}: {source}")]
     Bind {
@@ -93,8 +99,11 @@ impl Server {
         let (stopping, stopped) = watch::channel(false);
         let porch = Arc::new(Porch::new(settings.password_checks_max, settings.guard, clock));
         let (mut listeners, mut doors) = (Vec::new(), Vec::new());
+        let (mut made, mut desks) = (Made::default(), Vec::new());
         for (listener, policy) in settings.listeners.clone() {
             let address = listener.address;
+            let tls = made.desk(&listener)?;
+            desks.push((address, Arc::clone(&tls)));
             let listener =
                 Listener::bind(listener).map_err(|source| StartError::Bind { address, source })?;
             log_opened(listener.address());
@@ -105,17 +114,21 @@ impl Server {
                 decode_limits: settings.decode_limits,
                 connect_timeout: settings.connect_timeout,
                 door,
-                tls: None,
+                tls,
                 stopping: stopped.clone(),
             };
             listeners.push((listener, Arc::new(shared)));
         }
+        made.warn();
         let connections = Arc::new(Semaphore::new(settings.connections_max as usize));
         let connections_max = settings.connections_max;
         // Whoever can take new settings while it runs stands here.
         let access = Access { driver: Arc::clone(&driver), porch, doors };
-        let parts: Vec<Arc<dyn Part>> =
-            vec![Arc::new(Bounds(Arc::clone(&driver))), Arc::new(access)];
+        let parts: Vec<Arc<dyn Part>> = vec![
+            Arc::new(Bounds(Arc::clone(&driver))),
+            Arc::new(access),
+            Arc::new(Certificates::new(desks)),
+        ];
         let reloader = Arc::new(Reloader::new(settings, parts));
         Ok(Self { driver, listeners, connections, connections_max, stopping, reloader })
     }
@@ -200,6 +213,10 @@ impl Part for Access {
             driver.renew_permits();
         }))
     }
+}
+
+fn lines(faults: &[Fault]) -> String {
+    faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn log_opened(address: SocketAddr) {

@@ -81,7 +81,7 @@ fn serve(
     runtime.block_on(async {
         let server = Server::start(settings, store).map_err(|error| match error {
             StartError::Bind { address, source } => machine::diagnose_bind(address, &source),
-            StartError::Store(_) => error.to_string(),
+            StartError::Store(_) | StartError::Tls(_) => error.to_string(),
         })?;
         let (reloader, driver) = (server.reloader(), server.driver());
         let operated = Operated { resolved, sources, reloader, driver };

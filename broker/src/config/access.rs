@@ -79,7 +79,7 @@ impl Sections<'_> {
             },
             use_user_name_as_client_id: listener.use_username_as_clientid,
             client_id_prefix: access.client_id_prefix.clone(),
-            user_from_certificate: None,
+            user_from_certificate: listener.tls.user_from_certificate(),
             tokens: self.asks(listener, "jwt").then(|| jwt.settings()),
         }
     }

@@ -10,9 +10,11 @@ use crate::access::Policy;
 use crate::config::access::{Policies, Sections};
 use crate::config::origin::{Mistake, Origin};
 use crate::config::rows::{self, LISTENER};
+use crate::config::tls;
 use crate::config::value::Value;
 use crate::config::written::{Setting, WrittenListener};
 use crate::net::listener;
+use crate::net::tls::settings::Settings;
 
 /// One `[[listener]]` with its defaults.
 #[derive(Debug, Deserialize)]
@@ -27,6 +29,8 @@ pub(crate) struct Section {
     pub(super) use_username_as_clientid: bool,
     max_connections: u32,
     tcp_nodelay: bool,
+    #[serde(flatten)]
+    pub(super) tls: tls::Section,
 }
 
 /// One address to listen on.
@@ -83,6 +87,7 @@ pub(crate) fn resolve(
     for (section, written) in sections.iter().zip(written) {
         mistakes.extend(access.lack(section, written));
         let policy = policies.load(access.at(section), mistakes);
+        let tls = section.tls.resolve(written, mistakes);
         let addresses = match section.addresses() {
             Ok(addresses) => addresses,
             Err(text) => {
@@ -101,7 +106,7 @@ pub(crate) fn resolve(
             taken.push((address, &written.origin));
             if let Some(policy) = policy.clone() {
                 let optional = unnamed && address.is_ipv6();
-                listeners.push(section.listener(address, optional, policy));
+                listeners.push(section.listener(address, optional, policy, tls.clone()));
             }
         }
     }
@@ -121,13 +126,20 @@ impl Section {
         }
     }
 
-    fn listener(&self, address: SocketAddr, optional: bool, policy: Arc<Policy>) -> Listener {
+    fn listener(
+        &self,
+        address: SocketAddr,
+        optional: bool,
+        policy: Arc<Policy>,
+        tls: Option<Settings>,
+    ) -> Listener {
         let connections_max = (self.max_connections != 0).then_some(self.max_connections);
         Listener {
             settings: listener::Settings {
                 address,
                 tcp_nodelay: self.tcp_nodelay,
                 connections_max,
+                tls,
             },
             policy,
             optional,

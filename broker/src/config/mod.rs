@@ -20,6 +20,8 @@ mod origin;
 mod reload;
 mod rows;
 mod show;
+mod tls;
+mod tls_rows;
 mod tokens;
 mod value;
 mod written;

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::config::access_rows::{self, BACKENDS};
+use crate::config::tls_rows;
 use crate::config::value::{Kind, Value, bool, integer, text};
 
 /// One option.
@@ -50,7 +51,7 @@ const U16_MAX: i64 = u16::MAX as i64;
 const U32_MAX: i64 = u32::MAX as i64;
 
 /// Every table of options. A section that has grown long has a table in a file of its own.
-const TABLES: &[&[Row]] = &[ROWS, access_rows::ROWS];
+const TABLES: &[&[Row]] = &[ROWS, tls_rows::ROWS, access_rows::ROWS];
 
 /// The options of most sections.
 const ROWS: &[Row] = &[

@@ -1,8 +1,10 @@
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use super::*;
 use crate::config::rows::{self, LISTENER, Row};
+use crate::config::tls_rows;
 use crate::config::value::{Kind, Value};
 
 fn file(text: &str) -> (tempfile::TempDir, Sources) {
@@ -322,6 +324,50 @@ fn mistakes_of_the_environment_come_with_those_of_the_file() {
     assert!(said[1].to_string().starts_with("environment variable MARTLET_LOG__LEVEL: takes one"));
 }
 
+/// A folder with a certificate, its key, and a list of revoked ones.
+fn tls_folder() -> String {
+    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let key_pem = key.serialize_pem();
+        let issuer = rcgen::CertifiedIssuer::self_signed(params, key).unwrap();
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2020, 1, 1),
+            next_update: rcgen::date_time_ymd(2120, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&issuer).unwrap().pem().unwrap();
+        for (name, pem) in [("crt", issuer.pem()), ("key", key_pem), ("crl", list)] {
+            std::fs::write(folder.path().join(name), pem).unwrap();
+        }
+        folder
+    });
+    folder.path().display().to_string()
+}
+
+/// The file for an option that wants one.
+fn tls_file(option: &str) -> Option<String> {
+    let name = match option {
+        "certfile" | "cafile" => "crt",
+        "keyfile" => "key",
+        "crlfile" => "crl",
+        _ => return None,
+    };
+    Some(format!("{}/{name}", tls_folder()))
+}
+
+/// The lines that an option of TLS wants beside it.
+fn tls_lines(but: &str) -> String {
+    let lines = ["certfile", "keyfile", "cafile"].into_iter().filter(|name| *name != but);
+    lines.map(|name| format!("{name} = \"{}\"\n", tls_file(name).unwrap())).collect()
+}
+
 /// A value that a row allows and that is not its default.
 fn other_value(row: &Row) -> Value {
     let text = |text: &'static str| Value::Text(text.into());
@@ -332,9 +378,15 @@ fn other_value(row: &Row) -> Value {
         (Kind::SocketAddress, _) => text("[2001:db8::1]:1"),
         (Kind::IpAddress, _) => text("192.0.2.7"),
         (Kind::Words(words), _) => Value::Text(format!(" {}", words[0]).into()),
-        (Kind::Text { .. } | Kind::Secret { .. }, _) => text("say \"hi\" \\ é"),
         // These are read.
+        (Kind::Path, _) if row.name.ends_with("file") && tls_file(row.name).is_some() => {
+            Value::Text(tls_file(row.name).unwrap().into())
+        }
+        (Kind::Path, _) if row.name == "capath" => Value::Text(tls_folder().into()),
+        (Kind::Text { .. }, _) if row.name == "ciphers" => text("HIGH"),
+        (Kind::Text { .. }, _) if row.name == "ciphers_tls13" => text("TLS_AES_128_GCM_SHA256"),
         (Kind::Path, _) if row.name.ends_with("_file") => text("/dev/null"),
+        (Kind::Text { .. } | Kind::Secret { .. }, _) => text("say \"hi\" \\ é"),
         (Kind::Path, _) => text("/tmp/#/a b"),
         (Kind::Keeping, _) => text("interval 250"),
         (kind, default) => panic!("{kind:?} with {default:?}"),
@@ -352,7 +404,16 @@ fn every_option_can_be_set_to_its_bounds_and_is_shown_as_it_was_set() {
             let line = format!("{} = {value}\n", row.name);
             let text = match (row.section, row.name) {
                 (LISTENER, "address" | "port") => format!("[[listener]]\n{line}"),
-                (LISTENER, _) => format!("[[listener]]\nport = 1\n{line}"),
+                (LISTENER, name) => {
+                    let of_tls = tls_rows::ROWS.iter().any(|row| row.name == name);
+                    let beside = if of_tls { tls_lines(name) } else { String::new() };
+                    let asked = if name.starts_with("use_") && of_tls {
+                        "client_certificates = 'required'\n"
+                    } else {
+                        ""
+                    };
+                    format!("[[listener]]\nport = 1\n{beside}{asked}{line}")
+                }
                 (section, _) => format!("[{section}]\n{line}"),
             };
             let shown = load_text(&text).unwrap_or_else(|said| panic!("{text}{said}")).show();
@@ -367,12 +428,11 @@ fn every_option_can_be_set_to_its_bounds_and_is_shown_as_it_was_set() {
 fn what_show_prints_loads_as_the_same_configuration() {
     let mut everything = String::new();
     let not_both = |row: &&Row| !matches!(row.name, "packet_size_max" | "address" | "secret");
-    for row in rows::all().filter(not_both) {
-        let header = rows::header(row.section);
-        if !everything.contains(&header) {
-            everything.push_str(&format!("{header}\n"));
+    for (section, _) in rows::SECTIONS {
+        everything.push_str(&format!("{}\n", rows::header(section)));
+        for row in rows::of(section).filter(not_both) {
+            everything.push_str(&format!("{} = {}\n", row.name, other_value(row)));
         }
-        everything.push_str(&format!("{} = {}\n", row.name, other_value(row)));
     }
     for text in ["", "[[listener]]\nport = 1\n[[listener]]\naddress = '[::1]:7'\n", &everything] {
         let first = load_text(text).unwrap();
@@ -466,5 +526,48 @@ fn the_examples_of_the_paper_load() {
     assert!(examples.len() >= 3, "{}", examples.len());
     for example in examples {
         load_text(example).unwrap_or_else(|said| panic!("{example}{said}"));
+    }
+}
+
+#[test]
+fn what_is_wrong_with_tls_is_said_at_the_line_that_says_it() {
+    let folder = tls_folder();
+    let good = format!("certfile = '{folder}/crt'\nkeyfile = '{folder}/key'\n");
+    let rows: &[(&str, &[&str])] = &[
+        ("certfile = '@/crt'\n", &["3:12: \"certfile\" wants a \"keyfile\" beside it: without"]),
+        ("keyfile = '@/key'\n", &["3:11: \"keyfile\" wants a \"certfile\" beside it: without"]),
+        (
+            "cafile = '@/crt'\nclient_certificates = 'required'\n",
+            &[
+                "3:10: \"cafile\" wants a \"certfile\" and a \"keyfile\" beside it: without them",
+                "4:23: \"client_certificates\" wants a \"certfile\" and a \"keyfile\" beside",
+            ],
+        ),
+        (
+            "@GOOD@client_certificates = 'required'\n",
+            &["5:23: \"client_certificates\" want a \"cafile\" or a \"capath\": who may sign"],
+        ),
+        (
+            "@GOOD@use_identity_as_username = true\n",
+            &["5:28: no client is asked for a certificate here, so none could come in: set"],
+        ),
+        (
+            "certfile = '@/key'\nkeyfile = '/no/such'\ncafile = '@/none'\nciphers = 'RC5'\n",
+            &[
+                "3:12: \"certfile\": @/key holds no certificate but a private key",
+                "4:11: \"keyfile\": /no/such cannot be read: No such file or directory (os",
+                "5:10: \"cafile\": @/none cannot be read: No such file or directory (os error",
+                "6:11: \"ciphers\" \"RC5\" is no cipher and no word of OpenSSL's lists; there are",
+            ],
+        ),
+    ];
+    for (lines, expected) in rows {
+        let lines = lines.replace("@GOOD@", &good).replace('@', &folder);
+        let said = mistakes(&format!("[[listener]]\nport = 1\n{lines}"));
+        assert_eq!(said.len(), expected.len(), "{lines}{said:#?}");
+        for (said, expected) in said.iter().zip(*expected) {
+            let expected = format!("martlet.toml:{}", expected.replace('@', &folder));
+            assert!(said.starts_with(&expected), "{said}\n{expected}");
+        }
     }
 }

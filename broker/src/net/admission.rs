@@ -65,6 +65,12 @@ impl Connection {
         if let Some(bearer) = admission.bearer {
             self.bearer.get_or_init(|| bearer);
         }
+        if let Some(negotiated) = self.writer.negotiated()
+            && self.shared.driver.logs_connections()
+        {
+            let (client, address) = (&connect.client_id, self.peer_address());
+            tracing::info!(%client, %address, "Client {client} negotiated {negotiated}");
+        }
         let link = self.link.attach(Arc::clone(self) as Arc<dyn Edge>);
         self.open(Input::Open { link, connect }, incoming)?;
         // Whoever exchanged the policy just now may have looked for links before this one.

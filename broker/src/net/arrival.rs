@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 
 use martlet_engine::input::LostCause;
 use tokio::sync::watch;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 
 use crate::access::peer::{Peer, PeerAddress};
-use crate::net::connection::{Connection, End, Shared};
+use crate::net::connection::{Connection, End, LINGER, Shared};
 use crate::net::receive::Incoming;
 use crate::net::socket::Socket;
 use crate::net::stream::{self, Reader, Writer};
@@ -78,7 +78,7 @@ pub(super) async fn arrive(socket: Socket, peer: Peer, shared: Arc<Shared>) -> O
 /// Puts the layers of the listener over the socket, from the lowest up.
 async fn layers(socket: Socket, peer: Peer, shared: &Shared) -> Option<Layered> {
     meet(shared, peer.address)?;
-    let Some(tls) = &shared.tls else {
+    let Some(tls) = shared.tls.terms() else {
         let (reader, writer) = stream::clear(socket);
         return Some((reader, writer, peer));
     };
@@ -87,8 +87,10 @@ async fn layers(socket: Socket, peer: Peer, shared: &Shared) -> Option<Layered> 
             let peer = Peer { certificate, ..peer };
             Some((Reader::Tls(reader), Writer::Tls(writer), peer))
         }
-        Err(failure) => {
-            log_no_tls(peer.address, &failure);
+        Err(refused) => {
+            log_no_tls(peer.address, &refused.failure);
+            // A peer that does not close in time is cut off.
+            let _ = timeout(LINGER, refused.part()).await;
             None
         }
     }

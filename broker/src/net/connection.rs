@@ -42,7 +42,7 @@ pub struct Shared {
     /// Who may connect.
     pub door: Arc<Door>,
     /// What TLS is spoken, if any.
-    pub tls: Option<Arc<Acceptor>>,
+    pub tls: Arc<Acceptor>,
     /// Turns true when the broker stops.
     pub stopping: watch::Receiver<bool>,
 }
@@ -83,7 +83,7 @@ const READS_PER_TURN: u32 = 4;
 
 /// How long a connection that ends may take to bring its last packets to the peer, and how long
 /// after that the peer may take to close.
-const LINGER: Duration = Duration::from_secs(5);
+pub(super) const LINGER: Duration = Duration::from_secs(5);
 
 /// A connection's life, from its first byte to its last.
 pub(super) async fn serve(socket: Socket, peer: Peer, shared: Arc<Shared>) {

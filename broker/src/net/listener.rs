@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::net::connection::{self, Shared};
-use crate::net::socket;
+use crate::net::{socket, tls};
 
 /// One listener's own settings.
 #[derive(Clone, Debug)]
@@ -22,12 +22,14 @@ pub struct Settings {
     /// Connections of this listener at a time. At the bound: one new connection waits accepted but
     /// unread, the others in the operating system's backlog.
     pub connections_max: Option<u32>,
+    /// How TLS is spoken there, if it is.
+    pub tls: Option<tls::settings::Settings>,
 }
 
 impl Settings {
     /// A listener at this address with everything else as it is by default.
     pub fn at(address: SocketAddr) -> Self {
-        Self { address, tcp_nodelay: true, connections_max: None }
+        Self { address, tcp_nodelay: true, connections_max: None, tls: None }
     }
 }
 

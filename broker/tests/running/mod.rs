@@ -11,6 +11,7 @@ use std::time::Duration;
 use martlet::access::{self, Policy};
 use martlet::driver::{self, Driver};
 use martlet::net::listener;
+use martlet::server::reload::Reloader;
 use martlet::server::{Server, Settings};
 use martlet::store::memory::Memory;
 use martlet_codec::decode::DecodeLimits;
@@ -25,6 +26,7 @@ pub struct Running {
     log: Log,
     address: SocketAddr,
     driver: Option<Arc<Driver>>,
+    reloader: Option<Arc<Reloader>>,
     threads: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
@@ -60,7 +62,8 @@ impl Running {
     pub fn start(settings: Settings) -> Self {
         let (store, log) = (Memory::default(), Log::default());
         let address = settings.listeners[0].0.address;
-        let mut broker = Self { settings, store, log, address, driver: None, threads: None };
+        let (driver, reloader, threads) = (None, None, None);
+        let mut broker = Self { settings, store, log, address, driver, reloader, threads };
         broker.run();
         broker
     }
@@ -72,6 +75,11 @@ impl Running {
     /// The pump of the broker that runs.
     pub fn driver(&self) -> Arc<Driver> {
         Arc::clone(self.driver.as_ref().expect("it was started"))
+    }
+
+    /// The parts of it that take new settings.
+    pub fn reloader(&self) -> &Reloader {
+        self.reloader.as_ref().expect("it was started")
     }
 
     pub fn log(&self) -> &Log {
@@ -102,19 +110,19 @@ impl Running {
                 let _log = log.listen();
                 let server = Server::start(settings, Box::new(store)).expect("a server starts");
                 started
-                    .send((server.addresses()[0], server.driver()))
+                    .send((server.addresses()[0], server.driver(), server.reloader()))
                     .expect("the test waits for it");
                 let stop = async { drop(stopped.await) };
                 tokio::spawn(server.run(stop)).await.expect("a server that does not panic");
             });
         });
-        let (address, driver) = address.recv().expect("the server says where it listens");
-        (self.address, self.driver) = (address, Some(driver));
+        let (address, driver, reloader) = address.recv().expect("the server says where it listens");
+        (self.address, self.driver, self.reloader) = (address, Some(driver), Some(reloader));
         self.threads = Some((stop, thread));
     }
 
     fn stop(&mut self) {
-        self.driver = None;
+        (self.driver, self.reloader) = (None, None);
         let Some((stop, thread)) = self.threads.take() else { return };
         drop(stop);
         let ended = thread.join();
@@ -130,7 +138,7 @@ impl Drop for Running {
 
 impl Log {
     /// Takes what this thread logs.
-    fn listen(&self) -> tracing::subscriber::DefaultGuard {
+    pub fn listen(&self) -> tracing::subscriber::DefaultGuard {
         let log = self.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)

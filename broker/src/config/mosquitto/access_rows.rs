@@ -1,6 +1,7 @@
 //! Who may come in and what they may do. With `per_listener_settings true` most of these belong to
 //! the listener above them.
 
+use crate::config::mosquitto::listener_rows::{CERTIFICATES_INSTEAD, NO_PSK};
 use crate::config::mosquitto::row::Kind::{Bool, Text};
 use crate::config::mosquitto::row::{Row, Scope, global, listener, security};
 
@@ -44,7 +45,8 @@ pub(super) const ROWS: &[Row] = &[
         .help("Who may publish and read which topics.")
         .kept("listener", "acl_file"),
     security("psk_file", Text, "", "/etc/mosquitto/psk")
-        .help("Identities and their pre-shared keys."),
+        .help("Identities and their pre-shared keys.")
+        .refused(NO_PSK, CERTIFICATES_INSTEAD),
     security("plugin", Text, "", "/usr/lib/mosquitto_password_file.so")
         .at_start()
         .each()

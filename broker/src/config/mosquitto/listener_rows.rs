@@ -1,7 +1,7 @@
 //! Where clients come in.
 
 use crate::config::mosquitto::convert;
-use crate::config::mosquitto::row::How::By;
+use crate::config::mosquitto::row::How::{By, Words};
 use crate::config::mosquitto::row::Kind::{Bool, Integer, Text, Word};
 use crate::config::mosquitto::row::{Row, listener};
 
@@ -72,39 +72,74 @@ pub(super) const ROWS: &[Row] = &[
         .each()
         .help("Lets only web pages of this origin connect; several lines add up."),
     listener("cafile", Text, "", "/etc/mosquitto/certs/ca.crt")
-        .help("Certificates of those who may sign client certificates."),
+        .help("Certificates of those who may sign client certificates.")
+        .kept("listener", "cafile"),
     listener("capath", Text, "", "/etc/mosquitto/ca_certificates")
-        .help("A directory of such certificates."),
+        .help("A directory of such certificates.")
+        .kept("listener", "capath"),
     listener("certfile", Text, "", "/etc/mosquitto/certs/server.crt")
-        .help("The server's certificate and its chain. Makes the listener speak TLS."),
+        .help("The server's certificate and its chain. Makes the listener speak TLS.")
+        .kept("listener", "certfile"),
     listener("keyfile", Text, "", "/etc/mosquitto/certs/server.key")
-        .help("The server's private key."),
+        .help("The server's private key.")
+        .kept("listener", "keyfile"),
     listener("require_certificate", Bool, "false", "true")
-        .help("Whether clients must show a certificate."),
+        .help("Whether clients must show a certificate.")
+        .kept_by("listener", "client_certificates", Words(REQUIRED)),
     listener("use_identity_as_username", Bool, "false", "true")
-        .help("Takes the Common Name of the client's certificate for the user name."),
+        .help("Takes the Common Name of the client's certificate for the user name.")
+        .kept("listener", "use_identity_as_username"),
     listener("use_subject_as_username", Bool, "false", "true")
-        .help("Takes the whole subject of the client's certificate for the user name."),
+        .help("Takes the whole subject of the client's certificate for the user name.")
+        .kept("listener", "use_subject_as_username"),
     listener("crlfile", Text, "", "/etc/mosquitto/certs/ca.crl")
-        .help("Certificates that are revoked."),
+        .help("Certificates that are revoked.")
+        .kept("listener", "crlfile"),
     listener("disable_client_cert_date_checks", Bool, "false", "true")
         .since("2.1")
-        .help("Accepts client certificates before and after their time."),
-    listener("tls_version", Text, "", "tlsv1.2")
+        .help("Accepts client certificates before and after their time.")
+        .kept("listener", "disable_client_cert_date_checks"),
+    listener("tls_version", Word(&["tlsv1.1", "tlsv1.2", "tlsv1.3"]), "", "tlsv1.2")
         .once()
-        .help("The lowest version of TLS; without a line: 1.2 and 1.3 are spoken."),
+        .help(
+            "The lowest version of TLS; without a line: 1.2 and 1.3 are spoken. After `tlsv1.1` \
+             too: OpenSSL 3 has shut 1.1 off, and rustls never had it.",
+        )
+        .kept_by("listener", "tls_version_min", Words(VERSIONS)),
     listener("ciphers", Text, "", "ECDHE-RSA-AES256-GCM-SHA384")
-        .help("OpenSSL's list of ciphers for TLS 1.2."),
+        .help("OpenSSL's list of ciphers for TLS 1.2.")
+        .kept("listener", "ciphers"),
     listener("ciphers_tls1.3", Text, "", "TLS_AES_256_GCM_SHA384")
-        .help("OpenSSL's list of ciphers for TLS 1.3."),
+        .help("OpenSSL's list of ciphers for TLS 1.3.")
+        .kept("listener", "ciphers_tls13"),
     listener("dhparamfile", Text, "", "/etc/mosquitto/certs/dhparam.pem")
-        .help("Parameters of Diffie-Hellman."),
-    listener("tls_engine", Text, "", "pkcs11").once().help("An engine of OpenSSL."),
+        .help("Parameters of Diffie-Hellman.")
+        .no_effect("clients agree on keys over elliptic curves, which need no parameters"),
+    listener("tls_engine", Text, "", "pkcs11")
+        .once()
+        .help("An engine of OpenSSL.")
+        .refused(NO_ENGINE, KEY_IN_A_FILE),
     listener("tls_engine_kpass_sha1", Text, "", "da39a3ee5e6b4b0d3255bfef95601890afd80709")
-        .help("The hash of the password of the engine's key."),
+        .help("The hash of the password of the engine's key.")
+        .refused(NO_ENGINE, KEY_IN_A_FILE),
     listener("tls_keyform", Word(&["pem", "engine"]), "pem", "engine")
-        .help("Where the private key is."),
+        .help("Where the private key is.")
+        .refused(NO_ENGINE, KEY_IN_A_FILE),
     listener("psk_hint", Text, "", "broker")
         .once()
-        .help("Makes the listener speak TLS with pre-shared keys, and names it to clients."),
+        .help("Makes the listener speak TLS with pre-shared keys, and names it to clients.")
+        .refused(NO_PSK, CERTIFICATES_INSTEAD),
 ];
+
+/// How a yes or no of mosquitto is written here.
+const REQUIRED: &[(&str, &str)] = &[("true", "required"), ("false", "none")];
+
+const VERSIONS: &[(&str, &str)] = &[("tlsv1.1", "1.2"), ("tlsv1.2", "1.2"), ("tlsv1.3", "1.3")];
+
+const NO_ENGINE: &str = "TLS is rustls here, which has no engines of OpenSSL";
+const KEY_IN_A_FILE: &str = "keep the private key in a file that only the broker's user may read";
+
+/// Said of every option of pre-shared keys.
+pub(super) const NO_PSK: &str = "TLS is rustls here, which has no pre-shared keys";
+pub(super) const CERTIFICATES_INSTEAD: &str =
+    "give each device a certificate (`martlet cert device NAME`), or a password over TLS";

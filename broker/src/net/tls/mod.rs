@@ -3,33 +3,50 @@
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use rustls::ServerConfig;
+use rustls::pki_types::UnixTime;
 
 use crate::access::peer::CertificateNames;
+use crate::clock;
 use crate::net::socket::Socket;
-use crate::net::tls::session::{Failure, Reader, Writer};
+use crate::net::tls::session::{Failure, Reader, Refused, Writer};
+use crate::net::tls::terms::Terms;
 
+pub mod ciphers;
+mod der;
+mod files;
+mod hello;
 mod names;
 mod reason;
 pub mod session;
+pub mod settings;
+pub mod terms;
+mod verifier;
 
 /// Who shakes hands for a listener, on terms that may be exchanged while clients come.
 #[derive(Debug)]
 pub struct Acceptor {
-    terms: RwLock<Arc<ServerConfig>>,
+    /// `None`: nobody shakes hands there, and all is in the clear.
+    terms: RwLock<Option<Arc<Terms>>>,
 }
 
 impl Acceptor {
     /// With these terms.
-    pub fn new(terms: Arc<ServerConfig>) -> Self {
+    pub fn new(terms: Option<Arc<Terms>>) -> Self {
         Self { terms: RwLock::new(terms) }
     }
 
     /// From now on these terms hold. Sessions go on with those that they began with.
-    pub fn replace(&self, terms: Arc<ServerConfig>) {
+    pub fn replace(&self, terms: Option<Arc<Terms>>) {
         *self.terms.write() = terms;
     }
 
+    /// The terms that hold now.
+    pub(super) fn terms(&self) -> Option<Arc<Terms>> {
+        self.terms.read().clone()
+    }
+}
+
+impl Terms {
     /// Puts TLS over a socket; answers also with the names in the certificate of the client, if it
     /// has shown one.
     ///
@@ -38,11 +55,25 @@ impl Acceptor {
     pub(super) async fn accept(
         &self,
         socket: Socket,
-    ) -> Result<(Reader, Writer, Option<Box<CertificateNames>>), Failure> {
-        let terms = Arc::clone(&self.terms.read());
-        let (reader, writer) = session::accept(socket, terms).await?;
+    ) -> Result<(Reader, Writer, Option<Box<CertificateNames>>), Refused> {
+        let (reader, writer) = session::accept(socket, self).await?;
         let certificates = reader.peer_certificates().unwrap_or_default();
-        let names = certificates.first().and_then(names::of).map(Box::new);
+        let Some(own) = certificates.first().and_then(der::certificate) else {
+            return Ok((reader, writer, None));
+        };
+        // Whoever resumes a session shows nothing: its certificate was good when it began.
+        if self.checks_dates
+            && let Err(error) = verifier::in_time(&own, now())
+        {
+            return Err(reader.refuse(Failure::Tls(error.into())));
+        }
+        let names = Some(Box::new(names::of(&own)));
         Ok((reader, writer, names))
     }
+}
+
+/// The time, as certificates are measured by it.
+pub fn now() -> UnixTime {
+    let since_epoch = clock::wall().duration_since(std::time::UNIX_EPOCH);
+    UnixTime::since_unix_epoch(since_epoch.unwrap_or_default())
 }

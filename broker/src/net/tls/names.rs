@@ -2,9 +2,8 @@
 
 use std::fmt::Write;
 
-use rustls::pki_types::CertificateDer;
 use x509_parser::asn1_rs::{Tag, ToDer};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::certificate::X509Certificate;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use crate::access::peer::CertificateNames;
@@ -33,9 +32,8 @@ const SHORT_NAMES: &[(&str, &str)] = &[
     ("1.2.840.113549.1.9.1", "emailAddress"),
 ];
 
-/// The names in a certificate; `None`: it cannot be read, although it was found good.
-pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<CertificateNames> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+/// The names in a certificate.
+pub(super) fn of(certificate: &X509Certificate<'_>) -> CertificateNames {
     let subject = certificate.subject();
     let mut common_names = subject.iter_common_name();
     let common_name = match (common_names.next(), common_names.next()) {
@@ -44,7 +42,7 @@ pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<CertificateNames> {
         _ => None,
     };
     let common_name = common_name.map(String::into_boxed_str);
-    Some(CertificateNames { common_name, subject: rfc2253(subject).into() })
+    CertificateNames { common_name, subject: rfc2253(subject).into() }
 }
 
 /// A subject as RFC 2253 and OpenSSL write it: last part first.

@@ -78,6 +78,9 @@ fn certificate(error: &CertificateError, f: &mut fmt::Formatter<'_>) -> fmt::Res
         E::UnknownRevocationStatus => {
             f.write_str("is of an issuer of whom the listener's crlfile has no list")
         }
+        E::ExpiredRevocationList | E::ExpiredRevocationListContext { .. } => {
+            f.write_str("may be good, but its list of revoked certificates is outdated")
+        }
         E::InvalidPurpose | E::InvalidPurposeContext { .. } => {
             f.write_str("is not for clients (its extended key usage)")
         }

@@ -2,6 +2,7 @@
 //! TLS a read may have to write and whoever writes does so from any task.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Read, Write};
 use std::sync::Arc;
@@ -9,10 +10,14 @@ use std::task::{Context, Poll, ready};
 
 use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;
-use rustls::{ProtocolVersion, ServerConfig, ServerConnection, SupportedCipherSuite};
+use rustls::server::Acceptor;
+use rustls::{ProtocolVersion, ServerConnection, SupportedCipherSuite};
 
 use crate::net::socket::{ReadHalf, Socket, WriteHalf};
+use crate::net::tls::ciphers;
+use crate::net::tls::hello::{self, poll_hello};
 use crate::net::tls::reason::Broken;
+use crate::net::tls::terms::Terms;
 
 /// Ciphertext that one read takes at the most.
 const READ_BYTES: usize = 64 * 1024;
@@ -22,7 +27,7 @@ const READ_BYTES: usize = 64 * 1024;
 const AHEAD_BYTES: usize = 64 * 1024;
 
 /// Ciphertext that one read takes during the handshake: less than a record, see `State::decrypt`.
-const HANDSHAKE_READ_BYTES: usize = 4 * 1024;
+pub(super) const HANDSHAKE_READ_BYTES: usize = 4 * 1024;
 
 thread_local! {
     /// One for each worker, so that idle sessions own none.
@@ -61,10 +66,19 @@ struct State {
 /// What both sides agreed on.
 #[derive(Clone, Copy, Debug)]
 pub struct Negotiated {
-    /// The version.
-    pub version: ProtocolVersion,
-    /// The cipher suite.
-    pub suite: SupportedCipherSuite,
+    version: ProtocolVersion,
+    suite: SupportedCipherSuite,
+}
+
+impl fmt::Display for Negotiated {
+    /// As OpenSSL and mosquitto name both.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = match self.version {
+            ProtocolVersion::TLSv1_3 => "TLSv1.3",
+            _ => "TLSv1.2",
+        };
+        write!(f, "{version} cipher {}", ciphers::name(self.suite.suite()))
+    }
 }
 
 /// Why there is no session.
@@ -78,23 +92,55 @@ pub enum Failure {
     Tls(Broken),
 }
 
+/// A peer with whom there is no session.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub failure: Failure,
+    socket: ReadHalf,
+    writer: Either,
+}
+
+#[derive(Debug)]
+enum Either {
+    Hello(WriteHalf),
+    Session(Arc<Session>),
+}
+
+impl Refused {
+    /// Reads until the peer closes, which it does once it knows why: closing a socket that holds
+    /// unread bytes would reset the connection, and the peer might lose the alert that says so.
+    pub async fn part(mut self) {
+        match &self.writer {
+            Either::Hello(writer) => writer.shut_down(),
+            Either::Session(session) => session.socket.shut_down(),
+        }
+        let mut bytes = [0; 512];
+        while let Ok(1..) = poll_fn(|cx| self.socket.poll_read(cx, &mut bytes)).await {}
+    }
+}
+
 /// Shakes hands as a server.
 ///
 /// # Errors
 /// When there is nobody to shake hands with, or nobody we may.
-pub async fn accept(
-    socket: Socket,
-    config: Arc<ServerConfig>,
-) -> Result<(Reader, Writer), Failure> {
-    let mut tls = ServerConnection::new(config).map_err(|error| Failure::Tls(error.into()))?;
+pub(super) async fn accept(socket: Socket, terms: &Terms) -> Result<(Reader, Writer), Refused> {
+    let (mut socket, writer) = socket.split();
+    let mut acceptor = Acceptor::default();
+    let hello = poll_fn(|cx| poll_hello(cx, &mut acceptor, &mut socket, &writer)).await;
+    let mut tls = match hello.and_then(|hello| hello::answer(hello, terms, &writer)) {
+        Ok(tls) => tls,
+        Err(failure) => return Err(Refused { failure, socket, writer: Either::Hello(writer) }),
+    };
     tls.set_buffer_limit(Some(AHEAD_BYTES));
-    let (reader, writer) = socket.split();
     let state = Mutex::new(State { tls, owed: 0, closed: false });
     let session = Arc::new(Session { socket: writer, state });
     // A client may send its first packets right behind its part of the handshake.
-    let mut reader = Reader { socket: reader, session: Arc::clone(&session), leftover: true };
-    poll_fn(|cx| reader.poll_handshake(cx)).await?;
-    Ok((reader, Writer(session)))
+    let mut reader = Reader { socket, session: Arc::clone(&session), leftover: true };
+    match poll_fn(|cx| reader.poll_handshake(cx)).await {
+        Ok(()) => Ok((reader, Writer(session))),
+        Err(failure) => Err(reader.refuse(failure)),
+    }
 }
 
 impl Reader {
@@ -102,6 +148,11 @@ impl Reader {
     pub fn peer_certificates(&self) -> Option<Vec<CertificateDer<'static>>> {
         let state = self.session.state.lock();
         state.tls.peer_certificates().map(<[_]>::to_vec)
+    }
+
+    /// Turns the session into none.
+    pub(super) fn refuse(self, failure: Failure) -> Refused {
+        Refused { failure, socket: self.socket, writer: Either::Session(self.session) }
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
@@ -267,7 +318,7 @@ impl State {
 }
 
 /// The socket as rustls wants to see it.
-struct Outgoing<'a>(&'a WriteHalf);
+pub(super) struct Outgoing<'a>(pub(super) &'a WriteHalf);
 
 impl Write for Outgoing<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -4,36 +4,36 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tokio::net::TcpStream;
 
 use super::*;
+use crate::net::tls::settings::Settings;
 
 type Client = StreamOwned<ClientConnection, StdStream>;
 
 /// A server's terms, and a client's that go with them.
-fn terms(
-    version: &'static rustls::SupportedProtocolVersion,
-) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+fn terms(version: &'static rustls::SupportedProtocolVersion) -> (Terms, Arc<ClientConfig>) {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("a key");
-    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&[version])
-        .expect("a version of the provider")
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key)
-        .expect("they go together");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("a folder of ours");
+        path
+    };
+    let (cert_file, key_file) = (file("crt", cert.pem()), file("key", signing_key.serialize_pem()));
+    let terms = Terms::load(&Settings::new(cert_file, key_file), crate::net::tls::now());
     let mut roots = RootCertStore::empty();
     roots.add(cert.der().clone()).expect("a certificate");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let client = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[version])
         .expect("a version of the provider")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    (Arc::new(server), Arc::new(client))
+    (terms.expect("they go together"), Arc::new(client))
 }
 
 /// Both ends of a loopback connection whose buffers are as small as the system lets them be.
@@ -63,7 +63,7 @@ async fn session<T: Send + 'static>(
     let name = ServerName::try_from("localhost").expect("a name");
     let tls = ClientConnection::new(client_terms, name).expect("good terms");
     let client = std::thread::spawn(move || client(StreamOwned::new(tls, socket)));
-    let accepted = accept(Socket::Tcp(server), server_terms).await;
+    let accepted = accept(Socket::Tcp(server), &server_terms).await;
     let (reader, writer) = accepted.expect("they understand each other");
     (reader, writer, client)
 }
@@ -206,11 +206,13 @@ async fn those_who_speak_no_tls_are_told_apart() {
         let (server, mut client) = pair();
         client.write_all(bytes).expect("it takes bytes");
         client.shutdown(std::net::Shutdown::Write).expect("a socket");
-        let said = match accept(Socket::Tcp(server), terms).await {
+        let said = match accept(Socket::Tcp(server), &terms).await {
             Ok(_) => panic!("{bytes:?} is a handshake"),
-            Err(Failure::Tls(broken)) => broken.to_string(),
-            Err(Failure::Gone) => "gone".to_owned(),
-            Err(Failure::Socket(error)) => panic!("{bytes:?}: {error}"),
+            Err(refused) => match refused.failure {
+                Failure::Tls(broken) => broken.to_string(),
+                Failure::Gone => "gone".to_owned(),
+                Failure::Socket(error) => panic!("{bytes:?}: {error}"),
+            },
         };
         assert!(said.starts_with(words), "{bytes:?}: {said}");
     }
