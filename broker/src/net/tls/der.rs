@@ -30,7 +30,7 @@ pub(super) fn verifies(
     message: &[u8],
     signature: &[u8],
 ) -> bool {
-    let kind = sequence(key.raw).and_then(|(kind, _)| Some(sequence_content(kind)?));
+    let kind = sequence(key.raw).and_then(|(kind, _)| sequence_content(kind));
     kind.is_some_and(|kind| algorithm.public_key_alg_id().as_ref() == kind)
         && algorithm.verify_signature(&key.subject_public_key.data, message, signature).is_ok()
 }

@@ -47,11 +47,14 @@ pub(super) fn of(certificate: &X509Certificate<'_>) -> CertificateNames {
 
 /// A subject as RFC 2253 and OpenSSL write it: last part first.
 fn rfc2253(subject: &X509Name<'_>) -> String {
-    let parts: Vec<String> = subject
-        .iter_rdn()
-        .map(|part| part.iter().map(attribute).collect::<Vec<_>>().join("+"))
-        .collect();
-    parts.into_iter().rev().collect::<Vec<_>>().join(",")
+    let mut parts: Vec<String> = Vec::new();
+    for part in subject.iter_rdn() {
+        let mut attributes: Vec<String> = part.iter().map(attribute).collect();
+        attributes.reverse();
+        parts.push(attributes.join("+"));
+    }
+    parts.reverse();
+    parts.join(",")
 }
 
 fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
@@ -108,4 +111,71 @@ fn escaped(text: &str) -> String {
         escaped.push(char::from(byte));
     }
     escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+
+    use super::*;
+    use crate::net::tls::der;
+
+    /// Made by openssl, which says of its subject what the first test expects.
+    const ODD: &str = "\
+-----BEGIN CERTIFICATE-----
+MIICpDCCAkqgAwIBAgIBBTAKBggqhkjOPQQDAjCBrzELMAkGA1UEBhMCREUxHTAb
+BgNVBAoMFE3DvGxsZXIsIFPDtmhuZSArIENvMRYwFAYDVQQLDA0jMSAiZ2F0ZVx3
+YXkiMREwDwYDVQQLDAggcGxhbnRzIDEpMBAGCgmSJomT8ixkAQEMAnU3MBUGA1UE
+AwwObWV0ZXIgPDc+OyBhPWIxHjAcBgkqhkiG9w0BCQEWD29wc0BleGFtcGxlLm9y
+ZzELMAkGA1UEBRMCMTcwIBcNMjYxMTMwMDEwMjQyWhgPMjEyNjExMDYwMTAyNDJa
+MIGvMQswCQYDVQQGEwJERTEdMBsGA1UECgwUTcO8bGxlciwgU8O2aG5lICsgQ28x
+FjAUBgNVBAsMDSMxICJnYXRlXHdheSIxETAPBgNVBAsMCCBwbGFudHMgMSkwEAYK
+CZImiZPyLGQBAQwCdTcwFQYDVQQDDA5tZXRlciA8Nz47IGE9YjEeMBwGCSqGSIb3
+DQEJARYPb3BzQGV4YW1wbGUub3JnMQswCQYDVQQFEwIxNzBZMBMGByqGSM49AgEG
+CCqGSM49AwEHA0IABFfbXi5VBNU1gXHB36oy7+v537oMAxlF7HQ/CMEge+UiEdEQ
+oR2r7hp6SuD5BVDLsU1yKoJmR7L/gFjQl4R4fAyjUzBRMB0GA1UdDgQWBBRpNade
+Y0xgABrzPEVDAiPmb7HgfzAfBgNVHSMEGDAWgBRpNadeY0xgABrzPEVDAiPmb7Hg
+fzAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gAMEUCIHAAmJYSO3C326lY
+VIcwg91tmlQFLecbntQ69NoeYm1DAiEAjYueKjmUR5IsQIKwfFg7qwLjmGA8sr6o
+v+dkmVV5RJw=
+-----END CERTIFICATE-----
+";
+
+    /// The same with two Common Names.
+    const TWICE: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBdDCCARqgAwIBAgIBBTAKBggqhkjOPQQDAjAYMQowCAYDVQQDDAFhMQowCAYD
+VQQDDAFiMCAXDTI2MTEzMDAxMDI0MloYDzIxMjYxMTA2MDEwMjQyWjAYMQowCAYD
+VQQDDAFhMQowCAYDVQQDDAFiMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAECgRs
+621fwigFhCfp9cEktE58sWKQkN+ZP4DLkfouQXzNkYfRR1uwshXtbE/BkHw0+9ev
+P0J0jZuCkPuIfrRoF6NTMFEwHQYDVR0OBBYEFAQ5vypH+F47QYwL6u6GTVABT/Mo
+MB8GA1UdIwQYMBaAFAQ5vypH+F47QYwL6u6GTVABT/MoMA8GA1UdEwEB/wQFMAMB
+Af8wCgYIKoZIzj0EAwIDSAAwRQIhANLqeFgoWd8EFDizbb6Cgv0ZYO3+7+WDzlTy
+wj7F6yyIAiBJB5O/UWdsIWh+2BJjkz6tyuZy7ACD+VP+9olE4sj0Yw==
+-----END CERTIFICATE-----
+";
+
+    fn names(pem: &str) -> CertificateNames {
+        let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).expect("it is good");
+        of(&der::certificate(&certificate).expect("it is good"))
+    }
+
+    #[test]
+    fn a_subject_is_written_as_openssl_writes_it() {
+        let names = names(ODD);
+        assert_eq!(
+            &*names.subject,
+            r#"serialNumber=17,emailAddress=ops@example.org,CN=meter \<7\>\; a=b+UID=u7,"#
+                .to_owned()
+                + r#"OU=\ plants\ ,OU=\#1 \"gate\\way\",O=M\C3\BCller\, S\C3\B6hne \+ Co,C=DE"#
+        );
+        assert_eq!(names.common_name.as_deref(), Some("meter <7>; a=b"));
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_none() {
+        let names = names(TWICE);
+        assert_eq!((&*names.subject, names.common_name), ("CN=b,CN=a", None));
+    }
 }
