@@ -6,6 +6,7 @@
 //! - [`access`]: who may; pure decisions.
 //! - `martlet_engine`, a crate of its own: the whole MQTT server as one deterministic machine.
 //! - [`store`]: keeps the facts that the engine states.
+//! - [`telemetry`]: the log of what is recorded, and how it is read.
 //! - [`driver`]: runs the engine, hands its facts to the store and its packets to the links.
 //! - [`net`]: sockets; bytes to packets and back.
 //! - [`server`]: builds every part, runs them, stops them in order.
@@ -29,3 +30,4 @@ pub mod server;
 pub mod service;
 pub mod signals;
 pub mod store;
+pub mod telemetry;

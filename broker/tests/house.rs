@@ -67,6 +67,12 @@ const NEVER: &[Never] = &[
         because: "the store knows changes, not packets",
     },
     Never {
+        rooms: &["broker/src/telemetry"],
+        but: &[],
+        code: &["tokio::", "driver::", "net::", "store::durable", "martlet_engine::Engine"],
+        because: "the log knows records and a disk: who waits for more brings a waker",
+    },
+    Never {
         rooms: &["broker/src/net", "broker/src/bridge", "broker/src/http"],
         but: &[],
         code: &["store::", "Engine::", "martlet_engine::change", "martlet_engine::Engine"],
@@ -344,6 +350,7 @@ fn samples() -> Vec<(&'static str, String, &'static str)> {
         sample("broker/engine/src/a.rs", "fn a() { b(\"tokio::spawn\") }", ""),
         sample("broker/engine/src/a.rs", "struct A { at: Instant }", "engine is pure"),
         sample("broker/src/store/a.rs", "use crate::driver::B;", "changes, not packets"),
+        sample("broker/src/telemetry/a.rs", "use tokio::sync::B;", "records and a disk"),
         sample("broker/src/net/a.rs", "use crate::store::B;", "only door"),
         sample("broker/src/net/a.rs", "use crate::http::B;", "siblings"),
         sample("broker/src/driver/mod.rs", "use crate::config::B;", "I12"),

@@ -162,4 +162,23 @@ pub enum Change {
         /// Whose.
         client_id: Arc<str>,
     },
+    /// A message has its place in a stream of the log.
+    Record(Recorded),
+}
+
+/// A message in a stream of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The stream's name.
+    pub stream: Arc<str>,
+    /// Its place: offsets of a stream follow each other without a gap.
+    pub offset: u64,
+    /// When it came.
+    pub time: Time,
+    /// Who published it; `None`: the broker itself.
+    pub client_id: Option<Arc<str>>,
+    /// The publisher's User Name, if it gave one.
+    pub user_name: Option<Arc<str>>,
+    /// What was published.
+    pub message: Message,
 }

@@ -156,6 +156,8 @@ impl Engine {
             fx.changes.push(Change::Detach { client_id, since: None });
         }
         session.permit.clone_from(&connect.permit);
+        let user_name = connect.user_name.as_deref().filter(|_| self.recording.is_on());
+        session.user_name = user_name.map(Arc::from);
         session.attachment = Attachment::Attached(Attached {
             link,
             room: i64::from(connect.room_bytes),

@@ -90,11 +90,13 @@ pub enum Bound {
     KeepAlive,
     /// A connection that was closed.
     Received,
+    /// A message that was delivered but not recorded, because its stream is stopped.
+    Recording,
 }
 
 impl Bound {
     /// All of them, in order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::QueueMessages,
         Self::QueueBytes,
         Self::AllQueues,
@@ -111,6 +113,7 @@ impl Bound {
         Self::Sessions,
         Self::KeepAlive,
         Self::Received,
+        Self::Recording,
     ];
 
     /// The name of the setting, or of the rule where nothing can be set.
@@ -132,6 +135,7 @@ impl Bound {
             Self::Sessions => "sessions_max",
             Self::KeepAlive => "keep_alive_max_s",
             Self::Received => "received_max",
+            Self::Recording => "recording",
         }
     }
 
@@ -145,6 +149,7 @@ impl Bound {
                 | Self::Sessions
                 | Self::KeepAlive
                 | Self::Received
+                | Self::Recording
         )
     }
 }
@@ -181,13 +186,14 @@ mod tests {
     fn bounds_are_named_as_their_limits() {
         let limits = format!("{:?}", Limits::default());
         // The room of an outbox comes with each CONNECT, and so does what a client may do;
-        // `$SYS` cannot be opened.
+        // `$SYS` cannot be opened; a stream stops when the disk is full.
         let elsewhere = [
             Bound::Outbox,
             Bound::SysTopic,
             Bound::DeniedPublish,
             Bound::DeniedReceive,
             Bound::DeniedSubscribe,
+            Bound::Recording,
         ];
         for (at, bound) in Bound::ALL.into_iter().enumerate() {
             assert_eq!(bound as usize, at, "in order");

@@ -10,6 +10,7 @@ use crate::filter::Filter;
 use crate::limits::Limits;
 use crate::message::Message;
 use crate::permit::Permission;
+use crate::recording::Stream;
 
 /// Milliseconds since an epoch that the caller chose (the driver: Unix time at start, then the
 /// monotonic clock). Never goes backward within one engine.
@@ -68,6 +69,8 @@ pub enum Input {
     /// The rules changed: from here on these links have these permits. Sessions that are away have
     /// none until they come back with one.
     Permits(Vec<(LinkId, Permission)>),
+    /// From here on these streams record, and no others.
+    Streams(Vec<Stream>),
     /// New bounds, for a broker whose operator changed them while it runs. What is held already
     /// stays held, even beyond a bound that was lowered. The hash seed stays as it was.
     Limits(Box<Limits>),

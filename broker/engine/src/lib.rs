@@ -28,6 +28,7 @@ use crate::deadlines::Deadlines;
 use crate::effects::{Effects, Farewell};
 use crate::input::{InPacket, Input, LinkId, Time};
 use crate::limits::Limits;
+use crate::recording::Recording;
 use crate::router::retained::Retained;
 use crate::router::{Found, Router};
 use crate::session::deliveries::Waiting;
@@ -45,6 +46,7 @@ pub mod input;
 pub mod limits;
 pub mod message;
 pub mod permit;
+pub mod recording;
 pub mod snapshot;
 
 mod acknowledge;
@@ -70,6 +72,7 @@ pub struct Engine {
     sessions: Sessions,
     router: Router,
     retained: Retained,
+    recording: Recording,
     deadlines: Deadlines,
     /// Sessions whose replay has used its share of an input and can go on at once.
     replaying: VecDeque<SessionIndex>,
@@ -101,6 +104,7 @@ impl Engine {
             sessions: Sessions::new(hash_seed),
             router: Router::new(hash_seed),
             retained: Retained::default(),
+            recording: Recording::default(),
             deadlines: Deadlines::default(),
             replaying: VecDeque::new(),
             recovery: None,
@@ -131,6 +135,7 @@ impl Engine {
             Input::Room { link, bytes } => self.on_room(link, bytes, effects),
             Input::Publish(message) => self.route(&message, effects),
             Input::Permits(permits) => self.on_permits(permits),
+            Input::Streams(streams) => self.change_streams(streams),
             Input::Limits(limits) => self.change_limits(*limits),
             Input::Traffic(traffic) => self.counters.traffic = traffic,
             Input::Store(health) => self.counters.store = health,

@@ -11,6 +11,7 @@ use crate::counters::Bound;
 use crate::effects::{Effects, Farewell, Notice, OutPacket};
 use crate::filter::Filter;
 use crate::message::Message;
+use crate::recording::Publisher;
 use crate::router::retained::is_sys;
 use crate::router::shares::ShareId;
 use crate::session::SessionIndex;
@@ -82,14 +83,16 @@ impl Engine {
     ) {
         let session = &self.sessions[from];
         let allowed = session.may_publish(message);
-        self.accept(session.client_id.clone(), message, delivery, allowed, fx);
+        let (client_id, user_name) = (session.client_id.clone(), session.user_name.clone());
+        let publisher = Publisher { client_id: Some(&client_id), user_name: user_name.as_ref() };
+        self.accept(publisher, message, delivery, allowed, fx);
     }
 
     /// A client's message. One that it may not publish is acknowledged like any other
     /// [MQTT-3.3.5-2], and goes nowhere. `$SYS` is the broker's own, but for the states of bridges.
     pub(crate) fn accept(
         &mut self,
-        client_id: Arc<str>,
+        publisher: Publisher<'_>,
         message: &Message,
         delivery: Delivery,
         allowed: bool,
@@ -98,32 +101,46 @@ impl Engine {
         if is_sys(message) && !is_state_of_bridge(message.topic()) {
             self.counters.count_drop(Bound::SysTopic);
         } else if allowed {
-            self.route(message, fx);
-        } else {
+            self.route_from(publisher, message, fx);
+        } else if let Some(client_id) = publisher.client_id {
             self.deny(client_id, message, delivery, fx);
         }
     }
 
     pub(crate) fn deny(
         &mut self,
-        client_id: Arc<str>,
+        client_id: &Arc<str>,
         message: &Message,
         delivery: Delivery,
         fx: &mut Effects,
     ) {
         self.counters.count_drop(Bound::DeniedPublish);
-        let message = message.clone();
+        let (client_id, message) = (client_id.clone(), message.clone());
         fx.notices.push(Notice::PublishDenied { client_id, message, delivery });
     }
 
-    /// Gives a message to all who want it [MQTT-4.5.0-1], in the order in which messages come
-    /// [MQTT-4.6.0-5] [MQTT-4.6.0-6], and retains it if it asks for that.
+    /// A message of the broker's own.
     pub(crate) fn route(&mut self, message: &Message, fx: &mut Effects) {
+        self.route_from(Publisher::default(), message, fx);
+    }
+
+    /// Gives a message to all who want it [MQTT-4.5.0-1], in the order in which messages come
+    /// [MQTT-4.6.0-5] [MQTT-4.6.0-6], records it where it belongs, and retains it if it asks for
+    /// that.
+    pub(crate) fn route_from(
+        &mut self,
+        publisher: Publisher<'_>,
+        message: &Message,
+        fx: &mut Effects,
+    ) {
         if message.retain() {
             self.retain(message, fx); // else the retained message is not touched [MQTT-3.3.1-12]
         }
         let mut found = std::mem::take(&mut self.found);
         self.router.find(message.topic(), &mut found);
+        if !found.streams.is_empty() {
+            self.record(found.streams, message, publisher, fx);
+        }
         let mut routed = Routed::new(message);
         for &(index, granted) in &found.sessions {
             self.deliver(index, &mut routed, granted, fx);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use martlet_codec::ids::PacketId;
 use martlet_codec::reason::QoS;
 
-use crate::change::{Change, MessageKey, Passage};
+use crate::change::{Change, MessageKey, Passage, Recorded};
 use crate::filter::Filter;
 use crate::input::Time;
 use crate::message::Message;
@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub wills: BTreeMap<Arc<str>, Message>,
     /// Greater than every key ever given.
     pub next_key: MessageKey,
+    /// The offset of the next record of each stream of the log, by the stream's name.
+    pub streams: BTreeMap<Arc<str>, u64>,
 }
 
 /// A session.
@@ -129,6 +131,9 @@ impl Snapshot {
             }
             Change::DropWill { client_id } => {
                 self.wills.remove(client_id);
+            }
+            Change::Record(Recorded { stream, offset, .. }) => {
+                self.streams.insert(stream.clone(), offset + 1);
             }
         }
     }

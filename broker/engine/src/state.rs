@@ -69,8 +69,9 @@ impl Engine {
     /// Takes over the facts. Sessions that were connected are so no longer, as of now; that is a
     /// change like any other, and comes with the first [`handle`](Self::handle).
     pub(crate) fn restore(&mut self, snapshot: Snapshot) {
-        let Snapshot { sessions, messages, retained, wills, next_key } = snapshot;
+        let Snapshot { sessions, messages, retained, wills, next_key, streams } = snapshot;
         self.next_key = next_key;
+        self.recording.ends = streams;
         for message in retained.into_values() {
             // What was kept stays kept, even if a bound was lowered since.
             self.retained.restore(&message);
@@ -135,13 +136,15 @@ impl Engine {
         }
         for (client_id, message) in recovery.wills {
             fx.changes.push(Change::DropWill { client_id: client_id.clone() });
-            self.publish_will(TakenWill { message, client_id, allowed: true }, fx);
+            let will = TakenWill { message, client_id, user_name: None, allowed: true };
+            self.publish_will(will, fx);
         }
     }
 
     /// All facts, as the changes that were given out have made them: what a store must hold.
     pub fn snapshot(&self) -> Snapshot {
-        let mut snapshot = Snapshot { next_key: self.next_key, ..Snapshot::default() };
+        let streams = self.recording.ends.clone();
+        let mut snapshot = Snapshot { next_key: self.next_key, streams, ..Snapshot::default() };
         for message in self.retained.iter().filter(|message| !is_sys(message)) {
             snapshot.retained.insert(message.topic().as_str().into(), message.clone());
         }

@@ -8,6 +8,7 @@ use crate::Engine;
 use crate::change::Change;
 use crate::effects::Effects;
 use crate::message::Message;
+use crate::recording::Publisher;
 use crate::session::SessionIndex;
 
 /// A will on its way out of its session.
@@ -15,6 +16,7 @@ pub(crate) struct TakenWill {
     pub(crate) message: Message,
     /// Whose.
     pub(crate) client_id: Arc<str>,
+    pub(crate) user_name: Option<Arc<str>>,
     pub(crate) allowed: bool,
 }
 
@@ -29,7 +31,7 @@ impl Engine {
             fx.changes.push(Change::KeepWill { client_id, will: will.clone() });
             session.will = Some(will);
         } else {
-            self.deny(client_id, &will, Delivery::AtMostOnce, fx);
+            self.deny(&client_id, &will, Delivery::AtMostOnce, fx);
         }
     }
 
@@ -40,14 +42,16 @@ impl Engine {
         let message = session.will.take()?;
         let client_id = session.client_id.clone();
         fx.changes.push(Change::DropWill { client_id: client_id.clone() });
-        Some(TakenWill { allowed: session.may_publish(&message), message, client_id })
+        let user_name = session.user_name.clone();
+        Some(TakenWill { allowed: session.may_publish(&message), message, client_id, user_name })
     }
 
     /// A will goes the way of any message: its RETAIN flag says whether it is retained
     /// [MQTT-3.1.2-16] [MQTT-3.1.2-17], and `$SYS` is closed to it as to any client. The
     /// rules may have changed since it was kept.
     pub(crate) fn publish_will(&mut self, will: TakenWill, fx: &mut Effects) {
-        let TakenWill { message, client_id, allowed } = will;
-        self.accept(client_id, &message, Delivery::AtMostOnce, allowed, fx);
+        let TakenWill { message, client_id, user_name, allowed } = will;
+        let publisher = Publisher { client_id: Some(&client_id), user_name: user_name.as_ref() };
+        self.accept(publisher, &message, Delivery::AtMostOnce, allowed, fx);
     }
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
@@ -11,11 +12,13 @@ use crate::clock;
 use crate::logging::{self, Format, Level, Timestamp};
 use crate::store::StoreError;
 use crate::store::damage::Damage;
+use crate::store::disk::Real;
 use crate::store::tools::check::{Verdict, check};
 use crate::store::tools::compact::compact;
 use crate::store::tools::export::{Wanted, export};
 use crate::store::tools::stats::Stats;
 use crate::store::tools::{Look, look};
+use crate::telemetry::log::{self, Log};
 
 /// The exit code for a store of which something cannot be read.
 pub const DAMAGED: u8 = 3;
@@ -164,7 +167,9 @@ impl Chore {
             }
             StoreCommand::Compact(_) => {
                 let date = clock::date(clock::wall());
-                let compacted = compact(folder, date)?;
+                let settings = log::Settings::new(folder, Vec::new());
+                let log = Arc::new(Log::new(Arc::new(Real), settings));
+                let compacted = compact(folder, date, log)?;
                 print(&format!("{}: {compacted}", folder.display()))?;
                 Ok(told(&compacted.damage, "is lost; all else is kept"))
             }

@@ -338,6 +338,7 @@ impl Settings {
             password_checks_max: self.limits.password_checks_max,
             guard: self.access.guard(self.limits.connects_per_address_per_s),
             driver: driver::Settings {
+                streams: Vec::new(),
                 outbox_bytes_max: self.limits.outbox_bytes_max,
                 connection_messages: self.log.connection_messages,
                 limits: self.limits.engine(self.clients, &self.sys),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use martlet_engine::change::Change;
+use martlet_engine::change::{Change, Recorded};
 use martlet_engine::input::{StoreHealth, Time};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
@@ -305,7 +305,8 @@ fn message_bytes(change: &Change) -> u64 {
     match change {
         Change::KeepMessage { message, .. }
         | Change::Retain { message }
-        | Change::KeepWill { will: message, .. } => message.len() as u64,
+        | Change::KeepWill { will: message, .. }
+        | Change::Record(Recorded { message, .. }) => message.len() as u64,
         _ => 0,
     }
 }

@@ -14,6 +14,7 @@ use martlet_engine::Engine;
 use martlet_engine::effects::{Effects, Notice};
 use martlet_engine::input::{Input, LinkId, Time};
 use martlet_engine::limits::Limits;
+use martlet_engine::recording::Stream;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -47,6 +48,8 @@ pub struct Settings {
     pub outbox_bytes_max: u32,
     /// Whether clients' coming and going is logged (mosquitto's `connection_messages`).
     pub connection_messages: bool,
+    /// What is recorded.
+    pub streams: Vec<Stream>,
 }
 
 /// The pump around one engine.
@@ -128,6 +131,7 @@ impl Driver {
         mut store: Box<dyn Store>,
     ) -> Result<Arc<Self>, StoreError> {
         let engine = Engine::new(settings.limits, store.load()?, clock.now());
+        let engine = engine.recording(settings.streams);
         let pump = Arc::new(Notify::new());
         let (commits, committer) = Commits::start(store, Arc::clone(&pump), clock);
         Ok(Arc::new(Self {

@@ -76,7 +76,12 @@ fn connect(link: LinkId) -> Input {
 }
 
 fn settings() -> Settings {
-    Settings { limits: Limits::default(), outbox_bytes_max: ROOM_BYTES, connection_messages: false }
+    Settings {
+        limits: Limits::default(),
+        outbox_bytes_max: ROOM_BYTES,
+        connection_messages: false,
+        streams: Vec::new(),
+    }
 }
 
 fn driver() -> Arc<Driver> {

@@ -14,15 +14,18 @@ use martlet_engine::snapshot::Snapshot;
 use crate::store::damage::Damage;
 use crate::store::disk::{Disk, Lock, Real};
 use crate::store::durable::checkpoints::{Ask, Checkpoints};
+use crate::store::durable::recording::Replayed;
 use crate::store::journal::recovery::{self, Recovered};
 use crate::store::journal::{Bounds, Journal};
 use crate::store::ledger::{self, Ledger};
 use crate::store::progress::Progress;
+use crate::store::recorder::Recorder;
 use crate::store::state::load::Loaded;
 use crate::store::state::{Checkpoint, State};
 use crate::store::{Store, StoreError};
 
 mod checkpoints;
+mod recording;
 mod standing;
 
 /// Everything that a store is told.
@@ -48,6 +51,8 @@ pub struct Settings {
     pub compact_waste_bytes: u64,
     /// Memory for the state's pages.
     pub cache_bytes: usize,
+    /// Who keeps what is recorded; `None`: whoever only looks at the store.
+    pub recorder: Option<Arc<dyn Recorder>>,
     /// Whether checkpoints are written while commits go on. If not, each is written by the commit
     /// after the one that made it due: the same calls then do the same things in the same order.
     pub background: bool,
@@ -75,6 +80,7 @@ impl Settings {
             ahead_bytes: 256 << 10,
             compact_waste_bytes: 16 << 20,
             cache_bytes: 8 << 20,
+            recorder: None,
             background: true,
         }
     }
@@ -98,6 +104,8 @@ pub struct Durable {
     bytes_due: u64,
     /// Time since the last checkpoint was begun, as ticks tell it.
     time_since: Duration,
+    /// Records that the journal has, and a power cut may take.
+    unsafe_records: Vec<Change>,
     /// Held as long as the store is.
     _lock: Box<dyn Lock>,
 }
@@ -142,10 +150,13 @@ pub fn open_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<Durable, Store
     let Loaded { position, next_segment, mut snapshot, places, .. } = loaded;
     let mut ledger = Ledger::new(&snapshot, places);
     let at = (position, next_segment);
+    let mut replayed = Replayed::begin(settings.recorder.as_ref(), &snapshot)?;
     let mut recovered = recovery::replay(&*disk, &journal_folder, at, |change| {
         snapshot.apply(&change);
         ledger.apply(&change);
+        replayed.take(change);
     })?;
+    replayed.end(&mut snapshot, &mut ledger)?;
     if !damage.is_empty() || !recovered.damage.is_empty() {
         ledger::mend(&mut snapshot);
         state.close();
@@ -183,6 +194,7 @@ pub fn open_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<Durable, Store
         bytes_due: settings.checkpoint_bytes,
         settings,
         time_since: Duration::ZERO,
+        unsafe_records: Vec::new(),
         _lock: lock,
     };
     durable.write_what_was_found();
@@ -218,8 +230,10 @@ impl Durable {
             self.begin_checkpoint();
             self.finish_checkpoint(Ask::Wait)?;
         }
+        self.may_record(changes)?;
         self.bytes_since += self.journal.append(changes, sync)?;
         changes.iter().for_each(|change| self.ledger.apply(change));
+        self.record(changes);
         Ok(())
     }
 
@@ -227,11 +241,13 @@ impl Durable {
     fn begin_checkpoint(&mut self) {
         (self.bytes_since, self.time_since) = (0, Duration::ZERO);
         self.bytes_due = self.settings.checkpoint_bytes;
+        self.record_all();
         self.checkpoints.begin(Checkpoint {
             pending: self.ledger.take_pending(),
             position: self.journal.last(),
             next_key: self.ledger.next_key().0,
             next_segment: self.journal.next_segment(),
+            recorder: self.settings.recorder.clone(),
         });
     }
 
@@ -240,6 +256,7 @@ impl Durable {
         if let Some(position) = self.checkpoints.finish(ask)? {
             self.state_position = position;
             self.journal.trust(position);
+            self.record_what_is_safe();
         }
         self.journal.free(self.state_position)
     }
@@ -291,6 +308,7 @@ impl Store for Durable {
             return Ok(()); // the tick does, in its time
         }
         let synced = self.journal.sync();
+        self.record_what_is_safe();
         self.go_on_with_checkpoints();
         synced
     }
@@ -305,6 +323,7 @@ impl Store for Durable {
     fn tick(&mut self) -> Result<(), StoreError> {
         self.time_since += self.tick_every().unwrap_or_default();
         let synced = self.journal.sync();
+        self.record_what_is_safe();
         self.go_on_with_checkpoints();
         if self.time_since >= self.settings.checkpoint_every && !self.has_work() {
             self.time_since = Duration::ZERO; // else the next fact alone would be due at once
@@ -404,11 +423,13 @@ fn rebuild(
 ) -> Result<Ledger, StoreError> {
     let mut ledger = Ledger::starting_at(snapshot.next_key);
     ledger::facts(snapshot).for_each(|fact| ledger.apply(&fact));
+    snapshot.streams.iter().for_each(|(stream, end)| ledger.go_on_with_stream(stream, *end));
     let checkpoint = Checkpoint {
         pending: ledger.take_pending(),
         position: recovered.last(),
         next_key: snapshot.next_key.0,
         next_segment: recovered.next_segment(),
+        recorder: settings.recorder.clone(),
     };
     write_aside(disk, settings, checkpoint)?;
     let (new, old) = (settings.folder.join(STATE_REBUILT), settings.folder.join(STATE));

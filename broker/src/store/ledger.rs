@@ -16,7 +16,7 @@ use martlet_engine::input::Time;
 use martlet_engine::message::Message;
 use martlet_engine::snapshot::{KeptDelivery, KeptSession, KeptSubscription, Snapshot};
 
-use crate::store::edits::Edits;
+use crate::store::edits::{Edit, Edits};
 use crate::store::ledger::messages::Messages;
 pub(in crate::store) use crate::store::ledger::session::Session;
 
@@ -39,6 +39,7 @@ pub(super) struct Ledger {
     retained: Edits<Box<str>, Message>,
     wills: BTreeSet<Arc<str>>,
     will_edits: Edits<Arc<str>, Message>,
+    streams: Edits<Arc<str>, u64>,
     next_key: MessageKey,
     next_session: SessionNumber,
 }
@@ -52,6 +53,8 @@ pub(super) struct Pending {
     pub(super) messages: Edits<MessageKey, Message>,
     pub(super) retained: Edits<Box<str>, Message>,
     pub(super) wills: Edits<Arc<str>, Message>,
+    /// Streams of the log: the offset of the next record.
+    pub(super) streams: Edits<Arc<str>, u64>,
 }
 
 /// The edits of one session's rows.
@@ -115,6 +118,7 @@ impl Ledger {
         !self.dropped.is_empty()
             || !self.retained.is_empty()
             || !self.will_edits.is_empty()
+            || !self.streams.is_empty()
             || self.messages.is_changed()
             || touched.any(Session::is_changed)
     }
@@ -134,6 +138,7 @@ impl Ledger {
             messages: self.messages.take_edits(),
             retained: std::mem::take(&mut self.retained),
             wills: std::mem::take(&mut self.will_edits),
+            streams: std::mem::take(&mut self.streams),
         }
     }
 
@@ -193,6 +198,15 @@ impl Ledger {
                     self.will_edits.delete(client_id.clone());
                 }
             }
+            Change::Record(record) => self.go_on_with_stream(&record.stream, record.offset + 1),
+        }
+    }
+
+    /// The stream's next record gets this offset.
+    pub(super) fn go_on_with_stream(&mut self, stream: &Arc<str>, end: u64) {
+        match self.streams.0.get_mut(stream) {
+            Some(Edit::Replace(before)) => *before = end,
+            _ => self.streams.replace(stream.clone(), end),
         }
     }
 

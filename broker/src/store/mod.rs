@@ -17,6 +17,7 @@ pub mod disk;
 pub mod durable;
 pub mod memory;
 pub mod record;
+pub mod recorder;
 pub mod tools;
 
 mod edits;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use martlet_codec::ids::PacketId;
 use martlet_codec::reason::QoS;
 use martlet_codec::topic::TopicName;
-use martlet_engine::change::{Change, MessageKey, Passage};
+use martlet_engine::change::{Change, MessageKey, Passage, Recorded};
 use martlet_engine::filter::Filter;
 use martlet_engine::input::Time;
 use martlet_engine::message::Message;
@@ -34,6 +34,10 @@ pub enum RecordError {
 const RETAIN: u8 = 0b100;
 const SHARE: u8 = 0b1000;
 
+/// What is known of a record's publisher.
+const CLIENT: u8 = 0b1;
+const USER: u8 = 0b10;
+
 /// The kinds of facts, never given anew to another fact.
 mod kind {
     pub(super) const SAVE_SESSION: u8 = 1;
@@ -54,6 +58,8 @@ mod kind {
     pub(super) const CLEAR_RETAINED: u8 = 16;
     pub(super) const KEEP_WILL: u8 = 17;
     pub(super) const DROP_WILL: u8 = 18;
+    /// From version 2 on.
+    pub(super) const RECORD: u8 = 19;
 }
 
 /// Appends records to bytes.
@@ -118,7 +124,20 @@ impl Writer<'_> {
                 self.message(will);
             }
             Change::DropWill { client_id } => self.session(kind::DROP_WILL, client_id),
+            Change::Record(record) => self.record(record),
         }
+    }
+
+    fn record(&mut self, record: &Recorded) {
+        let Recorded { stream, offset, time, client_id, user_name, message } = record;
+        self.session(kind::RECORD, stream);
+        self.number(*offset);
+        self.number(time.0);
+        let client = if client_id.is_some() { CLIENT } else { 0 };
+        let user = if user_name.is_some() { USER } else { 0 };
+        self.byte(client | user);
+        [client_id, user_name].into_iter().flatten().for_each(|name| self.text(name));
+        self.message(message);
     }
 
     pub(super) fn message(&mut self, message: &Message) {
@@ -190,7 +209,7 @@ impl<'a> Reader<'a> {
             kind::CLEAR_RETAINED => return self.clear_retained(),
             _ => {}
         }
-        if !(kind::SAVE_SESSION..=kind::DROP_WILL).contains(&kind) {
+        if !(kind::SAVE_SESSION..=kind::RECORD).contains(&kind) {
             return Err(RecordError::Kind(kind));
         }
         let client_id: Arc<str> = self.text()?.into();
@@ -217,8 +236,24 @@ impl<'a> Reader<'a> {
             kind::FORGET_RECEIVED => Change::ForgetReceived { client_id, id: self.packet_id()? },
             kind::KEEP_WILL => Change::KeepWill { client_id, will: self.message()? },
             kind::DROP_WILL => Change::DropWill { client_id },
+            kind::RECORD => Change::Record(self.record(client_id)?),
             unknown => return Err(RecordError::Kind(unknown)),
         })
+    }
+
+    fn record(&mut self, stream: Arc<str>) -> Result<Recorded, RecordError> {
+        let (offset, time) = (self.number()?, Time(self.number()?));
+        let flags = self.byte()?;
+        if flags & !(CLIENT | USER) != 0 {
+            return Err(RecordError::Value("publisher"));
+        }
+        let mut name = |flag| match flags & flag {
+            0 => Ok(None),
+            _ => self.text().map(|name| Some(name.into())),
+        };
+        let (client_id, user_name) = (name(CLIENT)?, name(USER)?);
+        let message = self.message()?;
+        Ok(Recorded { stream, offset, time, client_id, user_name, message })
     }
 
     pub(super) fn message(&mut self) -> Result<Message, RecordError> {
@@ -321,6 +356,15 @@ mod tests {
         PacketId::new(number).expect("not zero")
     }
 
+    fn recorded(
+        client_id: Option<Arc<str>>,
+        user_name: Option<Arc<str>>,
+        message: Message,
+    ) -> Recorded {
+        let (stream, time) = ("stream".into(), Time(1 << 41));
+        Recorded { stream, offset: 300, time, client_id, user_name, message }
+    }
+
     fn all_kinds() -> Vec<Change> {
         let client_id: Arc<str> = "client".into();
         let filter = Filter::parse("$share/g/a/+").expect("a filter");
@@ -354,8 +398,11 @@ mod tests {
             Change::ForgetReceived { client_id: c(), id: id(5) },
             Change::Retain { message: message.clone() },
             Change::ClearRetained { topic: "a/b".into() },
-            Change::KeepWill { client_id: c(), will: message },
+            Change::KeepWill { client_id: c(), will: message.clone() },
             Change::DropWill { client_id: c() },
+            Change::Record(recorded(Some(c()), None, message.clone())),
+            Change::Record(recorded(Some(c()), Some("user".into()), message.clone())),
+            Change::Record(recorded(None, None, message)),
         ]
     }
 
@@ -406,7 +453,8 @@ mod tests {
         let rows: &[(&[u8], RecordError)] = &[
             (&[], RecordError::Short),
             (&[0], RecordError::Kind(0)),
-            (&[19], RecordError::Kind(19)),
+            (&[20], RecordError::Kind(20)),
+            (&[19, 1, b's', 0, 0, 4], RecordError::Value("publisher")),
             (&[1, 5, b'a'], RecordError::Short),
             (&[1, 1, 0xFF], RecordError::Value("text")),
             (&[1, 0x80, 0], RecordError::Value("number")),

@@ -42,6 +42,7 @@ pub fn settings() -> Settings {
         password_checks_max: 2,
         guard: Default::default(),
         driver: driver::Settings {
+            streams: Vec::new(),
             limits: Limits { sys_interval_s: 0, ..Limits::default() },
             outbox_bytes_max: 256 * 1024,
             connection_messages: true,

@@ -216,14 +216,14 @@ fn a_state_cut_short_or_of_other_bytes_is_set_aside() {
 fn a_store_of_a_newer_broker_is_left_alone() {
     let (disk, _) = killed(1);
     let mut bytes = disk.files()[Path::new(FIRST_SEGMENT)].clone();
-    bytes[8] = 2;
+    bytes[8] = 3;
     let checksum = crc32c::crc32c(&bytes[..28]);
     bytes[28..32].copy_from_slice(&checksum.to_le_bytes());
     disk.put(Path::new(FIRST_SEGMENT), bytes);
     let before = disk.files();
     let refused = durable::open_on(Arc::new(disk.clone()), settings());
     let error = refused.expect_err("newer");
-    assert!(matches!(error, StoreError::Newer { found: 2, known: 1, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 3, known: 2, .. }), "{error}");
     assert_eq!(disk.files()[Path::new(FIRST_SEGMENT)], before[Path::new(FIRST_SEGMENT)]);
 }
 

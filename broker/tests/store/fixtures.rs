@@ -3,20 +3,34 @@
 use std::path::{Path, PathBuf};
 
 use martlet::store::Store;
+use martlet_engine::change::Change;
 use martlet_engine::snapshot::Snapshot;
 
 use crate::facts::{commit, halves, open};
+use crate::recording::record;
 use crate::simulated::Simulated;
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store/fixtures/v1")
+fn folder(version: u32) -> PathBuf {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store/fixtures");
+    fixtures.join(format!("v{version}"))
+}
+
+/// What a broker of that version could state.
+fn halves_of(version: u32) -> [Vec<Change>; 2] {
+    let mut halves = halves();
+    if version >= 2 {
+        for (half, offset) in halves.iter_mut().zip(0..) {
+            half.push(record(offset, "a/b", b"recorded"));
+        }
+    }
+    halves
 }
 
 const FILES: [&str; 2] = ["state.redb", "journal/000000000001.journal"];
 
 /// The first half in the state, the second behind it in the journal.
-fn make(disk: &Simulated) -> Vec<Vec<u8>> {
-    let [first, second] = halves();
+fn make(disk: &Simulated, version: u32) -> Vec<Vec<u8>> {
+    let [first, second] = halves_of(version);
     let (mut store, mut kept) = (open(disk), Snapshot::default());
     commit(&mut store, &mut kept, &first);
     store.close().expect("closed");
@@ -29,24 +43,30 @@ fn make(disk: &Simulated) -> Vec<Vec<u8>> {
     vec![state, journal]
 }
 
-/// `BLESS_STORE_FIXTURE=1` writes the files anew: only for a format version that no broker has
-/// left yet.
+/// The version that is written today.
+const NEWEST: u32 = 2;
+
+/// `BLESS_STORE_FIXTURE=1` writes the newest version's files anew: only as long as no broker has
+/// left them yet.
 #[test]
-fn version_1_is_read() {
+fn every_version_is_read() {
     if std::env::var_os("BLESS_STORE_FIXTURE").is_some() {
-        for (name, bytes) in FILES.into_iter().zip(make(&Simulated::new(1))) {
-            std::fs::create_dir_all(folder().join(name).parent().expect("named")).expect("made");
-            std::fs::write(folder().join(name), bytes).expect("written");
+        for (name, bytes) in FILES.into_iter().zip(make(&Simulated::new(1), NEWEST)) {
+            let file = folder(NEWEST).join(name);
+            std::fs::create_dir_all(file.parent().expect("named")).expect("made");
+            std::fs::write(file, bytes).expect("written");
         }
     }
-    let disk = Simulated::new(1);
-    for name in FILES {
-        let bytes = std::fs::read(folder().join(name)).expect("kept here");
-        disk.put(&Path::new("data").join(name), bytes);
+    for version in 1..=NEWEST {
+        let disk = Simulated::new(1);
+        for name in FILES {
+            let bytes = std::fs::read(folder(version).join(name)).expect("kept here");
+            disk.put(&Path::new("data").join(name), bytes);
+        }
+        let mut kept = Snapshot::default();
+        halves_of(version).iter().flatten().for_each(|change| kept.apply(change));
+        let mut store = open(&disk);
+        assert_eq!(store.damage(), [], "version {version}");
+        assert_eq!(store.load().expect("loaded"), kept, "version {version}");
     }
-    let mut kept = Snapshot::default();
-    halves().iter().flatten().for_each(|change| kept.apply(change));
-    let mut store = open(&disk);
-    assert_eq!(store.damage(), []);
-    assert_eq!(store.load().expect("loaded"), kept);
 }

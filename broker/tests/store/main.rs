@@ -9,6 +9,7 @@ mod economy;
 mod facts;
 mod faults;
 mod fixtures;
+mod recording;
 mod restarts;
 #[path = "../simulated/mod.rs"]
 mod simulated;

@@ -13,6 +13,7 @@ use martlet_engine::filter::Filter;
 use martlet_engine::input::{Connect, InPacket, Input, LinkId, LostCause, Time};
 use martlet_engine::limits::Limits;
 use martlet_engine::message::Message;
+use martlet_engine::recording::Stream;
 use martlet_engine::snapshot::Snapshot;
 
 use crate::dice::Dice;
@@ -40,7 +41,7 @@ impl Workload {
             session_expiry_s: dice.pick(&[0, 20]),
             ..Limits::default()
         };
-        let engine = Engine::new(limits, snapshot, now);
+        let engine = Engine::new(limits, snapshot, now).recording(streams());
         Self { engine, now, links: BTreeMap::new(), unanswered: Vec::new(), next_slot: 0 }
     }
 
@@ -86,7 +87,7 @@ impl Workload {
             clean_session: dice.chance(15),
             keep_alive_s: 0,
             will: dice.chance(30).then(|| message(dice)),
-            user_name: None,
+            user_name: dice.chance(50).then(|| "user".into()),
             permit: None,
             room_bytes: dice.pick(&[200, 100_000]),
             nonce: 1,
@@ -144,6 +145,16 @@ impl Workload {
         }
         effects.changes
     }
+}
+
+/// What is recorded.
+pub fn streams() -> Vec<Stream> {
+    let stream = |name: &str, filters: &[&str]| Stream {
+        name: name.into(),
+        filters: filters.iter().map(|text| filter(text)).collect(),
+        stopped: false,
+    };
+    vec![stream("all", &["#"]), stream("some", &["a/+", "a/b", "b"])]
 }
 
 fn message(dice: &mut Dice) -> Message {

@@ -71,7 +71,7 @@ fn a_newer_store_is_refused_untouched() {
     let journal = |folder: &Path| {
         let segment = folder.join("journal/000000000000.journal");
         let mut bytes = fs::read(&segment).unwrap();
-        bytes[8] = 2;
+        bytes[8] = 3;
         let checksum = crc32c::crc32c(&bytes[..28]);
         bytes[28..32].copy_from_slice(&checksum.to_le_bytes());
         fs::write(segment, bytes).unwrap();
@@ -80,7 +80,7 @@ fn a_newer_store_is_refused_untouched() {
         let table: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta");
         let database = Database::open(folder.join("state.redb")).unwrap();
         let transaction = database.begin_write().unwrap();
-        let (key, record) = (b"version", [2]);
+        let (key, record) = (b"version", [3]);
         let checksum = crc32c::crc32c_append(crc32c::crc32c(key), &record);
         let row = [&record[..], &checksum.to_le_bytes()].concat();
         transaction.open_table(table).unwrap().insert(&key[..], &row[..]).unwrap();
@@ -93,7 +93,7 @@ fn a_newer_store_is_refused_untouched() {
         make(dir.path(), in_order);
         age(dir.path());
         let before = files(dir.path());
-        let words = format!("{file} has format 2 and this broker reads up to 1");
+        let words = format!("{file} has format 3 and this broker reads up to 2");
         for tool in TOOLS {
             refuses(&store(&[tool], dir.path()), &words);
         }

@@ -50,6 +50,40 @@ pub(crate) struct Found {
     pub(crate) sessions: Vec<(SessionIndex, QoS)>,
     /// Each share with a matching filter.
     pub(crate) shares: Vec<ShareId>,
+    /// The streams of the log that want it.
+    pub(crate) streams: StreamSet,
+}
+
+/// Streams of the log, by their places in the list of all.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct StreamSet(u64);
+
+impl StreamSet {
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The places, in order.
+    pub(crate) fn iter(self) -> impl Iterator<Item = usize> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let at = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
+            rest &= rest - 1;
+            Some(at)
+        })
+    }
+
+    fn with(self, at: usize) -> Self {
+        Self(self.0 | 1 << at)
+    }
+
+    fn without(self, at: usize) -> Self {
+        Self(self.0 & !(1 << at))
+    }
+
+    fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 }
 
 /// Which sessions stand in [`Found`] already: a mark by session that holds for one round, so that
@@ -138,14 +172,31 @@ impl Router {
     pub(crate) fn find(&mut self, topic: TopicName<'_>, found: &mut Found) {
         found.sessions.clear();
         found.shares.clear();
+        found.streams = StreamSet::default();
         self.stamps.round += 1;
         let Self { trie, stamps, .. } = self;
-        trie.walk(topic, |subscribers, shares| {
+        trie.walk(topic, |subscribers, shares, streams| {
+            found.streams = found.streams.union(streams);
             for subscriber in subscribers {
                 stamps.add(subscriber, &mut found.sessions);
             }
             found.shares.extend_from_slice(shares);
         });
+    }
+
+    /// The stream at this place wants what matches the filter.
+    pub(crate) fn record(&mut self, filter: &Filter, at: usize) {
+        let node = self.trie.insert(filter.topic_filter());
+        let streams = self.trie.streams(node);
+        *streams = streams.with(at);
+    }
+
+    /// The same no longer.
+    pub(crate) fn end_recording(&mut self, filter: &Filter, at: usize) {
+        let node = self.trie.insert(filter.topic_filter());
+        let streams = self.trie.streams(node);
+        *streams = streams.without(at);
+        self.trie.prune(node);
     }
 
     /// How many subscriptions there are, shared ones included.

@@ -7,8 +7,8 @@ use hashbrown::HashTable;
 use martlet_codec::topic::{TopicFilter, TopicName};
 use slab::Slab;
 
-use crate::router::Subscriber;
 use crate::router::shares::ShareId;
+use crate::router::{StreamSet, Subscriber};
 
 /// A node: one level of one or more filters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +35,7 @@ struct Node {
     hash: Option<NodeId>,
     subscribers: Vec<Subscriber>,
     shares: Vec<ShareId>,
+    streams: StreamSet,
 }
 
 impl Node {
@@ -47,6 +48,7 @@ impl Node {
             hash: None,
             subscribers: Vec::new(),
             shares: Vec::new(),
+            streams: StreamSet::default(),
         }
     }
 
@@ -56,6 +58,7 @@ impl Node {
             && self.hash.is_none()
             && self.subscribers.is_empty()
             && self.shares.is_empty()
+            && self.streams.is_empty()
     }
 }
 
@@ -88,6 +91,10 @@ impl Trie {
         &mut self.nodes[node.0 as usize].shares
     }
 
+    pub(super) fn streams(&mut self, node: NodeId) -> &mut StreamSet {
+        &mut self.nodes[node.0 as usize].streams
+    }
+
     /// Takes this node away if nothing is left on it, and its parents likewise.
     pub(super) fn prune(&mut self, mut node: NodeId) {
         while node != ROOT && self.nodes[node.0 as usize].is_empty() {
@@ -112,12 +119,12 @@ impl Trie {
     pub(super) fn walk(
         &mut self,
         topic: TopicName<'_>,
-        mut visit: impl FnMut(&[Subscriber], &[ShareId]),
+        mut visit: impl FnMut(&[Subscriber], &[ShareId], StreamSet),
     ) {
         let bytes = topic.as_bytes();
         let mut visit_id = |nodes: &Slab<Node>, id: NodeId| {
             let node = &nodes[id.0 as usize];
-            visit(&node.subscribers, &node.shares);
+            visit(&node.subscribers, &node.shares, node.streams);
         };
         let mut pending = std::mem::take(&mut self.pending);
         pending.push((ROOT, 0));

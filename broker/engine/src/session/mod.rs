@@ -43,6 +43,8 @@ impl SessionIndex {
 /// Everything of one client id [MQTT-4.1.0-1].
 pub(crate) struct Session {
     pub(crate) client_id: Arc<str>,
+    /// The user of its last connection, where anything is recorded.
+    pub(crate) user_name: Option<Arc<str>>,
     /// Clean Session was 0: it outlives its connection, and what it holds is kept on disk.
     pub(crate) durable: bool,
     /// A replay of its waits for its turn in the engine's list.
@@ -97,6 +99,7 @@ impl Session {
     pub(crate) fn new(client_id: Arc<str>, durable: bool, attachment: Attachment) -> Self {
         Self {
             client_id,
+            user_name: None,
             durable,
             scheduled: false,
             dropping: None,

@@ -11,6 +11,7 @@ mod packets;
 mod permits;
 mod publishing;
 mod random;
+mod recording;
 mod replays;
 mod restarts;
 mod shares;

@@ -40,6 +40,7 @@ fn settings() -> Settings {
         guard: Default::default(),
         listeners: Vec::new(),
         driver: driver::Settings {
+            streams: Vec::new(),
             limits: Limits::default(),
             outbox_bytes_max: 1024,
             connection_messages: true,

@@ -8,7 +8,7 @@ use crate::store::record::{RecordError, Writer};
 /// What a segment begins with.
 pub(super) const MAGIC: [u8; 8] = *b"martletJ";
 /// The version of segments that this broker writes, and the newest it reads.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// Bytes of a segment's header.
 pub(super) const SEGMENT_HEADER_BYTES: usize = 32;
 /// Bytes of a frame's header.

@@ -101,6 +101,11 @@ impl Journal {
         self.next_segment
     }
 
+    /// Whether every frame is safe.
+    pub(super) fn is_safe(&self) -> bool {
+        self.synced == self.last
+    }
+
     /// Whether frames that were written may be lost: the state should take over what they say.
     pub(super) fn is_doubtful(&self) -> bool {
         self.in_doubt.is_some()

@@ -44,7 +44,8 @@ type Gathered = BTreeMap<SessionNumber, Gathering>;
 
 /// Reads everything.
 pub(super) fn load(database: &Database, progress: &mut Progress) -> Result<Loaded, Failed> {
-    let reading = &mut Reading { transaction: database.begin_read()?, progress };
+    let transaction = database.begin_read()?;
+    let reading = &mut Reading { transaction, progress, version: 0 };
     reading.expect()?;
     let mut loaded = Loaded::default();
     let missing = &mut loaded.missing;
@@ -63,6 +64,7 @@ pub(super) fn load(database: &Database, progress: &mut Progress) -> Result<Loade
     if loaded.version > super::VERSION {
         return Ok(loaded); // what its rows say is not known here
     }
+    reading.version = loaded.version;
     let snapshot = &mut loaded.snapshot;
     snapshot.next_key = MessageKey(number(meta::NEXT_KEY));
     // Rows come in order, and a tree is built at once from what is in order: faster, and smaller.
@@ -81,6 +83,10 @@ pub(super) fn load(database: &Database, progress: &mut Progress) -> Result<Loade
     snapshot.retained = retained.into_iter().collect();
     reading.each(rows::WILLS, missing, |key, record| {
         snapshot.wills.insert(rows::text_key(key)?.into(), rows::read_message(record)?);
+        Ok(())
+    })?;
+    reading.each(rows::STREAMS, missing, |key, record| {
+        snapshot.streams.insert(rows::text_key(key)?.into(), rows::read_number(record)?);
         Ok(())
     })?;
     for (_, gathering) in gather(reading, missing)? {
@@ -172,6 +178,8 @@ type Outcome = Result<(), RecordError>;
 struct Reading<'a> {
     transaction: ReadTransaction,
     progress: &'a mut Progress,
+    /// Of what is read; 0: not known yet.
+    version: u32,
 }
 
 type Rows = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
@@ -194,7 +202,14 @@ impl Reading<'_> {
         missing: &mut Vec<String>,
         mut read: impl FnMut(&[u8], Reader<'_>) -> Outcome,
     ) -> Result<(), Failed> {
-        let Some(opened) = self.open(table)? else { return Ok(()) };
+        let Some(opened) = self.open(table)? else {
+            // Each checkpoint opens every table that its version knows, and so makes it.
+            let is_newer = table.name() == rows::STREAMS.name() && self.version < 2;
+            if self.version > 0 && !is_newer {
+                missing.push(format!("the table {} is not there", table.name()));
+            }
+            return Ok(());
+        };
         let mut unreadable = 0;
         for row in opened.range::<&[u8]>(..)? {
             let (key, row) = row?;

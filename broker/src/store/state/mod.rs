@@ -10,6 +10,7 @@ use crate::store::StoreError;
 use crate::store::disk::{Disk, File};
 use crate::store::ledger::Pending;
 use crate::store::progress::Progress;
+use crate::store::recorder::Recorder;
 use crate::store::state::backend::Backend;
 use crate::store::state::compaction::Compacted;
 use crate::store::state::guard::guarded;
@@ -23,7 +24,7 @@ mod rows;
 mod write;
 
 /// The version of rows that this broker writes, and the newest it reads.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The state's file.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub(super) struct Checkpoint {
     pub(super) position: u64,
     pub(super) next_key: u64,
     pub(super) next_segment: u64,
+    /// Who keeps what was recorded, and has to have it before the journal lets it go.
+    pub(super) recorder: Option<Arc<dyn Recorder>>,
 }
 
 impl State {
@@ -103,6 +106,9 @@ impl State {
     /// # Errors
     /// When it could not be written; the file is as it was before.
     pub(super) fn write(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        if let Some(recorder) = &checkpoint.recorder {
+            recorder.sync()?;
+        }
         self.with("writing the checkpoint to", |opened| {
             let grown = write::write(&opened.database, checkpoint)?;
             let stored = opened.stored_bytes.zip(grown);

@@ -31,10 +31,22 @@ pub(super) const MESSAGES: Table = TableDefinition::new("messages");
 pub(super) const RETAINED: Table = TableDefinition::new("retained");
 /// Client id -> message.
 pub(super) const WILLS: Table = TableDefinition::new("wills");
+/// Stream of the log -> the offset of its next record. From version 2 on.
+pub(super) const STREAMS: Table = TableDefinition::new("streams");
 
 /// All tables.
-pub(super) const ALL: [Table; 9] =
-    [META, SESSIONS, SUBSCRIPTIONS, QUEUED, IN_FLIGHT, RECEIVED, MESSAGES, RETAINED, WILLS];
+pub(super) const ALL: [Table; 10] = [
+    META,
+    SESSIONS,
+    SUBSCRIPTIONS,
+    QUEUED,
+    IN_FLIGHT,
+    RECEIVED,
+    MESSAGES,
+    RETAINED,
+    WILLS,
+    STREAMS,
+];
 
 /// The tables whose keys begin with a session's number.
 pub(super) const OF_SESSIONS: [Table; 5] = [SESSIONS, SUBSCRIPTIONS, QUEUED, IN_FLIGHT, RECEIVED];

@@ -77,6 +77,9 @@ fn write_all(tables: &Tables<'_>, checkpoint: &Checkpoint) -> Result<(), Failed>
     write_edits(&mut table, &pending.retained, |topic| topic.as_bytes().to_vec(), rows::message)?;
     let mut table = tables.open(rows::WILLS)?;
     write_edits(&mut table, &pending.wills, |name| name.as_bytes().to_vec(), rows::message)?;
+    let mut table = tables.open(rows::STREAMS)?;
+    let row = |key: &[u8], end: &u64| rows::number(key, *end);
+    write_edits(&mut table, &pending.streams, |name| name.as_bytes().to_vec(), row)?;
     write_meta(tables, checkpoint)
 }
 

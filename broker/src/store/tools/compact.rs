@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::store::damage::Damage;
 use crate::store::durable::{self, Settings};
+use crate::store::recorder::Recorder;
 use crate::store::tools::{Files, size};
 use crate::store::{Store, StoreError};
 
@@ -21,13 +23,19 @@ pub struct Compacted {
 
 /// Writes what is in the journal into the state, and gives back the room that nothing needs.
 /// Whatever happens meanwhile, a broker finds all that was kept. `date`: for the names of damaged
-/// files.
+/// files; `recorder`: who keeps what the journal has recorded.
 ///
 /// # Errors
 /// When a broker works on it, a newer one wrote it, or the machine refuses.
-pub fn compact(folder: &Path, date: String) -> Result<Compacted, StoreError> {
+pub fn compact(
+    folder: &Path,
+    date: String,
+    recorder: Arc<dyn Recorder>,
+) -> Result<Compacted, StoreError> {
     let before = Files::of(folder)?.bytes();
-    let settings = Settings { background: false, ..Settings::new(folder.to_owned(), date) };
+    let recorder = Some(recorder);
+    let settings =
+        Settings { background: false, recorder, ..Settings::new(folder.to_owned(), date) };
     let store = durable::open(settings)?;
     let damage = store.damage().to_vec();
     store.close_compactly()?;

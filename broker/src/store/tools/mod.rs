@@ -16,8 +16,7 @@ pub mod check;
 pub mod compact;
 pub mod export;
 pub mod stats;
-
-mod view;
+pub mod view;
 
 /// A store that is looked at, as a broker would find it. Nothing of it is changed, and no broker
 /// can start on it meanwhile.

@@ -15,7 +15,7 @@ use crate::store::disk::{self, Disk, File, Lock};
 
 /// The disk.
 #[derive(Debug, Default)]
-pub(super) struct View(Mutex<BTreeMap<PathBuf, Option<Seen>>>);
+pub struct View(Mutex<BTreeMap<PathBuf, Option<Seen>>>);
 
 /// A file as whoever looks sees it. `None` in the table: it was removed.
 type Seen = Arc<Mutex<Image>>;

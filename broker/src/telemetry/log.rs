@@ -1,0 +1,266 @@
+//! All streams: one log, shared by the store that appends to it and by all who read.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Wake, Poll};
+use std::time::Duration;
+
+use martlet_engine::change::{Change, Recorded};
+use martlet_engine::filter::Filter;
+use parking_lot::Mutex;
+
+use crate::store::StoreError;
+use crate::store::disk::Disk;
+use crate::store::recorder::{Ends, Recorder};
+use crate::telemetry::reader::Reader;
+use crate::telemetry::stream::Stream;
+use crate::telemetry::topics::{self, Topics};
+use crate::telemetry::{KeptRecord, LogError, Position, StreamStats};
+
+/// What the log is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The folder that holds a folder for each stream; made when the first record comes.
+    pub folder: PathBuf,
+    /// The streams that there are from the start.
+    pub streams: Vec<StreamSettings>,
+    /// Bytes after which a segment gets no more records.
+    pub segment_bytes: u64,
+}
+
+/// One stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StreamSettings {
+    /// Its name, and its folder's.
+    pub name: Arc<str>,
+    /// What it records: messages that match any of these.
+    pub filters: Vec<Filter>,
+    /// How long records are kept; `None`: as long as there is room.
+    pub keep: Option<Duration>,
+    /// How many bytes are kept; `None`: any.
+    pub keep_bytes: Option<u64>,
+}
+
+/// The name of the log's folder in that of the broker.
+pub const FOLDER: &str = "telemetry";
+
+/// Bytes after which a segment gets no more records, unless a test has it otherwise.
+pub const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// Records that [`Log::last`] answers at most.
+pub const LAST_MAX: usize = 10_000;
+
+/// The log. Clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Log(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    disk: Arc<dyn Disk>,
+    settings: Settings,
+    streams: Mutex<BTreeMap<Arc<str>, Arc<Stream>>>,
+}
+
+impl Settings {
+    /// A log in the folder of a broker, with its defaults.
+    pub fn new(data: &Path, streams: Vec<StreamSettings>) -> Self {
+        Self { folder: data.join(FOLDER), streams, segment_bytes: SEGMENT_BYTES }
+    }
+}
+
+impl Log {
+    /// A log that is empty until the store has [restored](Recorder::restore) it.
+    pub fn new(disk: Arc<dyn Disk>, settings: Settings) -> Self {
+        Self(Arc::new(Shared { disk, settings, streams: Mutex::default() }))
+    }
+
+    /// The log in this folder as it lies there, for who only looks.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub fn look(disk: Arc<dyn Disk>, folder: PathBuf) -> Result<Self, LogError> {
+        let settings = Settings { folder, streams: Vec::new(), segment_bytes: SEGMENT_BYTES };
+        let log = Self::new(disk, settings);
+        log.open(&Ends::default())?;
+        Ok(log)
+    }
+
+    /// The names of all streams, those included that are recorded no more.
+    pub fn streams(&self) -> Vec<Arc<str>> {
+        self.0.streams.lock().keys().cloned().collect()
+    }
+
+    /// Begins to read a stream; of what `filter` matches, or everything.
+    ///
+    /// # Errors
+    /// When there is no such stream, or the offset has not come yet.
+    pub fn reader(
+        &self,
+        stream: &str,
+        from: Position,
+        filter: Option<Filter>,
+    ) -> Result<Reader, LogError> {
+        Reader::new(self.stream(stream)?, from, filter)
+    }
+
+    /// The last records of a stream that `filter` matches, oldest first; at most [`LAST_MAX`].
+    ///
+    /// # Errors
+    /// When there is no such stream, or the disk cannot be read.
+    pub fn last(
+        &self,
+        stream: &str,
+        filter: Option<Filter>,
+        count: usize,
+    ) -> Result<Vec<KeptRecord>, LogError> {
+        topics::last(&*self.stream(stream)?, filter, count.min(LAST_MAX))
+    }
+
+    /// The topics of a stream that begin with `prefix` and come after `after`; `limit` at most.
+    ///
+    /// # Errors
+    /// When there is no such stream, or the disk cannot be read.
+    pub fn topics(
+        &self,
+        stream: &str,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Topics, LogError> {
+        topics::topics(&*self.stream(stream)?, prefix, after, limit)
+    }
+
+    /// What a stream is at this moment.
+    ///
+    /// # Errors
+    /// When there is no such stream.
+    pub fn stats(&self, stream: &str) -> Result<StreamStats, LogError> {
+        Ok(self.stream(stream)?.stats())
+    }
+
+    /// Ready once there are records at or above `offset` to read; answers the offset behind the
+    /// newest.
+    ///
+    /// # Errors
+    /// When there is no such stream.
+    pub fn newer_than(&self, stream: &str, offset: u64) -> Result<Newer, LogError> {
+        Ok(Newer { stream: self.stream(stream)?, offset })
+    }
+
+    /// Deletes what is older than its stream keeps it, or is more than that; `now_ms`: the time.
+    ///
+    /// # Errors
+    /// When a file cannot be deleted; the next call goes on.
+    pub fn expire(&self, now_ms: u64) -> Result<(), LogError> {
+        for StreamSettings { name, keep, keep_bytes, .. } in &self.0.settings.streams {
+            let keep_ms = keep.map(|keep| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
+            let oldest = keep_ms.map(|keep| now_ms.saturating_sub(keep));
+            let Ok(stream) = self.stream(name) else { continue };
+            let gone = stream.expire(oldest, *keep_bytes)?;
+            if gone > 0 {
+                tracing::info!("Stream {name}: {gone} records have reached the end of their time.");
+            }
+        }
+        Ok(())
+    }
+
+    fn stream(&self, name: &str) -> Result<Arc<Stream>, LogError> {
+        let streams = self.0.streams.lock();
+        streams.get(name).cloned().ok_or_else(|| {
+            let known: Vec<&str> = streams.keys().map(|name| &**name).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            LogError::NoStream { stream: name.to_owned(), known }
+        })
+    }
+
+    fn all(&self) -> Vec<Arc<Stream>> {
+        self.0.streams.lock().values().cloned().collect()
+    }
+
+    /// Opens what is on disk and what there is to be.
+    fn open(&self, ends: &Ends) -> Result<(), LogError> {
+        let folder = &self.0.settings.folder;
+        let on_disk = match self.0.disk.list(folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            names => names.map_err(|source| LogError::io("reading", folder, source))?,
+        };
+        let on_disk = on_disk.into_iter().filter(|name| is_name(name)).map(Arc::from);
+        let configured = self.0.settings.streams.iter().map(|stream| stream.name.clone());
+        for name in on_disk.chain(configured) {
+            self.open_stream(&name, ends.get(&name).copied())?;
+        }
+        Ok(())
+    }
+
+    fn open_stream(&self, name: &Arc<str>, limit: Option<u64>) -> Result<Arc<Stream>, LogError> {
+        let mut streams = self.0.streams.lock();
+        if let Some(stream) = streams.get(name) {
+            return Ok(Arc::clone(stream));
+        }
+        let Shared { disk, settings, .. } = &*self.0;
+        let folder = settings.folder.join(&**name);
+        let named = (name.clone(), settings.segment_bytes);
+        let stream = Arc::new(Stream::open(Arc::clone(disk), folder, named, limit)?);
+        streams.insert(name.clone(), Arc::clone(&stream));
+        Ok(stream)
+    }
+}
+
+/// Whether a stream may be called that: it is a folder's name everywhere.
+pub fn is_name(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.chars().all(is_plain)
+}
+
+/// Bytes that a stream's name may have.
+pub const NAME_BYTES_MAX: usize = 64;
+
+impl Recorder for Log {
+    fn restore(&self, ends: &Ends) -> Result<(), StoreError> {
+        Ok(self.open(ends)?)
+    }
+
+    fn append(&self, changes: &[Change]) -> Result<(), StoreError> {
+        let mut by_stream: Vec<(&Arc<str>, Vec<&Recorded>)> = Vec::new();
+        for change in changes {
+            let Change::Record(record) = change else { continue };
+            match by_stream.iter_mut().find(|(name, _)| **name == record.stream) {
+                Some((_, records)) => records.push(record),
+                None => by_stream.push((&record.stream, vec![record])),
+            }
+        }
+        for (name, records) in by_stream {
+            self.open_stream(name, None)?.append(&records);
+        }
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.all().iter().all(|stream| stream.has_room())
+    }
+
+    fn ends(&self) -> Ends {
+        self.all().iter().map(|stream| (stream.name.clone(), stream.end())).collect()
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        Ok(self.all().iter().try_for_each(|stream| stream.sync())?)
+    }
+}
+
+/// A future: see [`Log::newer_than`].
+#[derive(Debug)]
+pub struct Newer {
+    stream: Arc<Stream>,
+    offset: u64,
+}
+
+impl Future for Newer {
+    type Output = u64;
+
+    fn poll(self: Pin<&mut Self>, wake: &mut Wake<'_>) -> Poll<u64> {
+        self.stream.poll_newer(self.offset, wake.waker())
+    }
+}

@@ -1,0 +1,187 @@
+//! # The log: what the broker records
+//!
+//! A *stream* is a name and topic filters. The engine gives each message that matches one its place
+//! in the stream, an offset; the store keeps it in the journal frame that the publisher's
+//! acknowledgement waits for, and hands it to the [`log::Log`], which appends it to the stream's
+//! newest *segment*. The journal makes the promise: it lets a frame go only after the segments that
+//! hold its records are synced, and a start appends what is missing from it. So a message that was
+//! acknowledged is in the log, once; `docs/telemetry.md` has the argument and the bytes.
+//!
+//! Whoever reads holds a [`reader::Reader`]: it sees what is safe on disk, goes on when there is
+//! more, and holds one block of records in memory.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use martlet_codec::reason::QoS;
+
+use crate::store::StoreError;
+
+pub mod log;
+pub mod reader;
+pub mod topics;
+
+mod batch;
+mod index;
+mod plan;
+mod segment;
+mod stream;
+
+/// A record as a reader lends it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Record<'a> {
+    /// Its place in the stream.
+    pub offset: u64,
+    /// When the broker received it, in Unix milliseconds.
+    pub time_ms: u64,
+    /// The Topic Name it was published to.
+    pub topic: &'a str,
+    /// Who published it; `None`: the broker itself.
+    pub client_id: Option<&'a str>,
+    /// The publisher's User Name, if it gave one.
+    pub user_name: Option<&'a str>,
+    /// The QoS it was published at.
+    pub qos: QoS,
+    /// The RETAIN flag it was published with.
+    pub retain: bool,
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+/// A record of its own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeptRecord {
+    /// As in [`Record`].
+    pub offset: u64,
+    /// As in [`Record`].
+    pub time_ms: u64,
+    /// As in [`Record`].
+    pub topic: Box<str>,
+    /// As in [`Record`].
+    pub client_id: Option<Box<str>>,
+    /// As in [`Record`].
+    pub user_name: Option<Box<str>>,
+    /// As in [`Record`].
+    pub qos: QoS,
+    /// As in [`Record`].
+    pub retain: bool,
+    /// As in [`Record`].
+    pub payload: Box<[u8]>,
+}
+
+impl Record<'_> {
+    /// A copy that outlives the reader's next step.
+    pub fn keep(&self) -> KeptRecord {
+        KeptRecord {
+            offset: self.offset,
+            time_ms: self.time_ms,
+            topic: self.topic.into(),
+            client_id: self.client_id.map(Into::into),
+            user_name: self.user_name.map(Into::into),
+            qos: self.qos,
+            retain: self.retain,
+            payload: self.payload.into(),
+        }
+    }
+}
+
+impl KeptRecord {
+    /// As a reader lends it.
+    pub fn lend(&self) -> Record<'_> {
+        Record {
+            offset: self.offset,
+            time_ms: self.time_ms,
+            topic: &self.topic,
+            client_id: self.client_id.as_deref(),
+            user_name: self.user_name.as_deref(),
+            qos: self.qos,
+            retain: self.retain,
+            payload: &self.payload,
+        }
+    }
+}
+
+/// Where a reader begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Position {
+    /// With the oldest record that is kept.
+    Earliest,
+    /// With the next record that comes.
+    Latest,
+    /// With this offset, or the oldest record if that is greater.
+    Offset(u64),
+    /// With records that the broker received at this time or later, in Unix milliseconds.
+    Time(u64),
+}
+
+/// What a stream is at this moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StreamStats {
+    /// Its name.
+    pub stream: Arc<str>,
+    /// The offset of the oldest record that is kept.
+    pub first_offset: u64,
+    /// The offset behind the newest record that is safe on disk.
+    pub next_offset: u64,
+    /// Bytes on disk, without the indexes.
+    pub bytes: u64,
+    /// Files.
+    pub segments: u64,
+    /// When the oldest record came.
+    pub first_time_ms: Option<u64>,
+    /// When the newest record came.
+    pub last_time_ms: Option<u64>,
+    /// Bytes that the disk did not take yet; they are in the journal.
+    pub unwritten_bytes: u64,
+    /// Records that retention has deleted since the start.
+    pub expired: u64,
+}
+
+/// Why the log could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The operating system refused.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was being done, and to which file.
+        doing: String,
+        /// The operating system's words.
+        source: std::io::Error,
+    },
+    /// Nothing is recorded under this name.
+    #[error("there is no stream {stream:?}; there are: {known}")]
+    NoStream {
+        /// The name.
+        stream: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// The offset has not come yet.
+    #[error("offset {offset} of {stream} has not come yet: the next one is {end}")]
+    Beyond {
+        /// Of which stream.
+        stream: Arc<str>,
+        /// What was asked for.
+        offset: u64,
+        /// The offset that comes next.
+        end: u64,
+    },
+}
+
+impl LogError {
+    fn io(doing: &str, path: &Path, source: std::io::Error) -> Self {
+        Self::Io { doing: format!("{doing} {}", path.display()), source }
+    }
+}
+
+impl From<LogError> for StoreError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Io { doing, source } => Self::Io { doing, source },
+            other => {
+                let source = std::io::Error::other(other.to_string());
+                Self::Io { doing: "recording".to_owned(), source }
+            }
+        }
+    }
+}

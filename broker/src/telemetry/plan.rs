@@ -1,0 +1,222 @@
+//! What a reader has to read of a segment: the blocks that can hold what it wants.
+
+use std::sync::Arc;
+
+use martlet_codec::topic::TopicName;
+use martlet_engine::filter::Filter;
+
+use crate::store::disk::File;
+use crate::telemetry::LogError;
+use crate::telemetry::index::{Block, Index, Posting, Written};
+use crate::telemetry::segment::{self, Sealed};
+use crate::telemetry::stream::Stream;
+
+/// What a reader wants.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) filter: Option<Filter>,
+    /// The first and the last time, both included.
+    pub(super) from_ms: u64,
+    pub(super) until_ms: u64,
+}
+
+/// Blocks of one segment, in order.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) file: Arc<dyn File>,
+    pub(super) blocks: Vec<Block>,
+    /// The offset at which the next plan begins.
+    pub(super) end: u64,
+    /// Records at or above this offset are not to be seen yet.
+    pub(super) shown: u64,
+}
+
+/// Blocks that are read sooner than found by topic.
+const FEW_BLOCKS: usize = 4;
+
+impl Wanted {
+    pub(super) fn everything() -> Self {
+        Self { filter: None, from_ms: 0, until_ms: u64::MAX }
+    }
+
+    /// Whether it wants a record of this topic and time.
+    pub(super) fn takes(&self, topic: &[u8], time: u64) -> bool {
+        self.takes_time(time, time) && self.takes_topic(topic)
+    }
+
+    fn takes_time(&self, min: u64, max: u64) -> bool {
+        max >= self.from_ms && min <= self.until_ms
+    }
+
+    fn takes_topic(&self, topic: &[u8]) -> bool {
+        let Some(filter) = &self.filter else { return true };
+        filter.topic_filter().matches(TopicName::from_validated(topic))
+    }
+
+    fn narrow(&self, blocks: impl Iterator<Item = Block>, from: u64) -> Vec<Block> {
+        let takes =
+            |block: &Block| block.end > from && self.takes_time(block.time_min, block.time_max);
+        blocks.filter(takes).collect()
+    }
+
+    /// Leaves out blocks that hold no topic it wants.
+    fn narrow_by_topic(
+        &self,
+        blocks: &mut Vec<Block>,
+        all: &[Block],
+        postings: impl Iterator<Item = (Vec<u32>, bool)>,
+    ) {
+        let mut holds = vec![false; all.len()];
+        for (places, wanted) in postings {
+            if wanted {
+                places.iter().for_each(|block| holds[*block as usize] = true);
+            }
+        }
+        blocks.retain(|block| {
+            let at = all.partition_point(|other| other.at < block.at);
+            holds.get(at).copied().unwrap_or(true)
+        });
+    }
+
+    fn in_written(&self, index: &Written, from: u64) -> Vec<Block> {
+        let mut blocks = self.narrow(index.blocks.iter().copied(), from);
+        if self.filter.is_some() && !index.has_more_topics && blocks.len() > FEW_BLOCKS {
+            let wanted = index.topics().map(|(topic, posting)| self.judge(topic, &posting));
+            self.narrow_by_topic(&mut blocks, &index.blocks, wanted);
+        }
+        blocks
+    }
+
+    fn in_memory(&self, index: &Index, from: u64) -> Vec<Block> {
+        let mut blocks = self.narrow(index.blocks.iter().copied(), from);
+        if self.filter.is_some() && !index.has_more_topics && blocks.len() > FEW_BLOCKS {
+            let wanted = index.topics().map(|(topic, posting)| self.judge(topic, posting));
+            self.narrow_by_topic(&mut blocks, &index.blocks, wanted);
+        }
+        blocks
+    }
+
+    fn judge(&self, topic: &str, posting: &Posting) -> (Vec<u32>, bool) {
+        match self.takes_topic(topic.as_bytes()) {
+            true => (posting.blocks.clone(), true),
+            false => (Vec::new(), false),
+        }
+    }
+}
+
+/// The segments of a stream that hold anything at or above `from`, oldest first, by the offsets at
+/// which they begin; and where what is to be seen ends.
+pub(super) fn segments(stream: &Stream) -> (Vec<u64>, u64) {
+    let inner = stream.lock();
+    let sealed = inner.sealed.iter().map(|sealed| sealed.base);
+    let active = inner.active.iter().map(|active| active.base);
+    (sealed.chain(active).collect(), inner.shown)
+}
+
+/// The offset of the first record that is there, and the one behind the last to be seen.
+pub(super) fn bounds(stream: &Stream) -> (u64, u64) {
+    let inner = stream.lock();
+    (inner.start(), inner.shown)
+}
+
+/// The next plan for who has read everything below `from`. `None`: there is nothing more to see.
+///
+/// # Errors
+/// When a segment cannot be opened or read.
+pub(super) fn next(stream: &Stream, from: u64, wanted: &Wanted) -> Result<Option<Plan>, LogError> {
+    loop {
+        let sealed = {
+            let inner = stream.lock();
+            if from >= inner.shown {
+                return Ok(None);
+            }
+            let at = inner.sealed.partition_point(|sealed| sealed.end <= from);
+            match (inner.sealed.get(at), &inner.active) {
+                (Some(sealed), _) => sealed.clone(),
+                (None, Some(active)) => {
+                    let Some(file) = &active.file else { return Ok(None) };
+                    let (file, shown) = (Arc::clone(file), inner.shown);
+                    let mut blocks = wanted.in_memory(&active.index, from);
+                    blocks.retain(|block| block.first < shown && block.at < active.written);
+                    // What is not written yet has its place already.
+                    if let Some(last) = blocks.last_mut() {
+                        last.bytes = last.bytes.min(active.written - last.at);
+                    }
+                    return Ok(Some(Plan { file, blocks, end: shown, shown }));
+                }
+                (None, None) => return Ok(None),
+            }
+        };
+        if let Some(plan) = of_sealed(stream, &sealed, from, wanted)? {
+            return Ok(Some(plan));
+        }
+    }
+}
+
+/// `None`: it was deleted in this moment.
+fn of_sealed(
+    stream: &Stream,
+    sealed: &Sealed,
+    from: u64,
+    wanted: &Wanted,
+) -> Result<Option<Plan>, LogError> {
+    let (end, shown) = (sealed.end, u64::MAX);
+    let path = segment::path(&stream.folder, sealed.base);
+    let file: Arc<dyn File> = match stream.disk.open(&path) {
+        Ok(file) => file.into(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_gone(stream, sealed) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(LogError::io("opening", &path, error)),
+    };
+    if !wanted.takes_time(sealed.time_min, sealed.time_max) {
+        return Ok(Some(Plan { file, blocks: Vec::new(), end, shown }));
+    }
+    let blocks = match &sealed.unsafe_yet {
+        Some((_, index)) => wanted.in_memory(index, from),
+        None => {
+            let Sealed { base, bytes, .. } = *sealed;
+            let index = segment::read_index(&*stream.disk, &stream.folder, base, bytes, &*file)?;
+            wanted.in_written(&index, from)
+        }
+    };
+    // What came last of a sealed segment may not be safe yet.
+    let shown = stream.lock().shown;
+    Ok(Some(Plan { file, blocks, end: end.min(shown), shown }))
+}
+
+impl Stream {
+    /// Visits what each segment holds of each topic, oldest segment first. Whether any has topics
+    /// that its index does not name.
+    pub(super) fn each_index(
+        &self,
+        mut visit: impl FnMut(&str, &Posting),
+    ) -> Result<bool, LogError> {
+        let (sealed, mut has_more) = (self.lock().sealed.clone(), false);
+        for sealed in sealed {
+            if let Some((_, index)) = &sealed.unsafe_yet {
+                has_more |= index.has_more_topics;
+                index.topics().for_each(|(topic, posting)| visit(topic, posting));
+                continue;
+            }
+            let Sealed { base, bytes, .. } = sealed;
+            let path = segment::path(&self.folder, base);
+            let file = match self.disk.open(&path) {
+                Err(_) if is_gone(self, &sealed) => continue,
+                opened => opened.map_err(|source| LogError::io("opening", &path, source))?,
+            };
+            let index = segment::read_index(&*self.disk, &self.folder, base, bytes, &*file)?;
+            has_more |= index.has_more_topics;
+            index.topics().for_each(|(topic, posting)| visit(topic, &posting));
+        }
+        if let Some(active) = &self.lock().active {
+            has_more |= active.index.has_more_topics;
+            active.index.topics().for_each(|(topic, posting)| visit(topic, posting));
+        }
+        Ok(has_more)
+    }
+}
+
+fn is_gone(stream: &Stream, sealed: &Sealed) -> bool {
+    stream.lock().sealed.iter().all(|other| other.base != sealed.base)
+}

@@ -1,0 +1,219 @@
+//! Reading a stream from some place on, in the order of its offsets, in bounded memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use martlet_engine::filter::Filter;
+
+use crate::telemetry::batch::{self, Batch, HEADER_BYTES, Place};
+use crate::telemetry::index::Block;
+use crate::telemetry::plan::{self, Plan, Wanted};
+use crate::telemetry::stream::Stream;
+use crate::telemetry::{LogError, Position, Record};
+
+/// Reads one stream. It holds a block of records at a time, whatever the stream holds.
+///
+/// [`next`](Self::next) answers `None` at the end of what is safe on disk; asked again later, it
+/// goes on. What retention deletes in front of it is passed over.
+#[derive(Debug)]
+pub struct Reader {
+    stream: Arc<Stream>,
+    wanted: Wanted,
+    /// Everything below was read.
+    next: u64,
+    plan: Option<Plan>,
+    /// How many blocks of the plan were begun.
+    begun: usize,
+    /// The block that is read, and where in it the batch stands.
+    bytes: Vec<u8>,
+    batch_at: usize,
+    /// Where in the batch its next record begins; 0: no batch was begun.
+    record_at: usize,
+    /// The last block was read up to here, for who reads on at the end of what is there.
+    tail: Option<Tail>,
+    damaged_bytes: u64,
+}
+
+/// Where in a block reading stopped because what follows was not to be seen yet.
+#[derive(Clone, Copy, Debug)]
+struct Tail {
+    /// The block's first offset.
+    first: u64,
+    skip: u64,
+}
+
+impl Reader {
+    /// From there on, of what `filter` matches; `None`: everything.
+    pub(super) fn new(
+        stream: Arc<Stream>,
+        from: Position,
+        filter: Option<Filter>,
+    ) -> Result<Self, LogError> {
+        let mut wanted = Wanted { filter, ..Wanted::everything() };
+        let (start, end) = plan::bounds(&stream);
+        let next = match from {
+            Position::Earliest => start,
+            Position::Latest => end,
+            Position::Offset(offset) if offset > end => {
+                let stream = stream.name.clone();
+                return Err(LogError::Beyond { stream, offset, end });
+            }
+            Position::Offset(offset) => offset.max(start),
+            Position::Time(time) => {
+                wanted.from_ms = time;
+                start
+            }
+        };
+        Ok(Self {
+            stream,
+            wanted,
+            next,
+            plan: None,
+            begun: 0,
+            bytes: Vec::new(),
+            batch_at: 0,
+            record_at: 0,
+            tail: None,
+            damaged_bytes: 0,
+        })
+    }
+
+    /// Leaves out what is newer than this.
+    #[must_use]
+    pub fn until(mut self, time_ms: u64) -> Self {
+        self.wanted.until_ms = time_ms;
+        self
+    }
+
+    /// The offset that it goes on with: everything below was read, or is not wanted.
+    pub fn offset(&self) -> u64 {
+        self.next
+    }
+
+    /// Bytes that could not be read so far: damage on the disk.
+    pub fn damaged_bytes(&self) -> u64 {
+        self.damaged_bytes
+    }
+
+    /// The next record; `None`: there is none yet.
+    ///
+    /// # Errors
+    /// When the disk cannot be read. Asked again, it tries again.
+    #[expect(clippy::should_implement_trait, reason = "what it lends ends with the next call")]
+    pub fn next(&mut self) -> Result<Option<Record<'_>>, LogError> {
+        let found = loop {
+            if let Some(found) = self.in_batch() {
+                break Some(found);
+            }
+            if !self.next_batch()? && !self.next_block()? && !self.next_plan()? {
+                break None;
+            }
+        };
+        Ok(found.map(|(batch_at, place)| place.record(&self.bytes[batch_at..])))
+    }
+
+    /// Blocks until there is something newer than what was read, or for so long.
+    pub fn wait(&self, longest: Duration) -> bool {
+        self.stream.wait_newer(self.next, longest) > self.next
+    }
+
+    /// The next record of the batch that is wanted, and where the batch begins.
+    fn in_batch(&mut self) -> Option<(usize, Place)> {
+        if self.record_at == 0 {
+            return None;
+        }
+        let shown = self.plan.as_ref().map_or(0, |plan| plan.shown);
+        let bytes = &self.bytes[self.batch_at..];
+        let batch = batch::trusted(&bytes[..batch::len(bytes)?]);
+        while let Some(place) = batch.place(self.record_at).filter(|place| place.offset < shown) {
+            self.record_at = place.end;
+            if place.offset < self.next {
+                continue;
+            }
+            self.next = place.offset + 1;
+            if self.wanted.takes(place.topic(batch.bytes), place.time) {
+                return Some((self.batch_at, place));
+            }
+        }
+        if batch.end <= shown {
+            self.batch_at += batch.bytes.len();
+            self.record_at = 0;
+        } else {
+            self.stop_in_block();
+        }
+        None
+    }
+
+    /// The next batch of the block.
+    fn next_batch(&mut self) -> Result<bool, LogError> {
+        while self.batch_at < self.bytes.len() {
+            match batch::read(&self.bytes[self.batch_at..]) {
+                Some(Batch { first, .. }) if self.is_unseen(first) => {
+                    self.stop_in_block();
+                    return Ok(false);
+                }
+                Some(Batch { end, bytes, .. }) if end <= self.next => self.batch_at += bytes.len(),
+                Some(_) => {
+                    self.record_at = HEADER_BYTES;
+                    return Ok(true);
+                }
+                None => {
+                    if self.damaged_bytes == 0 {
+                        let stream = &self.stream.name;
+                        tracing::error!("The log of {stream} is damaged; the rest is served.");
+                    }
+                    self.damaged_bytes += 1;
+                    self.batch_at += 1;
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn is_unseen(&self, offset: u64) -> bool {
+        self.plan.as_ref().is_none_or(|plan| offset >= plan.shown)
+    }
+
+    /// What follows is not to be seen yet: the next plan goes on here.
+    fn stop_in_block(&mut self) {
+        let block = self.plan.as_ref().and_then(|plan| plan.blocks.get(self.begun - 1));
+        self.tail = block.map(|block| Tail { first: block.first, skip: self.skipped(block) });
+        self.bytes.clear();
+        (self.batch_at, self.record_at) = (0, 0);
+    }
+
+    /// How much of the block was read before.
+    fn skipped(&self, block: &Block) -> u64 {
+        let before = self.tail.filter(|tail| tail.first == block.first).map_or(0, |tail| tail.skip);
+        before + self.batch_at as u64
+    }
+
+    fn next_block(&mut self) -> Result<bool, LogError> {
+        let Some(plan) = &self.plan else { return Ok(false) };
+        let Some(block) = plan.blocks.get(self.begun).copied() else {
+            self.next = self.next.max(plan.end);
+            return Ok(false);
+        };
+        let skip = self.tail.filter(|tail| tail.first == block.first).map_or(0, |tail| tail.skip);
+        let wanted = block.bytes.saturating_sub(skip);
+        self.bytes.resize(usize::try_from(wanted).unwrap_or(usize::MAX), 0);
+        let reading = |source| LogError::io("reading", &self.stream.folder, source);
+        plan.file.read_at(block.at + skip, &mut self.bytes).map_err(reading)?;
+        (self.batch_at, self.record_at) = (0, 0);
+        self.begun += 1;
+        Ok(true)
+    }
+
+    fn next_plan(&mut self) -> Result<bool, LogError> {
+        let last = self.plan.take();
+        if let Some(last) = last.filter(|_| !self.bytes.is_empty()) {
+            let block = last.blocks.get(self.begun - 1);
+            self.tail = block.map(|block| Tail { first: block.first, skip: self.skipped(block) });
+        }
+        self.bytes.clear();
+        (self.begun, self.batch_at, self.record_at) = (0, 0, 0);
+        self.next = self.next.max(plan::bounds(&self.stream).0);
+        self.plan = plan::next(&self.stream, self.next, &self.wanted)?;
+        Ok(self.plan.is_some())
+    }
+}

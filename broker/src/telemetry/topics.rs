@@ -1,0 +1,159 @@
+//! What a stream holds of each topic, and its last records: both from the indexes, so that little
+//! is read.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use martlet_engine::filter::Filter;
+
+use crate::telemetry::batch::{self, Batch};
+use crate::telemetry::index::Posting;
+use crate::telemetry::plan::{self, Plan, Wanted};
+use crate::telemetry::stream::Stream;
+use crate::telemetry::{KeptRecord, LogError};
+
+/// One topic of a stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TopicStats {
+    /// Its name.
+    pub topic: Box<str>,
+    /// How many records.
+    pub records: u64,
+    /// Of topics and payloads.
+    pub bytes: u64,
+    /// The offset of its oldest record.
+    pub first_offset: u64,
+    /// The offset of its newest record.
+    pub last_offset: u64,
+    /// When the oldest came.
+    pub first_time_ms: u64,
+    /// When the newest came.
+    pub last_time_ms: u64,
+}
+
+/// A page of topics, in the order of their names.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Topics {
+    /// The page.
+    pub topics: Vec<TopicStats>,
+    /// There are more behind the last one: ask for those after it.
+    pub has_more: bool,
+    /// Some segment has more topics than its index names: counts are too low, names may be missing.
+    pub is_incomplete: bool,
+}
+
+/// Topics that begin with `prefix` and come after `after`, `limit` at most.
+pub(super) fn topics(
+    stream: &Stream,
+    prefix: &str,
+    after: &str,
+    limit: usize,
+) -> Result<Topics, LogError> {
+    let mut page = Page { found: BTreeMap::new(), prefix, after, limit, has_more: false };
+    let is_incomplete = stream.each_index(|topic, posting| page.add(topic, posting))?;
+    let topics = page.found.into_values().collect();
+    Ok(Topics { topics, has_more: page.has_more, is_incomplete })
+}
+
+struct Page<'a> {
+    found: BTreeMap<Box<str>, TopicStats>,
+    prefix: &'a str,
+    after: &'a str,
+    limit: usize,
+    has_more: bool,
+}
+
+impl Page<'_> {
+    fn add(&mut self, topic: &str, posting: &Posting) {
+        if !topic.starts_with(self.prefix) || topic <= self.after {
+            return;
+        }
+        if let Some(stats) = self.found.get_mut(topic) {
+            stats.add(posting);
+            return;
+        }
+        let is_full = self.found.len() >= self.limit;
+        self.has_more |= is_full;
+        if is_full && self.found.last_key_value().is_none_or(|(last, _)| topic > &**last) {
+            return;
+        }
+        self.found.insert(topic.into(), TopicStats::new(topic, posting));
+        if is_full {
+            self.found.pop_last();
+        }
+    }
+}
+
+impl TopicStats {
+    fn new(topic: &str, posting: &Posting) -> Self {
+        Self {
+            topic: topic.into(),
+            records: posting.records,
+            bytes: posting.bytes,
+            first_offset: posting.first_offset,
+            last_offset: posting.last_offset,
+            first_time_ms: posting.first_time,
+            last_time_ms: posting.last_time,
+        }
+    }
+
+    /// Segments come from the oldest to the newest.
+    fn add(&mut self, later: &Posting) {
+        self.records += later.records;
+        self.bytes += later.bytes;
+        self.last_offset = later.last_offset;
+        self.last_time_ms = later.last_time;
+    }
+}
+
+/// The last `count` records that `filter` matches, oldest first.
+pub(super) fn last(
+    stream: &Stream,
+    filter: Option<Filter>,
+    count: usize,
+) -> Result<Vec<KeptRecord>, LogError> {
+    let wanted = Wanted { filter, ..Wanted::everything() };
+    let (bases, shown) = plan::segments(stream);
+    let mut last = VecDeque::new();
+    for base in bases.into_iter().rev() {
+        let Some(plan) = plan::next(stream, base, &wanted)? else { continue };
+        for at in (0..plan.blocks.len()).rev() {
+            let found = in_block(stream, &plan, at, (&wanted, shown))?;
+            for record in found.into_iter().rev() {
+                if last.len() < count {
+                    last.push_front(record);
+                }
+            }
+            if last.len() >= count {
+                return Ok(last.into());
+            }
+        }
+    }
+    Ok(last.into())
+}
+
+fn in_block(
+    stream: &Stream,
+    plan: &Plan,
+    at: usize,
+    (wanted, shown): (&Wanted, u64),
+) -> Result<Vec<KeptRecord>, LogError> {
+    let block = plan.blocks[at];
+    let mut bytes = vec![0; usize::try_from(block.bytes).unwrap_or(usize::MAX)];
+    plan.file
+        .read_at(block.at, &mut bytes)
+        .map_err(|source| LogError::io("reading", &stream.folder, source))?;
+    let mut found = Vec::new();
+    let mut rest = &bytes[..];
+    while let Some(batch) = batch::read(rest) {
+        rest = &rest[batch.bytes.len()..];
+        found.extend(wanted_of(batch, wanted, shown));
+    }
+    Ok(found)
+}
+
+fn wanted_of(batch: Batch<'_>, wanted: &Wanted, shown: u64) -> Vec<KeptRecord> {
+    let places = batch
+        .places()
+        .filter(|place| place.offset < shown && wanted.takes(place.topic(batch.bytes), place.time));
+    places.map(|place| place.record(batch.bytes).keep()).collect()
+}
