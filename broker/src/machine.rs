@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::net::address::Address;
+
 /// Files that the broker opens for itself: listeners, each with a connection that waits for others
 /// to end; state, log, runtime.
 const OWN_FILES: u64 = 64;
@@ -87,7 +89,33 @@ pub fn lacks_address(error: &io::Error) -> bool {
 }
 
 /// Says why an address could not be opened, and what to do.
-pub fn diagnose_bind(address: SocketAddr, error: &io::Error) -> String {
+pub fn diagnose_bind(address: &Address, error: &io::Error) -> String {
+    match address {
+        Address::Ip(address) => diagnose_bind_ip(*address, error),
+        Address::Unix(place) => diagnose_bind_unix(&place.path, error),
+    }
+}
+
+fn diagnose_bind_unix(path: &Path, error: &io::Error) -> String {
+    let path = path.display();
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            format!(
+                "{path} is in use: another broker listens there. Stop it or choose another path."
+            )
+        }
+        ErrorKind::NotFound => {
+            format!("Cannot listen on {path}: its directory does not exist. Make it first.")
+        }
+        ErrorKind::PermissionDenied => format!(
+            "No permission to listen on {path}: its directory, or the socket that was left there, \
+             belongs to somebody else."
+        ),
+        _ => format!("Cannot listen on {path}: {error}."),
+    }
+}
+
+fn diagnose_bind_ip(address: SocketAddr, error: &io::Error) -> String {
     let port = address.port();
     match error.kind() {
         ErrorKind::AddrInUse => format!(
@@ -128,7 +156,17 @@ mod tests {
         ];
         for (address, errno, words) in rows {
             let error = io::Error::from(errno);
-            let said = diagnose_bind(address.parse().unwrap(), &error);
+            let said = diagnose_bind_ip(address.parse().unwrap(), &error);
+            assert!(said.contains(words), "{said}");
+        }
+        let rows = [
+            (Errno::ADDRINUSE, "/run/m.sock is in use: another broker listens there."),
+            (Errno::NOENT, "its directory does not exist"),
+            (Errno::ACCESS, "No permission to listen on /run/m.sock"),
+            (Errno::NOMEM, "Cannot listen on /run/m.sock: "),
+        ];
+        for (errno, words) in rows {
+            let said = diagnose_bind_unix(Path::new("/run/m.sock"), &errno.into());
             assert!(said.contains(words), "{said}");
         }
     }
@@ -138,14 +176,14 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         let error = TcpListener::bind(address).expect_err("in use");
-        assert!(diagnose_bind(address, &error).contains("is in use"));
+        assert!(diagnose_bind_ip(address, &error).contains("is in use"));
         assert!(!lacks_address(&error));
         assert!(has_address(address.ip()));
         let foreign: SocketAddr = "192.0.2.1:0".parse().unwrap();
         assert!(!has_address(foreign.ip()));
         let error = TcpListener::bind(foreign).expect_err("an address for documentation only");
         assert!(lacks_address(&error));
-        assert!(diagnose_bind(foreign, &error).contains("is no address of this machine"));
+        assert!(diagnose_bind_ip(foreign, &error).contains("is no address of this machine"));
     }
 
     #[test]

@@ -12,9 +12,11 @@ use tokio::task::JoinSet;
 use crate::access::{Policy, guard};
 use crate::clock::Clock;
 use crate::driver::{self, Driver};
+use crate::net::address::Address;
 use crate::net::connection::Shared;
 use crate::net::door::{Door, Porch};
 use crate::net::listener::{self, Listener};
+use crate::net::throttle::{self, Rates};
 use crate::net::tls::settings::Fault;
 use crate::server::certificates::{Certificates, Made};
 use crate::server::reload::{Change, Part, Reloader};
@@ -41,6 +43,8 @@ pub struct Settings {
     pub connections_max: u32,
     /// How long after accept a CONNECT may take.
     pub connect_timeout: Duration,
+    /// How fast a client may publish.
+    pub rates: throttle::Settings,
 }
 
 /// A server whose ports are open.
@@ -54,15 +58,16 @@ pub struct Server {
     reloader: Arc<Reloader>,
 }
 
-/// The engine's bounds and what the driver logs, as a part that takes new settings.
-struct Bounds(Arc<Driver>);
+/// The engine's bounds, what the driver logs, and how fast a client may publish, as a part that
+/// takes new settings.
+struct Bounds(Arc<Driver>, Arc<Rates>);
 
 /// Who may come in at each listener, and what they may do, as a part that takes new settings.
 struct Access {
     driver: Arc<Driver>,
     porch: Arc<Porch>,
     /// By the address that the settings name.
-    doors: Vec<(SocketAddr, Arc<Door>)>,
+    doors: Vec<(Address, Arc<Door>)>,
 }
 
 /// Why a server does not start.
@@ -78,7 +83,7 @@ pub enum StartError {
     #[error("cannot listen on {address}: {source}")]
     Bind {
         /// Which.
-        address: SocketAddr,
+        address: Address,
         /// The operating system's words.
         source: io::Error,
     },
@@ -99,24 +104,31 @@ impl Server {
         let (stopping, stopped) = watch::channel(false);
         let porch = Arc::new(Porch::new(settings.password_checks_max, settings.guard, clock));
         let (mut listeners, mut doors) = (Vec::new(), Vec::new());
+        let rates = Arc::new(Rates::default());
+        rates.set(settings.rates);
         let (mut made, mut desks) = (Made::default(), Vec::new());
-        for (listener, policy) in settings.listeners.clone() {
-            let address = listener.address;
-            let tls = made.desk(&listener)?;
-            desks.push((address, Arc::clone(&tls)));
-            let listener =
-                Listener::bind(listener).map_err(|source| StartError::Bind { address, source })?;
-            log_opened(listener.address());
+        for (wanted, policy) in settings.listeners.clone() {
+            let address = wanted.address.clone();
+            let tls = made.desk(&wanted)?;
+            desks.push((address.clone(), Arc::clone(&tls)));
             let door = Arc::new(Door::new(policy, Arc::clone(&porch)));
-            doors.push((address, Arc::clone(&door)));
+            doors.push((address.clone(), Arc::clone(&door)));
             let shared = Shared {
                 driver: Arc::clone(&driver),
                 decode_limits: settings.decode_limits,
                 connect_timeout: settings.connect_timeout,
                 door,
+                proxy: wanted.proxy.clone(),
                 tls,
+                websocket: wanted.websocket.clone(),
+                terms: wanted.terms.clone(),
+                rates: Arc::clone(&rates),
+                clock,
                 stopping: stopped.clone(),
             };
+            let listener =
+                Listener::bind(wanted).map_err(|source| StartError::Bind { address, source })?;
+            listener.log_opened();
             listeners.push((listener, Arc::new(shared)));
         }
         made.warn();
@@ -125,7 +137,7 @@ impl Server {
         // Whoever can take new settings while it runs stands here.
         let access = Access { driver: Arc::clone(&driver), porch, doors };
         let parts: Vec<Arc<dyn Part>> = vec![
-            Arc::new(Bounds(Arc::clone(&driver))),
+            Arc::new(Bounds(Arc::clone(&driver), rates)),
             Arc::new(access),
             Arc::new(Certificates::new(desks)),
         ];
@@ -133,9 +145,9 @@ impl Server {
         Ok(Self { driver, listeners, connections, connections_max, stopping, reloader })
     }
 
-    /// Where it listens, in the order of the settings.
+    /// Where it listens, in the order of the settings; sockets of the file system aside.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().map(|(listener, _)| listener.address()).collect()
+        self.listeners.iter().filter_map(|(listener, _)| listener.address().ip()).collect()
     }
 
     /// The pump, for whoever embeds the broker and wants to see what it counts.
@@ -183,8 +195,12 @@ impl Part for Bounds {
     }
 
     fn prepare(&self, settings: &Settings) -> Result<Change, Vec<String>> {
-        let (driver, settings) = (Arc::clone(&self.0), settings.driver.clone());
-        Ok(Box::new(move || driver.change(settings)))
+        let (driver, rates) = (Arc::clone(&self.0), Arc::clone(&self.1));
+        let (settings, new_rates) = (settings.driver.clone(), settings.rates);
+        Ok(Box::new(move || {
+            driver.change(settings);
+            rates.set(new_rates);
+        }))
     }
 }
 
@@ -196,12 +212,12 @@ impl Part for Access {
     /// The files of the policies were read with the settings. Listeners that come or go wait for
     /// the next start.
     fn prepare(&self, settings: &Settings) -> Result<Change, Vec<String>> {
-        let policy_of = |wanted: SocketAddr| {
+        let policy_of = |wanted: &Address| {
             let mut listeners = settings.listeners.iter();
-            listeners.find(|(listener, _)| listener.address == wanted).map(|(_, policy)| policy)
+            listeners.find(|(listener, _)| listener.address == *wanted).map(|(_, policy)| policy)
         };
         let kept = self.doors.iter().filter_map(|(address, door)| {
-            Some((Arc::clone(door), Arc::clone(policy_of(*address)?)))
+            Some((Arc::clone(door), Arc::clone(policy_of(address)?)))
         });
         let (policies, driver) = (kept.collect::<Vec<_>>(), Arc::clone(&self.driver));
         let (porch, limits) = (Arc::clone(&self.porch), settings.guard);
@@ -217,10 +233,4 @@ impl Part for Access {
 
 fn lines(faults: &[Fault]) -> String {
     faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")
-}
-
-fn log_opened(address: SocketAddr) {
-    let family = if address.is_ipv6() { "ipv6" } else { "ipv4" };
-    let port = address.port();
-    tracing::info!(%address, "Opening {family} listen socket on port {port}.");
 }

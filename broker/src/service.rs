@@ -75,12 +75,13 @@ fn serve(
     // May take a while: whoever asks it to stop meanwhile is heard.
     let store = open_store(config).map_err(|error| format!("Cannot keep state: {error}."))?;
     settings.listeners.retain(|(listener, _)| {
-        !config.optional_addresses.contains(&listener.address) || exists_here(listener.address)
+        let optional = listener.address.ip().filter(|ip| config.optional_addresses.contains(ip));
+        optional.is_none_or(exists_here)
     });
     let runtime = runtime().map_err(|e| format!("Cannot start threads: {e}."))?;
     runtime.block_on(async {
         let server = Server::start(settings, store).map_err(|error| match error {
-            StartError::Bind { address, source } => machine::diagnose_bind(address, &source),
+            StartError::Bind { address, source } => machine::diagnose_bind(&address, &source),
             StartError::Store(_) | StartError::Tls(_) => error.to_string(),
         })?;
         let (reloader, driver) = (server.reloader(), server.driver());

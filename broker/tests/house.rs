@@ -117,7 +117,7 @@ const NEVER: &[Never] = &[
     Never {
         rooms: EVERYWHERE,
         but: &["broker/src/net", "broker/src/bridge"],
-        code: &["rustls::", "tokio_rustls::", "tokio_tungstenite::"],
+        code: &["rustls::", "tokio_rustls::", "tokio_tungstenite::", "tungstenite::"],
         because: "I7: one wall per dependency; TLS and WebSocket are streams of net",
     },
     Never {
@@ -131,6 +131,12 @@ const NEVER: &[Never] = &[
         but: &["broker/src/cli/cert"],
         code: &["rcgen::"],
         because: "I7: one wall per dependency; only an operator's command signs certificates",
+    },
+    Never {
+        rooms: EVERYWHERE,
+        but: &["broker/src/net/proxy"],
+        code: &["proxy_header::", "ipnet::"],
+        because: "I7: one wall per dependency; what proxies say is read in one place",
     },
     Never {
         rooms: EVERYWHERE,
@@ -361,6 +367,8 @@ fn samples() -> Vec<(&'static str, String, &'static str)> {
         sample("broker/src/net/a.rs", "use x509_parser::B;", "count or are made"),
         sample("broker/src/net/tls/a.rs", "use x509_parser::B;", ""),
         sample("broker/src/net/tls/a.rs", "use rcgen::B;", "signs certificates"),
+        sample("broker/src/access/a.rs", "use tungstenite::B;", "TLS and WebSocket"),
+        sample("broker/src/net/a.rs", "use ipnet::B;", "what proxies say"),
         sample("broker/src/net/a.rs", "use hyper::B;", "window's own"),
         sample("broker/src/net/a.rs", "use argon2::B;", "hashed and compared"),
         sample("broker/src/net/a.rs", "use ring::hmac;", "signatures of tokens"),

@@ -248,6 +248,8 @@ pub struct Traffic {
     pub logins_failed: u64,
     /// Connections that were closed because their address came, or failed, too often.
     pub turned_away: u64,
+    /// How often a client began to publish faster than it may, and was read more slowly.
+    pub publishers_slowed: u64,
 }
 
 /// How the store is.

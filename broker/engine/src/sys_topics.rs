@@ -49,6 +49,7 @@ const ROWS: &[Row] = &[
     row("$SYS/broker/bytes/sent", |c, _| c.traffic.bytes_sent),
     row("$SYS/broker/martlet/logins/failed", |c, _| c.traffic.logins_failed),
     row("$SYS/broker/martlet/connections/turned_away", |c, _| c.traffic.turned_away),
+    row("$SYS/broker/martlet/publishers/slowed", |c, _| c.traffic.publishers_slowed),
     row("$SYS/broker/subscriptions/count", |_, g| g.subscriptions),
     row("$SYS/broker/shared_subscriptions/count", |_, g| g.shared_subscriptions),
     row("$SYS/broker/retained messages/count", |_, g| g.retained_messages),

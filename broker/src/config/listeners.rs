@@ -136,10 +136,10 @@ impl Section {
         let connections_max = (self.max_connections != 0).then_some(self.max_connections);
         Listener {
             settings: listener::Settings {
-                address,
                 tcp_nodelay: self.tcp_nodelay,
                 connections_max,
                 tls,
+                ..listener::Settings::at(address)
             },
             policy,
             optional,

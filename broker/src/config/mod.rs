@@ -44,6 +44,7 @@ pub use crate::config::mosquitto::Account;
 pub use crate::config::origin::Mistake;
 use crate::config::origin::Origin;
 use crate::config::written::Written;
+use crate::net::throttle;
 use crate::store::durable::Sync;
 use crate::{driver, logging, server};
 
@@ -210,7 +211,9 @@ fn resolve(
     let config = Config {
         file: sources.file.clone(),
         local_only,
-        optional_addresses: optional.map(|listener| listener.settings.address).collect(),
+        optional_addresses: optional
+            .filter_map(|listener| listener.settings.address.ip())
+            .collect(),
         connections_chosen: all.limits.connections_max != 0,
         warnings,
         log: all.log.log,
@@ -335,6 +338,7 @@ impl Settings {
                 chosen => chosen,
             },
             connect_timeout: Duration::from_secs(self.limits.connect_timeout_s),
+            rates: throttle::Settings::default(),
             password_checks_max: self.limits.password_checks_max,
             guard: self.access.guard(self.limits.connects_per_address_per_s),
             driver: driver::Settings {

@@ -23,6 +23,8 @@ pub struct TrafficCounters {
     pub logins_failed: AtomicU64,
     /// Connections that were closed because of their address.
     pub turned_away: AtomicU64,
+    /// How often a client began to publish too fast.
+    pub publishers_slowed: AtomicU64,
 }
 
 impl TrafficCounters {
@@ -46,6 +48,7 @@ impl TrafficCounters {
             sockets_accepted: accepted,
             logins_failed: self.logins_failed.load(Ordering::Relaxed),
             turned_away: self.turned_away.load(Ordering::Relaxed),
+            publishers_slowed: self.publishers_slowed.load(Ordering::Relaxed),
             sockets_open: accepted - self.sockets_closed.load(Ordering::Relaxed).min(accepted),
         }
     }

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::driver::link::Edge;
 use crate::net::arrival::log_lost;
 use crate::net::connection::{Connection, End};
-use crate::net::receive::{Incoming, Received};
+use crate::net::receive::{Incoming, Received, lost_by};
 
 /// The longest CONNECT: five fields of 65,535 bytes with their lengths, two sets of properties,
 /// headers. Nobody who has not connected can make us keep more.
@@ -65,6 +65,7 @@ impl Connection {
         if let Some(bearer) = admission.bearer {
             self.bearer.get_or_init(|| bearer);
         }
+        self.throttle.lock().keep_alive(connect.keep_alive_s);
         if let Some(negotiated) = self.writer.negotiated()
             && self.shared.driver.logs_connections()
         {
@@ -89,10 +90,7 @@ impl Connection {
             match ready!(self.poll_receive(cx, incoming)) {
                 Ok(Received::End(end)) => return Poll::Ready(Err(end)),
                 Ok(Received::Packets { .. }) => {}
-                Err(error) => {
-                    let cause = LostCause::Socket(error.to_string().into());
-                    return Poll::Ready(Err(self.lose(cause)));
-                }
+                Err(error) => return Poll::Ready(Err(self.lose(lost_by(&error)))),
             }
             if let Some(asking) = incoming.take_asking() {
                 return Poll::Ready(Ok(asking));
@@ -112,10 +110,18 @@ impl Connection {
             let reason = "MQTT 5.0 is not supported, only 3.1.1 and 3.1";
             return Err(self.refuse_level(ProtocolVersion::V5, connect.client_id, reason));
         }
+        let terms = &self.shared.terms;
+        if !terms.versions.hold(connect.version) {
+            let reason = "this listener's accept_protocol_versions has no place for its version";
+            return Err(self.refuse_level(connect.version, connect.client_id, reason));
+        }
         self.version.get_or_init(|| connect.version);
         let candidate = Candidate::new(connect, &self.peer, clock::wall_s());
-        let room_bytes = self.link.outbox_bytes_max();
-        let connect = Box::new(Connect::from_packet(connect, room_bytes, nonce()));
+        let opened = terms.open(connect, self.link.outbox_bytes_max(), nonce());
+        let connect = Box::new(opened.map_err(|breach| {
+            self.log_refused(connect.client_id, &format!("{} [{}]", breach.what, breach.option));
+            self.refuse(ConnAckCode::V3(ConnectReturnCode::NotAuthorized), connect.version)
+        })?);
         Ok(Box::new(Asking { connect, candidate }))
     }
 

@@ -1,7 +1,7 @@
 //! From an accepted socket to a connection that speaks MQTT: layer by layer, each of which may wait
 //! for the peer, all of them and the CONNECT within one time.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,10 +11,12 @@ use tokio::time::{Sleep, sleep, timeout};
 
 use crate::access::peer::{Peer, PeerAddress};
 use crate::net::connection::{Connection, End, LINGER, Shared};
+use crate::net::proxy;
 use crate::net::receive::Incoming;
 use crate::net::socket::Socket;
 use crate::net::stream::{self, Reader, Writer};
 use crate::net::tls::session::Failure;
+use crate::net::websocket;
 
 /// A socket is open.
 #[derive(Debug)]
@@ -51,16 +53,19 @@ pub(super) async fn arrive(socket: Socket, peer: Peer, shared: Arc<Shared>) -> O
     let open = Open::new(&shared);
     let mut patience = Patience::new(&shared);
     let address = peer.address;
-    let layered = match patience.wait(layers(socket, peer, &shared)).await {
+    // Closed only when the log has been told.
+    let layers = pin!(layers(socket, peer, &shared));
+    let layered = match patience.wait(layers).await {
         Ok(layered) => layered?,
         Err(Over::Late) => {
-            log_lost(address, "no TLS handshake within the connect timeout", "connect_timeout_s");
+            let reason = "it did not get as far as CONNECT within the connect timeout";
+            log_lost(address, reason, "connect_timeout_s");
             return None;
         }
         Err(Over::Stopping) => return None,
     };
     let (reader, writer, peer) = layered;
-    let connection = Connection::new(writer, peer, shared, open);
+    let connection = Connection::new(writer, peer, Arc::clone(&shared), open);
     let mut incoming = Incoming::new(reader);
     let end = match patience.wait(connection.come_in(&mut incoming)).await {
         Ok(come_in) => come_in.err(),
@@ -77,23 +82,48 @@ pub(super) async fn arrive(socket: Socket, peer: Peer, shared: Arc<Shared>) -> O
 
 /// Puts the layers of the listener over the socket, from the lowest up.
 async fn layers(socket: Socket, peer: Peer, shared: &Shared) -> Option<Layered> {
-    meet(shared, peer.address)?;
-    let Some(tls) = shared.tls.terms() else {
-        let (reader, writer) = stream::clear(socket);
-        return Some((reader, writer, peer));
+    let mut peer = match &shared.proxy {
+        None => peer,
+        Some(settings) => {
+            let address = peer.address;
+            let told = proxy::read(&socket, settings, peer).await;
+            told.inspect_err(|refusal| log_no_client(address, refusal)).ok()?
+        }
     };
-    match tls.accept(socket).await {
-        Ok((reader, writer, certificate)) => {
-            let peer = Peer { certificate, ..peer };
-            Some((Reader::Tls(reader), Writer::Tls(writer), peer))
-        }
-        Err(refused) => {
-            log_no_tls(peer.address, &refused.failure);
-            // A peer that does not close in time is cut off.
-            let _ = timeout(LINGER, refused.part()).await;
-            None
-        }
+    // A proxy comes often, and its clients are met by their own addresses.
+    let speaks_for_others = |websocket: &websocket::Settings| websocket.believe(peer.address);
+    let is_proxy = shared.websocket.as_ref().is_some_and(speaks_for_others);
+    if !is_proxy {
+        meet(shared, peer.address)?;
     }
+    let mut streams = match shared.tls.terms() {
+        None => stream::clear(socket),
+        Some(tls) => match tls.accept(socket).await {
+            Ok((reader, writer, certificate)) => {
+                peer.certificate = certificate;
+                (Reader::Tls(reader), Writer::Tls(writer))
+            }
+            Err(refused) => {
+                log_no_tls(peer.address, &refused.failure);
+                // A peer that does not close in time is cut off.
+                let _ = timeout(LINGER, refused.part()).await;
+                return None;
+            }
+        },
+    };
+    if let Some(settings) = &shared.websocket {
+        let accepted = websocket::session::accept(streams, settings, peer.address).await;
+        let (reader, writer, client) = match accepted {
+            Ok(accepted) => accepted,
+            Err(refusal) => return refuse_websocket(peer.address, refusal).await,
+        };
+        streams = (Reader::WebSocket(Box::new(reader)), Writer::WebSocket(writer));
+        peer.address = client.map_or(peer.address, PeerAddress::Ip);
+    }
+    if is_proxy {
+        meet(shared, peer.address)?;
+    }
+    Some((streams.0, streams.1, peer))
 }
 
 /// Whether the address may come at all.
@@ -116,6 +146,31 @@ fn log_no_tls(address: PeerAddress, failure: &Failure) {
             tracing::debug!(%address, "Client <unknown> [{address}] failed before TLS: {error}.");
         }
     }
+}
+
+fn log_no_client(address: PeerAddress, refusal: &proxy::Refusal) {
+    match refusal {
+        proxy::Refusal::Told(reason) => log_lost(address, reason, "proxy_protocol"),
+        proxy::Refusal::Gone(error) => {
+            tracing::debug!(%address, "Proxy [{address}] was gone before its header: {error}.");
+        }
+    }
+}
+
+async fn refuse_websocket(address: PeerAddress, refusal: websocket::Refusal) -> Option<Layered> {
+    match refusal {
+        websocket::Refusal::Told(reason, parting) => {
+            log_lost(address, &reason, "RFC 6455");
+            parting.part().await;
+        }
+        websocket::Refusal::Gone(error) => {
+            tracing::debug!(
+                %address,
+                "Client <unknown> [{address}] was gone before its WebSocket: {error}."
+            );
+        }
+    }
+    None
 }
 
 /// Somebody leaves who never said who it was.

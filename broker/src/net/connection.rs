@@ -17,18 +17,21 @@ use tokio::time::timeout;
 
 use crate::access::jwt::Bearer;
 use crate::access::peer::{Peer, PeerAddress};
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::driver::Driver;
 use crate::driver::link::{Edge, Link};
 use crate::driver::traffic::TrafficCounters;
 use crate::net::arrival::{Arrived, Open, arrive};
 use crate::net::door::Door;
-use crate::net::receive::{Incoming, Received};
+use crate::net::receive::{Incoming, Received, lost_by};
 use crate::net::socket::Socket;
 use crate::net::stream::Writer;
+use crate::net::terms::Terms;
+use crate::net::throttle::{Rates, Throttle};
 use crate::net::tls::Acceptor;
 use crate::net::transmit::Unsent;
 use crate::net::words::Words;
+use crate::net::{proxy, websocket};
 
 /// What all connections of a listener share.
 #[derive(Debug)]
@@ -41,8 +44,18 @@ pub struct Shared {
     pub connect_timeout: Duration,
     /// Who may connect.
     pub door: Arc<Door>,
+    /// What proxies say first, if they stand in front.
+    pub proxy: Option<proxy::Settings>,
     /// What TLS is spoken, if any.
     pub tls: Arc<Acceptor>,
+    /// MQTT comes over WebSocket.
+    pub websocket: Option<websocket::Settings>,
+    /// What is made of clients' packets.
+    pub terms: Terms,
+    /// How fast a client may publish.
+    pub rates: Arc<Rates>,
+    /// The time.
+    pub clock: Clock,
     /// Turns true when the broker stops.
     pub stopping: watch::Receiver<bool>,
 }
@@ -64,6 +77,8 @@ pub struct Connection {
     /// What its token says, if it came in with one.
     pub(super) bearer: OnceLock<Box<Bearer>>,
     pub(super) peer: Peer,
+    /// Touched only by whoever reads.
+    pub(super) throttle: Mutex<Throttle>,
     _open: Open,
 }
 
@@ -113,6 +128,7 @@ impl Connection {
             user_name: OnceLock::new(),
             bearer: OnceLock::new(),
             peer,
+            throttle: Mutex::default(),
             _open: open,
         })
     }
@@ -156,9 +172,7 @@ impl Connection {
             match ready!(self.poll_receive(cx, incoming)) {
                 Ok(Received::Packets { more }) => reads += if more { 1 } else { 0 },
                 Ok(Received::End(end)) => return Poll::Ready(end),
-                Err(error) => {
-                    return Poll::Ready(self.lose(LostCause::Socket(error.to_string().into())));
-                }
+                Err(error) => return Poll::Ready(self.lose(lost_by(&error))),
             }
             if reads == READS_PER_TURN {
                 cx.waker().wake_by_ref();
@@ -195,10 +209,16 @@ impl Connection {
                 if self.link.id().is_none() {
                     self.log_never_connected(&cause);
                 }
+                let listens =
+                    matches!(cause, LostCause::Malformed { .. } | LostCause::Oversize { .. });
+                if listens && self.writer.takes_leave() {
+                    self.linger(incoming).await;
+                }
             }
             End::Farewell(farewell) => {
                 let drained = timeout(LINGER, poll_fn(|cx| self.poll_drained(cx))).await;
-                if drained.is_ok() && farewell != Farewell::Disconnected {
+                let listens = farewell != Farewell::Disconnected || self.writer.takes_leave();
+                if drained.is_ok() && listens {
                     self.linger(incoming).await;
                 }
             }

@@ -5,44 +5,62 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::access::peer::Peer;
+use crate::net::address::{Address, Listening};
 use crate::net::connection::{self, Shared};
-use crate::net::{socket, tls};
+use crate::net::socket::Socket;
+use crate::net::terms::Terms;
+use crate::net::{proxy, tls, websocket};
 
 /// One listener's own settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where it listens; port 0 takes any free one.
-    pub address: SocketAddr,
+    /// Where it listens.
+    pub address: Address,
     /// `TCP_NODELAY` on accepted sockets.
     pub tcp_nodelay: bool,
     /// Connections of this listener at a time. At the bound: one new connection waits accepted but
     /// unread, the others in the operating system's backlog.
     pub connections_max: Option<u32>,
+    /// What proxies say first, if they stand in front.
+    pub proxy: Option<proxy::Settings>,
     /// How TLS is spoken there, if it is.
     pub tls: Option<tls::settings::Settings>,
+    /// MQTT comes over WebSocket.
+    pub websocket: Option<websocket::Settings>,
+    /// What is made of its clients' packets.
+    pub terms: Terms,
 }
 
 impl Settings {
-    /// A listener at this address with everything else as it is by default.
+    /// A listener at this IP address with everything else as it is by default.
     pub fn at(address: SocketAddr) -> Self {
-        Self { address, tcp_nodelay: true, connections_max: None, tls: None }
+        Self::on(Address::Ip(address))
+    }
+
+    /// A listener there with everything else as it is by default.
+    pub fn on(address: Address) -> Self {
+        Self {
+            address,
+            tcp_nodelay: true,
+            connections_max: None,
+            proxy: None,
+            tls: None,
+            websocket: None,
+            terms: Terms::default(),
+        }
     }
 }
 
 /// A socket that listens.
 #[derive(Debug)]
 pub struct Listener {
-    socket: TcpListener,
+    socket: Listening,
     settings: Settings,
     permits: Arc<Semaphore>,
 }
-
-/// What may wait in the operating system to be accepted.
-const BACKLOG: i32 = 4096;
 
 /// How long to wait after an accept that failed: doubled each time up to the second value.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -53,25 +71,28 @@ impl Listener {
     /// # Errors
     /// When the operating system refuses the address, or to watch the socket.
     pub fn bind(mut settings: Settings) -> io::Result<Self> {
-        let address = settings.address;
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        socket.set_nonblocking(true)?;
+        let (socket, address) = Listening::open(&settings.address)?;
+        settings.address = address;
         let most = settings.connections_max.map_or(Semaphore::MAX_PERMITS, |most| most as usize);
         let permits = Arc::new(Semaphore::new(most));
-        let socket = TcpListener::from_std(socket.into())?;
-        settings.address = socket.local_addr()?;
         Ok(Self { socket, settings, permits })
     }
 
     /// Where it listens, with the port that the system chose if it was to.
-    pub fn address(&self) -> SocketAddr {
-        self.settings.address
+    pub fn address(&self) -> &Address {
+        &self.settings.address
+    }
+
+    /// Tells the log that it is open.
+    pub fn log_opened(&self) {
+        let address = self.address();
+        let (kind, place) = match address {
+            Address::Unix(place) => ("unix", format!("path {}", place.path.display())),
+            Address::Ip(ip) if ip.is_ipv6() => ("ipv6", format!("port {}", ip.port())),
+            Address::Ip(ip) => ("ipv4", format!("port {}", ip.port())),
+        };
+        let kind = if self.settings.websocket.is_some() { "websockets" } else { kind };
+        tracing::info!(%address, "Opening {kind} listen socket on {place}.");
     }
 
     /// Accepts connections, each into a task of its own, until the broker stops. `global` bounds
@@ -81,26 +102,42 @@ impl Listener {
         let accepting = async {
             let mut full = false;
             loop {
-                let (stream, peer) = accept(&self.socket).await;
+                let (socket, peer) = accept(&self.socket).await;
                 // Taken before, a permit would be idle where no client comes, and another listener
                 // would lack it.
                 let permits = take_permits(&self.permits, &global, &mut full).await;
                 if self.settings.tcp_nodelay
-                    && let Err(error) = stream.set_nodelay(true)
+                    && let Err(error) = socket.send_at_once()
                 {
-                    tracing::debug!(%error, "A connection from {peer} was gone at once.");
+                    let address = peer.address;
+                    tracing::debug!(%error, "A connection from {address} was gone at once.");
                     continue;
                 }
                 if shared.driver.logs_connections() {
-                    let port = self.settings.address.port();
-                    tracing::info!(address = %peer, "New connection from {peer} on port {port}.");
+                    self.log_new(&peer);
                 }
-                serve(stream, peer, &shared, permits);
+                serve(socket, peer, &shared, permits);
             }
         };
         tokio::select! {
             () = accepting => {}
             _ = stopping.wait_for(|stopping| *stopping) => {}
+        }
+    }
+}
+
+impl Listener {
+    fn log_new(&self, peer: &Peer) {
+        let address = peer.address;
+        match self.address() {
+            Address::Ip(ip) => {
+                let port = ip.port();
+                tracing::info!(%address, "New connection from {address} on port {port}.");
+            }
+            Address::Unix(place) => {
+                let path = place.path.display();
+                tracing::info!(%address, "New connection from {address} on {path}.");
+            }
         }
     }
 }
@@ -126,7 +163,7 @@ async fn take_permits(own: &Arc<Semaphore>, global: &Arc<Semaphore>, full: &mut 
 }
 
 /// Accepts one connection; waits and tries again when the machine is short of something.
-async fn accept(socket: &TcpListener) -> (TcpStream, SocketAddr) {
+async fn accept(socket: &Listening) -> (Socket, Peer) {
     let mut wait = BACK_OFF.0;
     loop {
         match socket.accept().await {
@@ -146,10 +183,10 @@ async fn accept(socket: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-fn serve(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, permits: Permits) {
+fn serve(socket: Socket, peer: Peer, shared: &Arc<Shared>, permits: Permits) {
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
-        connection::serve(socket::Socket::Tcp(stream), peer.into(), shared).await;
+        connection::serve(socket, peer, shared).await;
         drop(permits);
     });
 }

@@ -1,13 +1,18 @@
 //! Sockets: listeners, byte streams, and connections that turn bytes into inputs and back.
 
+pub mod address;
 mod admission;
 mod arrival;
 pub mod connection;
 pub mod door;
 pub mod listener;
+pub mod proxy;
 mod receive;
 pub mod socket;
 pub mod stream;
+pub mod terms;
+pub mod throttle;
 pub mod tls;
 mod transmit;
+pub mod websocket;
 mod words;

@@ -2,16 +2,22 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use martlet_codec::decode::{DecodeError, Decoded, decode};
 use martlet_codec::reason::ReasonCode;
 use martlet_engine::input::{InPacket, Input, LostCause};
+use tokio::time::{Sleep, sleep};
 
 use crate::net::admission::Asking;
 use crate::net::connection::{Connection, End};
 use crate::net::stream::Reader;
+use crate::net::terms::Breach;
+use crate::net::websocket::Fault;
 
 /// What one read takes at the most; a packet that does not fit is gathered in a buffer of its own.
 const READ_BYTES: usize = 64 * 1024;
@@ -35,6 +41,8 @@ pub(super) struct Incoming {
     missing: usize,
     /// A CONNECT that nobody has decided on yet.
     asking: Option<Box<Asking>>,
+    /// The client publishes too fast: until then nothing is read, and `bytes` may hold whole packets.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 /// What a read brought.
@@ -56,11 +64,27 @@ struct Taken {
     end: Option<End>,
     /// A CONNECT. Nothing behind it is looked at before it is decided on.
     asking: Option<Box<Asking>>,
+    /// Nothing behind it is looked at before that time is over.
+    pause: Option<Duration>,
+}
+
+/// Why a connection is lost whose stream failed.
+pub(super) fn lost_by(error: &io::Error) -> LostCause {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Fault>()) {
+        Some(Fault { rule, reason, .. }) => LostCause::Malformed { rule, reason },
+        None => LostCause::Socket(error.to_string().into()),
+    }
+}
+
+impl Taken {
+    fn is_done(&self) -> bool {
+        self.end.is_some() || self.asking.is_some() || self.pause.is_some()
+    }
 }
 
 impl Incoming {
     pub(super) fn new(reader: Reader) -> Self {
-        Self { reader, bytes: Vec::new(), missing: 0, asking: None }
+        Self { reader, bytes: Vec::new(), missing: 0, asking: None, pause: None }
     }
 
     /// The CONNECT that was found, once.
@@ -82,6 +106,16 @@ impl Incoming {
     fn is_large(&self) -> bool {
         self.bytes.len() + self.missing > READ_BYTES
     }
+
+    /// Keeps what was not taken of `bytes`. A new vector, exactly as long as needed: most
+    /// connections stop between packets, and an idle one then holds nothing.
+    fn keep(&mut self, bytes: &[u8], taken: Taken) -> Option<End> {
+        self.bytes = bytes[taken.consumed..].to_vec();
+        self.missing = taken.missing;
+        self.asking = taken.asking;
+        self.pause = taken.pause.map(|time| Box::pin(sleep(time)));
+        taken.end
+    }
 }
 
 impl Connection {
@@ -91,7 +125,10 @@ impl Connection {
         cx: &mut Context<'_>,
         incoming: &mut Incoming,
     ) -> Poll<io::Result<Received>> {
-        if incoming.is_large() {
+        if let Some(pause) = &mut incoming.pause {
+            ready!(pause.as_mut().poll(cx));
+            Poll::Ready(Ok(self.go_on(incoming)))
+        } else if incoming.is_large() {
             self.poll_receive_large(cx, incoming)
         } else {
             BYTES.with_borrow_mut(|bytes| self.poll_receive_many(cx, incoming, bytes))
@@ -115,12 +152,7 @@ impl Connection {
         bytes[..kept].copy_from_slice(&incoming.bytes);
         let filled = &bytes[..kept + len];
         let taken = self.take_packets(None, filled);
-        // A new vector, exactly as long as needed: most connections stop between packets, and an
-        // idle one then holds nothing.
-        incoming.bytes = filled[taken.consumed..].to_vec();
-        incoming.missing = taken.missing;
-        incoming.asking = taken.asking;
-        Poll::Ready(Ok(match taken.end {
+        Poll::Ready(Ok(match incoming.keep(filled, taken) {
             Some(end) => Received::End(end),
             None => Received::Packets { more: kept + len == READ_BYTES },
         }))
@@ -149,10 +181,7 @@ impl Connection {
         }
         let whole = std::mem::take(&mut incoming.bytes);
         let taken = self.take_packets(None, &whole);
-        incoming.missing = taken.missing;
-        incoming.bytes = whole[taken.consumed..].to_vec();
-        incoming.asking = taken.asking;
-        Poll::Ready(Ok(match taken.end {
+        Poll::Ready(Ok(match incoming.keep(&whole, taken) {
             Some(end) => Received::End(end),
             None => Received::Packets { more: true },
         }))
@@ -162,9 +191,17 @@ impl Connection {
     pub(super) fn open(self: &Arc<Self>, open: Input, incoming: &mut Incoming) -> Result<(), End> {
         let bytes = std::mem::take(&mut incoming.bytes);
         let taken = self.take_packets(Some(open), &bytes);
-        incoming.bytes = bytes[taken.consumed..].to_vec();
-        incoming.missing = taken.missing;
-        taken.end.map_or(Ok(()), Err)
+        incoming.keep(&bytes, taken).map_or(Ok(()), Err)
+    }
+
+    /// A pause is over: what has come before it is taken before anything is read.
+    fn go_on(self: &Arc<Self>, incoming: &mut Incoming) -> Received {
+        let bytes = std::mem::take(&mut incoming.bytes);
+        let taken = self.take_packets(None, &bytes);
+        match incoming.keep(&bytes, taken) {
+            Some(end) => Received::End(end),
+            None => Received::Packets { more: true },
+        }
     }
 
     /// Decodes all packets that are whole and brings them to the engine in one batch.
@@ -187,8 +224,8 @@ impl Connection {
     }
 
     fn decode_all(self: &Arc<Self>, bytes: &[u8], inputs: &mut Vec<Input>) -> Taken {
-        let mut taken = Taken { consumed: 0, missing: 0, end: None, asking: None };
-        while taken.end.is_none() && taken.asking.is_none() && taken.consumed < bytes.len() {
+        let mut taken = Taken { consumed: 0, missing: 0, end: None, asking: None, pause: None };
+        while !taken.is_done() && taken.consumed < bytes.len() {
             let rest = &bytes[taken.consumed..];
             match decode(rest, self.version(), &self.decode_limits()) {
                 Ok(Decoded::NeedMore { at_least }) => {
@@ -199,8 +236,16 @@ impl Connection {
                     taken.consumed += len;
                     self.log_packet("Received", "from", &packet);
                     if let Some(link) = self.link.id() {
-                        let packet = InPacket::from_packet(&packet, &rest[header_len..len]);
-                        inputs.push(Input::Packet { link, packet });
+                        match self.shared.terms.take(&packet, &rest[header_len..len]) {
+                            Ok(packet) => {
+                                taken.pause = self.pause_after(&packet, len);
+                                inputs.push(Input::Packet { link, packet });
+                            }
+                            Err(Breach { option: rule, what: reason }) => {
+                                let cause = LostCause::Malformed { rule, reason };
+                                taken.end = Some(End::Lost(cause));
+                            }
+                        }
                     } else {
                         match self.ask(&packet) {
                             Ok(asking) => taken.asking = Some(asking),
@@ -212,6 +257,25 @@ impl Connection {
             }
         }
         taken
+    }
+
+    /// How long nothing is to be read behind this packet, because its client publishes too fast.
+    fn pause_after(&self, packet: &InPacket, len: usize) -> Option<Duration> {
+        let rates = &self.shared.rates;
+        if rates.are_free() || !matches!(packet, InPacket::Publish { .. }) {
+            return None;
+        }
+        let wait = self.throttle.lock().charge(rates, len, self.shared.clock.now())?;
+        if wait.first {
+            self.traffic().publishers_slowed.fetch_add(1, Ordering::Relaxed);
+            let (client, address) = (self.link.client_id(), self.peer_address());
+            let limit = wait.bound;
+            tracing::warn!(
+                client, %address, limit,
+                "Client {client} [{address}] publishes faster than {limit} and is read more slowly."
+            );
+        }
+        Some(wait.time)
     }
 
     /// The end that bad bytes bring [MQTT-4.8.0-1].

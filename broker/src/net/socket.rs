@@ -6,30 +6,36 @@ use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use rustix::net::{RecvFlags, recv};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
 /// A socket as it was accepted.
 #[derive(Debug)]
 pub enum Socket {
     /// TCP, an ordered and lossless stream [MQTT-7.1.1-1].
     Tcp(TcpStream),
+    /// A socket in the file system, which is such a stream too.
+    Unix(UnixStream),
 }
 
 /// The half that reads.
 #[derive(Debug)]
 pub enum ReadHalf {
     /// Of TCP.
-    Tcp(OwnedReadHalf),
+    Tcp(tcp::OwnedReadHalf),
+    /// Of a socket in the file system.
+    Unix(unix::OwnedReadHalf),
 }
 
 /// The half that writes.
 #[derive(Debug)]
 pub enum WriteHalf {
     /// Of TCP.
-    Tcp(OwnedWriteHalf),
+    Tcp(tcp::OwnedWriteHalf),
+    /// Of a socket in the file system.
+    Unix(unix::OwnedWriteHalf),
 }
 
 impl Socket {
@@ -40,7 +46,43 @@ impl Socket {
                 let (reader, writer) = socket.into_split();
                 (ReadHalf::Tcp(reader), WriteHalf::Tcp(writer))
             }
+            Self::Unix(socket) => {
+                let (reader, writer) = socket.into_split();
+                (ReadHalf::Unix(reader), WriteHalf::Unix(writer))
+            }
         }
+    }
+
+    /// Sends small packets at once instead of waiting to fill a segment.
+    pub(super) fn send_at_once(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.set_nodelay(true),
+            Self::Unix(_) => Ok(()),
+        }
+    }
+
+    /// Waits for bytes and copies them from where they are and stay; 0 is the end of the stream.
+    /// Answers at once until those that it has shown are taken.
+    pub(super) async fn peek(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.peek(bytes).await,
+            Self::Unix(socket) => {
+                let peek = || Ok(recv(socket, &mut *bytes, RecvFlags::PEEK)?.0);
+                socket.async_io(Interest::READABLE, peek).await
+            }
+        }
+    }
+
+    /// Takes the next bytes, which were seen.
+    pub(super) fn take(&self, bytes: &mut [u8]) -> io::Result<()> {
+        let mut at = 0;
+        while at < bytes.len() {
+            at += match self {
+                Self::Tcp(socket) => socket.try_read(&mut bytes[at..])?,
+                Self::Unix(socket) => socket.try_read(&mut bytes[at..])?,
+            };
+        }
+        Ok(())
     }
 }
 
@@ -50,6 +92,7 @@ impl ReadHalf {
         let mut buffer = ReadBuf::new(bytes);
         match self {
             Self::Tcp(socket) => ready!(Pin::new(socket).poll_read(cx, &mut buffer))?,
+            Self::Unix(socket) => ready!(Pin::new(socket).poll_read(cx, &mut buffer))?,
         }
         Poll::Ready(Ok(buffer.filled().len()))
     }
@@ -64,6 +107,8 @@ impl WriteHalf {
         match (self, bytes) {
             (Self::Tcp(socket), [bytes]) => socket.try_write(bytes),
             (Self::Tcp(socket), several) => socket.try_write_vectored(several),
+            (Self::Unix(socket), [bytes]) => socket.try_write(bytes),
+            (Self::Unix(socket), several) => socket.try_write_vectored(several),
         }
     }
 
@@ -71,14 +116,17 @@ impl WriteHalf {
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(socket) => socket.as_ref().poll_write_ready(cx),
+            Self::Unix(socket) => socket.as_ref().poll_write_ready(cx),
         }
     }
 
     /// Tells the peer that nothing more comes.
     pub fn shut_down(&self) {
-        match self {
-            // An error means that the peer is gone already.
-            Self::Tcp(socket) => drop(SockRef::from(socket.as_ref()).shutdown(Shutdown::Write)),
-        }
+        let socket = match self {
+            Self::Tcp(socket) => SockRef::from(socket.as_ref()),
+            Self::Unix(socket) => SockRef::from(socket.as_ref()),
+        };
+        // An error means that the peer is gone already.
+        let _ = socket.shutdown(Shutdown::Write);
     }
 }

@@ -2,7 +2,8 @@
 //! holds, and one to write, which works on `&self`, because whoever fills a client's outbox writes
 //! to its socket from a task of its own.
 //!
-//! A stream is a pile of layers: a socket, perhaps TLS over it. Each layer keeps two promises:
+//! A stream is a pile of layers: a socket, perhaps TLS over it, perhaps WebSocket
+//! over that. Each layer keeps two promises:
 //!
 //! - What [`Writer::try_write`] has answered is out of this process. A layer that could give only
 //!   a part of what it made of some bytes to the layer below answers `WouldBlock`, keeps the rest,
@@ -17,6 +18,7 @@ use std::task::{Context, Poll};
 
 use crate::net::socket::{ReadHalf, Socket, WriteHalf};
 use crate::net::tls::session::{self, Negotiated};
+use crate::net::websocket;
 
 /// The half that reads.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub enum Reader {
     Clear(ReadHalf),
     /// What is in TLS.
     Tls(session::Reader),
+    /// What is in the frames of a WebSocket.
+    WebSocket(Box<websocket::session::Reader>),
 }
 
 /// The half that writes.
@@ -34,6 +38,8 @@ pub enum Writer {
     Clear(WriteHalf),
     /// In TLS.
     Tls(session::Writer),
+    /// In the frames of a WebSocket.
+    WebSocket(websocket::session::Writer),
 }
 
 /// A socket with nothing over it.
@@ -48,6 +54,7 @@ impl Reader {
         match self {
             Self::Clear(socket) => socket.poll_read(cx, bytes),
             Self::Tls(session) => session.poll_read(cx, bytes),
+            Self::WebSocket(session) => session.poll_read(cx, bytes),
         }
     }
 }
@@ -62,6 +69,7 @@ impl Writer {
         match self {
             Self::Clear(socket) => socket.try_write(bytes),
             Self::Tls(session) => session.try_write(bytes),
+            Self::WebSocket(session) => session.try_write(bytes),
         }
     }
 
@@ -70,6 +78,7 @@ impl Writer {
         match self {
             Self::Clear(socket) => socket.poll_writable(cx),
             Self::Tls(session) => session.poll_writable(cx),
+            Self::WebSocket(session) => session.poll_writable(cx),
         }
     }
 
@@ -78,6 +87,7 @@ impl Writer {
         match self {
             Self::Clear(socket) => socket.shut_down(),
             Self::Tls(session) => session.shut_down(),
+            Self::WebSocket(session) => session.shut_down(),
         }
     }
 
@@ -86,6 +96,13 @@ impl Writer {
         match self {
             Self::Clear(_) => None,
             Self::Tls(session) => session.negotiated(),
+            Self::WebSocket(session) => session.below().negotiated(),
         }
+    }
+
+    /// Whether the peer is told that nothing more comes by other means than the end of the stream,
+    /// and answers to it.
+    pub fn takes_leave(&self) -> bool {
+        matches!(self, Self::WebSocket(_))
     }
 }

@@ -117,7 +117,7 @@ impl Connection {
                 sent.left.push(queued);
                 break;
             }
-            let encoded = queued.packet.as_packet();
+            let encoded = self.shared.terms.give(queued.packet.as_packet());
             self.log_packet("Sending", "to", &encoded);
             buffer.put(&queued.packet, &encoded, self.version());
             if buffer.is_full() && !self.send_buffer(buffer, sent)? {

@@ -1,9 +1,9 @@
 //! What listeners speak TLS with, as a part that takes new settings and new files.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::net::address::Address;
 use crate::net::tls::terms::Terms;
 use crate::net::tls::{self, Acceptor};
 use crate::net::{listener, tls::settings::Fault};
@@ -13,7 +13,7 @@ use crate::server::{Settings, StartError};
 /// The desks at which hands are shaken.
 pub(super) struct Certificates {
     /// By the address that the settings name.
-    desks: Vec<(SocketAddr, Arc<Acceptor>)>,
+    desks: Vec<(Address, Arc<Acceptor>)>,
 }
 
 /// Terms that were made. Listeners with the same settings share them, and each file is read once.
@@ -48,7 +48,7 @@ impl Made {
 }
 
 impl Certificates {
-    pub(super) fn new(desks: Vec<(SocketAddr, Arc<Acceptor>)>) -> Self {
+    pub(super) fn new(desks: Vec<(Address, Arc<Acceptor>)>) -> Self {
         Self { desks }
     }
 

@@ -2,16 +2,26 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
+use super::websocket::WebSocket;
 use super::{Connect, Packet, packet_len};
 
 /// How long a packet that must come may take. Only a failure takes so long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Client {
-    stream: TcpStream,
+    stream: Stream,
     unread: Vec<u8>,
+}
+
+/// What a client speaks over.
+pub enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    WebSocket(Box<WebSocket>),
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -30,10 +40,22 @@ impl Client {
 
     /// A client of a broker that may have ended.
     pub fn try_open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true).expect("a socket of ours");
+        tcp(address).map(|stream| Self::over(Stream::Tcp(stream)))
+    }
+
+    pub fn open_unix(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).unwrap_or_else(|e| panic!("{path:?}: {e}"));
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket of ours");
-        Ok(Self { stream, unread: Vec::new() })
+        Self::over(Stream::Unix(stream))
+    }
+
+    /// A client over WebSocket, whose request was answered.
+    pub fn open_websocket(address: SocketAddr) -> Self {
+        Self::over(Stream::WebSocket(Box::new(WebSocket::open(address))))
+    }
+
+    pub fn over(stream: Stream) -> Self {
+        Self { stream, unread: Vec::new() }
     }
 
     /// A client that is connected.
@@ -42,20 +64,39 @@ impl Client {
     }
 
     pub fn connect_as(address: SocketAddr, connect: Connect) -> Self {
-        let mut client = Self::open(address);
-        client.send(&Packet::Connect(Box::new(connect)));
-        client.expect("connack 0");
-        client
+        Self::open(address).introduce(connect)
+    }
+
+    pub fn introduce(mut self, connect: Connect) -> Self {
+        self.send(&Packet::Connect(Box::new(connect)));
+        self.expect("connack 0");
+        self
     }
 
     /// The same connection, for a thread that only sends.
     pub fn mouth(&self) -> Self {
-        let stream = self.stream.try_clone().expect("a socket of ours");
-        Self { stream, unread: Vec::new() }
+        Self::over(match &self.stream {
+            Stream::Tcp(stream) => Stream::Tcp(stream.try_clone().expect("a socket of ours")),
+            Stream::Unix(stream) => Stream::Unix(stream.try_clone().expect("a socket of ours")),
+            Stream::WebSocket(stream) => Stream::WebSocket(Box::new(stream.mouth())),
+        })
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.stream.local_addr().expect("a connected socket has an address")
+        let stream = match &self.stream {
+            Stream::Tcp(stream) => stream,
+            Stream::WebSocket(stream) => &stream.tcp,
+            Stream::Unix(_) => panic!("a unix socket has no address"),
+        };
+        stream.local_addr().expect("a connected socket has an address")
+    }
+
+    /// The WebSocket that it speaks over.
+    pub fn websocket(&mut self) -> &mut WebSocket {
+        match &mut self.stream {
+            Stream::WebSocket(stream) => stream,
+            Stream::Tcp(_) | Stream::Unix(_) => panic!("it speaks over no WebSocket"),
+        }
     }
 
     pub fn send(&mut self, packet: &Packet) {
@@ -69,7 +110,11 @@ impl Client {
 
     /// Says that nothing more comes.
     pub fn finish(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = match &self.stream {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Stream::WebSocket(stream) => stream.tcp.shutdown(Shutdown::Write),
+        };
     }
 
     pub fn hear(&mut self) -> Heard {
@@ -119,5 +164,37 @@ impl Client {
     pub fn ping(&mut self) {
         self.send(&Packet::PingReq);
         self.expect("pingresp");
+    }
+}
+
+/// A connection that waits for an answer, but not for ever.
+pub fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true).expect("a socket of ours");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket of ours");
+    Ok(stream)
+}
+
+impl Read for Stream {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(bytes),
+            Self::Unix(stream) => stream.read(bytes),
+            Self::WebSocket(stream) => stream.read(bytes),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+            Self::WebSocket(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

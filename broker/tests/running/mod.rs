@@ -24,7 +24,7 @@ pub struct Running {
     settings: Settings,
     store: Memory,
     log: Log,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     driver: Option<Arc<Driver>>,
     reloader: Option<Arc<Reloader>>,
     threads: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
@@ -50,6 +50,7 @@ pub fn settings() -> Settings {
         decode_limits: DecodeLimits { packet_size_max: 10_000_000, topic_levels_max: 200 },
         connections_max: 1000,
         connect_timeout: Duration::from_secs(30),
+        rates: Default::default(),
     }
 }
 
@@ -62,15 +63,20 @@ pub fn open() -> Arc<Policy> {
 impl Running {
     pub fn start(settings: Settings) -> Self {
         let (store, log) = (Memory::default(), Log::default());
-        let address = settings.listeners[0].0.address;
+        let addresses = Vec::new();
         let (driver, reloader, threads) = (None, None, None);
-        let mut broker = Self { settings, store, log, address, driver, reloader, threads };
+        let mut broker = Self { settings, store, log, addresses, driver, reloader, threads };
         broker.run();
         broker
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses[0]
+    }
+
+    /// Of each listener that has an IP address.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// The pump of the broker that runs.
@@ -95,7 +101,7 @@ impl Running {
 
     fn run(&mut self) {
         let (settings, store, log) = (self.settings.clone(), self.store.clone(), self.log.clone());
-        let (started, address) = std::sync::mpsc::sync_channel(1);
+        let (started, addresses) = std::sync::mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = Builder::new_multi_thread()
@@ -111,14 +117,15 @@ impl Running {
                 let _log = log.listen();
                 let server = Server::start(settings, Box::new(store)).expect("a server starts");
                 started
-                    .send((server.addresses()[0], server.driver(), server.reloader()))
+                    .send((server.addresses(), server.driver(), server.reloader()))
                     .expect("the test waits for it");
                 let stop = async { drop(stopped.await) };
                 tokio::spawn(server.run(stop)).await.expect("a server that does not panic");
             });
         });
-        let (address, driver, reloader) = address.recv().expect("the server says where it listens");
-        (self.address, self.driver, self.reloader) = (address, Some(driver), Some(reloader));
+        let (addresses, driver, reloader) =
+            addresses.recv().expect("the server says where it listens");
+        (self.addresses, self.driver, self.reloader) = (addresses, Some(driver), Some(reloader));
         self.threads = Some((stop, thread));
     }
 

@@ -48,6 +48,7 @@ fn settings() -> Settings {
         decode_limits: DecodeLimits { packet_size_max: 1024, topic_levels_max: 10 },
         connections_max: 1,
         connect_timeout: Duration::from_secs(1),
+        rates: Default::default(),
     }
 }
 
