@@ -41,7 +41,7 @@ pub(super) struct Incoming {
     missing: usize,
     /// A CONNECT that nobody has decided on yet.
     asking: Option<Box<Asking>>,
-    /// The client publishes too fast: until then nothing is read, and `bytes` may hold whole packets.
+    /// The client publishes too fast: until then nothing is read. `bytes` may hold whole packets.
     pause: Option<Pin<Box<Sleep>>>,
 }
 

@@ -293,7 +293,7 @@ fn random_streams_mean_what_another_reader_takes_them_for() {
                 let mask = [(); 4].map(|()| random(256) as u8);
                 stream.extend(masked(first | last, &payload, mask));
                 if random(4) == 0 {
-                    stream.extend(frame_of(FINAL | PING + random(2) as u8, b"ping or pong"));
+                    stream.extend(frame_of(FINAL | (PING + random(2) as u8), b"ping or pong"));
                 }
             }
         }
