@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::cli::cert::CertCommand;
 use crate::cli::store::{Chore, StoreCommand};
 use crate::cli::why::Why;
 use crate::config::{self, Config, Mistake, Mistakes, Override, Resolved, Sources};
 
+pub mod cert;
 pub mod passwd;
 pub mod store;
 mod why;
@@ -79,6 +81,10 @@ enum Command {
     Why(Why),
     /// Make and edit password files, with mosquitto_passwd's options; see `martlet passwd --help`.
     Passwd,
+    /// Make certificates for TLS: an authority, then for the broker and for each device; and revoke
+    /// them.
+    #[command(subcommand)]
+    Cert(CertCommand),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -152,6 +158,8 @@ pub enum Todo {
     Answer(String, bool),
     /// See to a store.
     Store(Chore),
+    /// Make or revoke a certificate.
+    Certify(CertCommand),
 }
 
 impl Arguments {
@@ -218,6 +226,7 @@ impl Arguments {
                 options.config = file.or(options.config);
                 Ok(Todo::Print(checked(&options.load(variables)?.config)))
             }
+            Some(Command::Cert(command)) => Ok(Todo::Certify(command)),
             Some(Command::Store(command)) => {
                 let folder = command.folder().map_or_else(
                     || options.load(variables).map(|resolved| resolved.config.data_dir),

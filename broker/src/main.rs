@@ -39,6 +39,13 @@ fn main() -> ExitCode {
         Ok(Todo::Answer(text, true)) => print(&text, ExitCode::SUCCESS),
         Ok(Todo::Answer(text, false)) => print(&text, ExitCode::from(FAILED)),
         Ok(Todo::PrintMistakes(text)) => print(&text, ExitCode::from(BAD_CONFIGURATION)),
+        Ok(Todo::Certify(command)) => match command.run() {
+            Ok(text) => print(&text, ExitCode::SUCCESS),
+            Err(words) => {
+                complain(&words);
+                ExitCode::from(FAILED)
+            }
+        },
         Ok(Todo::Store(chore)) => ExitCode::from(chore.run()),
         Err(mistakes) => {
             complain(&mistakes.to_string());

@@ -4,6 +4,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "a test")]
 
 mod authority;
+mod cert;
 mod client;
 #[path = "../running/mod.rs"]
 mod running;
