@@ -1,30 +1,55 @@
 //! # The log
 //!
-//! One line per event on standard error: for people, with mosquitto's words where mosquitto has
-//! any, or as JSON. An event's message is a whole sentence; its fields name the parts for machines.
-//! The human format adds a field only if the sentence does not say it already.
+//! One line per event: for people, with mosquitto's words where mosquitto has any, or as JSON. An
+//! event's message is a whole sentence; its fields name the parts for machines. The human format
+//! adds a field only if the sentence does not say it already.
+//!
+//! A line goes to every destination, each with a bounded queue and a thread of its own, so that
+//! nobody who logs ever waits. What is logged, and where to, can change while the broker runs.
 
-use std::fmt::{self, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::fmt::Write;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
+use jiff::tz::TimeZone;
+use parking_lot::RwLock;
 use serde::Deserialize;
-use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::{Dispatch, Event, Subscriber};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::FormatTime;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
-use tracing_subscriber::registry::LookupSpan;
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::Interest;
+use tracing::{Dispatch, Event, Metadata, Subscriber};
+
+pub use crate::logging::destination::{DESTINATIONS_TAKES, Destination, Destinations};
+pub use crate::logging::kinds::{
+    KINDS_TAKES, Kind, Kinds, NOTICE, SUBSCRIBE, UNMARKED, UNSUBSCRIBE,
+};
+use crate::logging::queue::{Line, Queue, Sink};
+pub use crate::logging::syslog::Facility;
+pub use crate::logging::time::{Pattern, Stamp};
+use crate::logging::words::Words;
+
+mod destination;
+mod kinds;
+mod queue;
+mod syslog;
+mod time;
+mod words;
 
 /// How to log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The least important kind of event that is logged.
-    pub level: Level,
+    /// What is logged.
+    pub kinds: Kinds,
     /// For whom.
     pub format: Format,
     /// What a line begins with.
-    pub timestamp: Timestamp,
+    pub stamp: Stamp,
+    /// Where lines go.
+    pub destinations: Destinations,
+    /// What syslog files them under.
+    pub facility: Facility,
 }
 
 /// The kinds of events, the most important first.
@@ -53,243 +78,320 @@ pub enum Format {
     Json,
 }
 
-/// What a line begins with; a field of JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Timestamp {
-    /// Seconds since 1970.
-    Epoch,
-    /// Date and time in UTC to the millisecond, as RFC 3339 writes them.
-    Iso,
-    /// Nothing.
-    None,
-}
-
 /// Reads the wall clock. Log lines follow it even when it is set, unlike the engine's time.
 pub type Now = fn() -> SystemTime;
 
-/// Logs to standard error from here on. Only the first call has an effect.
-pub fn init(settings: Settings, now: Now) {
-    let first = tracing::dispatcher::set_global_default(dispatch(settings, now, std::io::stderr));
-    debug_assert!(first.is_ok(), "logging starts once");
+/// The log of this process. Clones are the same log.
+#[derive(Clone)]
+pub struct Log(Arc<Shared>);
+
+/// Everything that a change needs was found in order.
+#[must_use = "nothing changes until it is applied"]
+pub struct Ready {
+    log: Log,
+    settings: Settings,
+    /// The queues of all destinations, and what their lines go to from here on.
+    opened: Vec<(Destination, Option<Box<dyn Sink>>)>,
 }
 
-fn dispatch<W>(settings: Settings, now: Now, writer: W) -> Dispatch
-where
-    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
-{
-    let time = Time { timestamp: settings.timestamp, now };
-    // Where standard error is gone there is nobody to tell.
-    let log = tracing_subscriber::fmt()
-        .log_internal_errors(false)
-        .with_max_level(settings.level.filter())
-        .with_writer(writer);
-    match (settings.format, settings.timestamp) {
-        (Format::Human, _) => log.event_format(Lines { time }).into(),
-        (Format::Json, Timestamp::None) => {
-            log.json().flatten_event(true).with_target(false).without_time().into()
-        }
-        (Format::Json, Timestamp::Epoch | Timestamp::Iso) => {
-            log.json().flatten_event(true).with_target(false).with_timer(time).into()
+struct Shared {
+    now: Now,
+    /// The kinds that are logged, as bits.
+    kinds: AtomicU16,
+    way: RwLock<Way>,
+    lost: Arc<AtomicU64>,
+    publish: RwLock<Option<Publish>>,
+}
+
+/// Publishes texts, each to its topic. It may block.
+pub type Publish = Arc<dyn Fn(&[(&'static str, &str)]) + Send + Sync>;
+
+/// How a line is written, and where it goes.
+struct Way {
+    format: Format,
+    stamp: Stamp,
+    zone: TimeZone,
+    facility: Facility,
+    queues: Vec<(Destination, Arc<Queue>)>,
+}
+
+/// How long the end of the process waits for a destination to take the last lines.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
+
+impl Settings {
+    /// What people read who wait in front of it.
+    pub fn for_people() -> Self {
+        Self {
+            kinds: Level::Info.kinds(),
+            format: Format::Human,
+            stamp: Stamp::Epoch,
+            destinations: Destinations(vec![Destination::Stderr]),
+            facility: Facility::Daemon,
         }
     }
 }
 
 impl Level {
-    fn filter(self) -> LevelFilter {
-        match self {
-            Self::Error => LevelFilter::ERROR,
-            Self::Warn => LevelFilter::WARN,
-            Self::Info => LevelFilter::INFO,
-            Self::Debug => LevelFilter::DEBUG,
-            Self::Trace => LevelFilter::TRACE,
-        }
+    /// What is logged at it.
+    pub fn kinds(self) -> Kinds {
+        Kinds::up_to(match self {
+            Self::Error => Kind::Error,
+            Self::Warn => Kind::Warning,
+            Self::Info => Kind::Information,
+            Self::Debug => Kind::Websockets,
+            Self::Trace => Kind::Internal,
+        })
     }
 }
 
-#[derive(Clone, Copy)]
-struct Time {
-    timestamp: Timestamp,
-    now: Now,
+/// Logs from here on what this process has to say. Only the first call has an effect on that.
+///
+/// # Errors
+/// What cannot be opened, in words. Nothing is logged then.
+pub fn init(settings: Settings, now: Now) -> Result<Log, Vec<String>> {
+    let log = Log::new(now);
+    log.prepare(settings)?.apply();
+    let first = tracing::dispatcher::set_global_default(Dispatch::new(Listener(log.clone())));
+    debug_assert!(first.is_ok(), "logging starts once");
+    Ok(log)
 }
 
-impl FormatTime for Time {
-    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
-        let now = (self.now)();
-        match self.timestamp {
-            Timestamp::Epoch => {
-                let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-                write!(writer, "{}", since_epoch.as_secs())
-            }
-            Timestamp::Iso => write!(writer, "{}", humantime::format_rfc3339_millis(now)),
-            Timestamp::None => Ok(()),
-        }
+impl Log {
+    fn new(now: Now) -> Self {
+        let way = Way {
+            format: Format::Human,
+            stamp: Stamp::None,
+            zone: TimeZone::UTC,
+            facility: Facility::Daemon,
+            queues: Vec::new(),
+        };
+        Self(Arc::new(Shared {
+            now,
+            kinds: AtomicU16::new(0),
+            way: RwLock::new(way),
+            lost: Arc::default(),
+            publish: RwLock::default(),
+        }))
     }
-}
 
-/// The human format.
-struct Lines {
-    time: Time,
-}
-
-impl<S, N> FormatEvent<S, N> for Lines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
+    /// `None`: lines wait until somebody takes them.
+    fn open(
         &self,
-        _: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        if self.time.timestamp != Timestamp::None {
-            self.time.format_time(&mut writer)?;
-            writer.write_str(": ")?;
+        destination: &Destination,
+        facility: Facility,
+    ) -> Result<Option<Box<dyn Sink>>, String> {
+        match destination {
+            Destination::Topic => {
+                let publish = self.0.publish.read().clone();
+                Ok(publish.map(|publish| Box::new(Topics(publish)) as Box<dyn Sink>))
+            }
+            _ => destination.open(facility).map(Some),
         }
-        match *event.metadata().level() {
-            tracing::Level::ERROR => writer.write_str("Error: ")?,
-            tracing::Level::WARN => writer.write_str("Warning: ")?,
-            _ => {}
+    }
+
+    /// Opens what new settings name, and touches nothing that is in use.
+    ///
+    /// # Errors
+    /// What cannot be opened, in words.
+    pub fn prepare(&self, settings: Settings) -> Result<Ready, Vec<String>> {
+        let (mut opened, mut mistakes) = (Vec::new(), Vec::new());
+        for destination in &settings.destinations.0 {
+            match self.open(destination, settings.facility) {
+                Ok(sink) => opened.push((destination.clone(), sink)),
+                Err(mistake) => mistakes.push(mistake),
+            }
         }
+        if mistakes.is_empty() {
+            Ok(Ready { log: self.clone(), settings, opened })
+        } else {
+            Err(mistakes)
+        }
+    }
+
+    /// Opens all files anew, for those who have renamed them. One that cannot be opened is said,
+    /// and the one before stays in use.
+    pub fn reopen(&self) {
+        let (facility, queues) = {
+            let way = self.0.way.read();
+            (way.facility, way.queues.clone())
+        };
+        for (destination, queue) in queues {
+            match self.open(&destination, facility) {
+                Ok(Some(sink)) => queue.replace(sink),
+                Ok(None) => {}
+                Err(mistake) => tracing::error!("{mistake}"),
+            }
+        }
+    }
+
+    /// Lines for topics are published by this from here on.
+    pub fn publish_with(&self, publish: Publish) {
+        *self.0.publish.write() = Some(Arc::clone(&publish));
+        for (destination, queue) in &self.0.way.read().queues {
+            if *destination == Destination::Topic {
+                queue.replace(Box::new(Topics(Arc::clone(&publish))));
+            }
+        }
+    }
+
+    /// Lines that a destination did not take, since start.
+    pub fn lost(&self) -> u64 {
+        self.0.lost.load(Ordering::Relaxed)
+    }
+
+    /// Waits until all destinations have taken all lines, but not for ever.
+    pub fn flush(&self) {
+        for (_, queue) in &self.0.way.read().queues {
+            queue.flush(FLUSH_MAX);
+        }
+    }
+}
+
+impl Ready {
+    /// From here on this is how it is logged.
+    pub fn apply(self) {
+        let Self { log: Log(shared), settings, opened } = self;
+        let mut way = shared.way.write();
+        let mut before = std::mem::take(&mut way.queues);
+        let mut failed = None;
+        for (destination, sink) in opened {
+            let same = before.iter().position(|(other, _)| *other == destination);
+            let queue = match (same.map(|at| before.swap_remove(at).1), sink) {
+                (Some(queue), Some(sink)) => {
+                    queue.replace(sink);
+                    Ok(queue)
+                }
+                (Some(queue), None) => Ok(queue),
+                (None, sink) => Queue::start(sink, Arc::clone(&shared.lost), told_of_loss),
+            };
+            match queue {
+                Ok(queue) => way.queues.push((destination, queue)),
+                Err(error) => failed = Some((destination, error)),
+            }
+        }
+        for (_, queue) in before {
+            queue.close();
+        }
+        way.format = settings.format;
+        way.stamp = settings.stamp;
+        way.zone = TimeZone::system();
+        way.facility = settings.facility;
+        drop(way);
+        shared.kinds.store(settings.kinds.bits(), Ordering::Relaxed);
+        tracing::callsite::rebuild_interest_cache();
+        if let Some((destination, error)) = failed {
+            tracing::error!("Cannot log to {destination:?}: {error}.");
+        }
+    }
+}
+
+fn told_of_loss(count: u64) -> Line {
+    let text = format!("Warning: {count} lines of the log were lost here.").into();
+    Line { kind: Kind::Warning, text }
+}
+
+impl Shared {
+    fn wants(&self, event: &Metadata<'_>) -> Option<Kind> {
+        let kinds = Kinds::from_bits(self.kinds.load(Ordering::Relaxed));
+        Kind::of(event).filter(|kind| kinds.contains(*kind))
+    }
+
+    fn line(&self, kind: Kind, event: &Event<'_>) {
         let mut words = Words::default();
         event.record(&mut words);
-        let mut line = OneLine(writer.by_ref());
-        line.write_str(&words.message)?;
-        for (name, value) in words.fields.iter().filter(|(_, v)| !words.message.contains(v)) {
-            write!(line, " {name}={value}")?;
+        let way = self.way.read();
+        let mut text = String::new();
+        match way.format {
+            Format::Human => {
+                if time::write(&way.stamp, &way.zone, (self.now)(), &mut text) {
+                    text.push_str(": ");
+                }
+                if event.metadata().target() != UNMARKED {
+                    text.push_str(mark(kind));
+                }
+                words.write_human(&mut text);
+            }
+            Format::Json => {
+                text.push('{');
+                let mut time = String::new();
+                if time::write(&way.stamp, &way.zone, (self.now)(), &mut time) {
+                    let _ = write!(text, "\"timestamp\":{},", words::json(&time));
+                }
+                let _ = write!(text, "\"level\":\"{}\"", event.metadata().level());
+                words.write_json(&mut text);
+                text.push('}');
+            }
         }
-        writer.write_char('\n')
+        let line = Line { kind, text: text.into() };
+        for (destination, queue) in &way.queues {
+            if *destination != Destination::Topic || kind.topic().is_some() {
+                queue.push(line.clone());
+            }
+        }
     }
 }
 
-/// An event's sentence and fields as text.
-#[derive(Default)]
-struct Words {
-    message: String,
-    fields: Vec<(&'static str, String)>,
-}
-
-impl Visit for Words {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.record_str(field, &format!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        match field.name() {
-            "message" => self.message = value.to_owned(),
-            name => self.fields.push((name, value.to_owned())),
-        }
+fn mark(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Error => "Error: ",
+        Kind::Warning => "Warning: ",
+        _ => "",
     }
 }
 
-/// Escapes control characters, so that no client can write log lines of its own with a clever
-/// client id.
-struct OneLine<'a>(Writer<'a>);
+/// Lines as messages. A message may lead to a line again, as when it costs a slow client the first
+/// of many: at most one for each such event, and never one for each message, since packets are not
+/// published.
+struct Topics(Publish);
 
-impl Write for OneLine<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for part in text.split_inclusive(char::is_control) {
-            let plain = part.trim_end_matches(char::is_control);
-            self.0.write_str(plain)?;
-            write!(self.0, "{}", part[plain.len()..].escape_default())?;
-        }
+impl Sink for Topics {
+    fn write(&mut self, lines: &[Line]) -> io::Result<()> {
+        let messages = lines.iter().filter_map(|line| Some((line.kind.topic()?, &*line.text)));
+        (self.0)(&messages.collect::<Vec<_>>());
         Ok(())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
-    use std::time::Duration;
+/// Takes the events of the whole process. Nobody here speaks in spans.
+struct Listener(Log);
 
-    use super::*;
-
-    fn fixed() -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(1_700_000_000_042)
+impl Subscriber for Listener {
+    fn register_callsite(&self, event: &'static Metadata<'static>) -> Interest {
+        if self.0.0.wants(event).is_some() { Interest::always() } else { Interest::never() }
     }
 
-    #[derive(Clone, Default)]
-    struct Paper(Arc<Mutex<Vec<u8>>>);
+    fn enabled(&self, event: &Metadata<'_>) -> bool {
+        self.0.0.wants(event).is_some()
+    }
 
-    impl io::Write for Paper {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(Kinds::from_bits(self.0.0.kinds.load(Ordering::Relaxed)).level())
+    }
 
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
+    fn event(&self, event: &Event<'_>) {
+        if let Some(kind) = self.0.0.wants(event.metadata()) {
+            self.0.0.line(kind, event);
         }
     }
 
-    fn logged(level: Level, format: Format, timestamp: Timestamp, events: fn()) -> String {
-        let paper = Paper::default();
-        let pen = paper.clone();
-        let settings = Settings { level, format, timestamp };
-        tracing::dispatcher::with_default(&dispatch(settings, fixed, move || pen.clone()), events);
-        let bytes = paper.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap()
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
     }
 
-    fn some_events() {
-        let (client, address) = ("a1", "192.0.2.1:5");
-        tracing::error!(errno = 24, "Accepting failed.");
-        tracing::warn!(client, address, "Client {client} [{address}] refused.");
-        tracing::info!("Running.");
-        tracing::debug!("Received PINGREQ from a1");
-    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
 
-    #[test]
-    fn people_read_mosquittos_lines_and_no_field_twice() {
-        let lines = logged(Level::Info, Format::Human, Timestamp::Epoch, some_events);
-        let expected = "1700000000: Error: Accepting failed. errno=24\n\
-                        1700000000: Warning: Client a1 [192.0.2.1:5] refused.\n\
-                        1700000000: Running.\n";
-        assert_eq!(lines, expected);
-    }
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
 
-    #[test]
-    fn levels_hide_what_is_less_important() {
-        let rows = [
-            (Level::Error, 1),
-            (Level::Warn, 2),
-            (Level::Info, 3),
-            (Level::Debug, 4),
-            (Level::Trace, 4),
-        ];
-        for (level, count) in rows {
-            let lines = logged(level, Format::Human, Timestamp::None, some_events);
-            assert_eq!(lines.lines().count(), count, "{level:?}");
-        }
-    }
+    fn enter(&self, _: &Id) {}
 
-    #[test]
-    fn machines_read_one_object_per_line() {
-        let lines = logged(Level::Warn, Format::Json, Timestamp::Iso, some_events);
-        let warning = [
-            r#"{"timestamp":"2023-11-14T22:13:20.042Z","level":"WARN","#,
-            r#""message":"Client a1 [192.0.2.1:5] refused.","#,
-            r#""client":"a1","address":"192.0.2.1:5"}"#,
-        ];
-        assert_eq!(lines.lines().nth(1), Some(warning.concat().as_str()));
-        let untimed = logged(Level::Error, Format::Json, Timestamp::None, some_events);
-        assert_eq!(
-            untimed,
-            "{\"level\":\"ERROR\",\"message\":\"Accepting failed.\",\"errno\":24}\n"
-        );
-    }
+    fn exit(&self, _: &Id) {}
+}
 
-    #[test]
-    fn no_client_writes_log_lines_of_its_own() {
-        let forge = || {
-            let client = "x\n1700000000: New client\u{1b}[2J\r";
-            tracing::info!(client, "Client {client} disconnected.");
-        };
-        let lines = logged(Level::Info, Format::Human, Timestamp::None, forge);
-        let expected = "Client x\\n1700000000: New client\\u{1b}[2J\\r disconnected.\n";
-        assert_eq!(lines, expected);
-        let lines = logged(Level::Info, Format::Json, Timestamp::None, forge);
-        assert_eq!(lines.lines().count(), 1, "{lines}");
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
 use crate::config::{self, Config, Resolved, Sources};
-use crate::driver::Driver;
+use crate::driver::{self, Driver};
+use crate::logging::Log;
 use crate::server::reload::Reloader;
 use crate::server::{Server, StartError};
 use crate::signals::Request;
@@ -38,8 +39,8 @@ pub fn run(
     in_background: bool,
     end_at_once: fn(&str),
 ) -> Result<(), Failure> {
-    logging::init(resolved.config.log, clock::wall);
-    match serve(resolved, sources, in_background, end_at_once) {
+    let log = start_log(&resolved.config)?;
+    let ended = match serve(&log, resolved, sources, in_background, end_at_once) {
         Ok(()) => {
             tracing::info!("{VERSION} terminating");
             Ok(())
@@ -48,10 +49,25 @@ pub fn run(
             tracing::error!("{failure}");
             Err(Failure(failure))
         }
-    }
+    };
+    log.flush();
+    ended
+}
+
+/// What is wrong with the log itself is said on standard error.
+fn start_log(config: &Config) -> Result<Log, Failure> {
+    logging::init(config.log.clone(), clock::wall).map_err(|mistakes| {
+        let failure = mistakes.join("\n");
+        if let Ok(log) = logging::init(logging::Settings::for_people(), clock::wall) {
+            tracing::error!("{failure}");
+            log.flush();
+        }
+        Failure(failure)
+    })
 }
 
 fn serve(
+    log: &Log,
     resolved: Resolved,
     sources: Sources,
     in_background: bool,
@@ -85,7 +101,8 @@ fn serve(
             StartError::Store(_) | StartError::Tls(_) => error.to_string(),
         })?;
         let (reloader, driver) = (server.reloader(), server.driver());
-        let operated = Operated { resolved, sources, reloader, driver };
+        log.publish_with(Arc::new(driver::publisher(&driver)));
+        let operated = Operated { resolved, sources, reloader, driver, log: log.clone() };
         tokio::spawn(operated.answer(heard.requests));
         tracing::info!("{VERSION} running");
         if in_background {
@@ -174,6 +191,7 @@ struct Operated {
     sources: Sources,
     reloader: Arc<Reloader>,
     driver: Arc<Driver>,
+    log: Log,
 }
 
 impl Operated {
@@ -202,7 +220,7 @@ impl Operated {
                     tracing::info!("{line}");
                 }
             }
-            Request::ReopenLog => tracing::info!("The log goes to standard error only."),
+            Request::ReopenLog => self.log.reopen(),
         }
     }
 
@@ -223,7 +241,18 @@ impl Operated {
     fn read_and_apply(&mut self) -> Result<(), Vec<String>> {
         let resolved = config::load(&self.sources)
             .map_err(|mistakes| mistakes.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        self.reloader.prepare(on_this_machine(&resolved.config))?.apply();
+        // It opens the files of the log anew, also those that stay the same.
+        let log = self.log.prepare(resolved.config.log.clone());
+        let ready = self.reloader.prepare(on_this_machine(&resolved.config));
+        let (log, ready) = match (log, ready) {
+            (Ok(log), Ok(ready)) => (log, ready),
+            (log, ready) => {
+                let mistakes = [log.err(), ready.err()].into_iter().flatten();
+                return Err(mistakes.flatten().collect());
+            }
+        };
+        ready.apply();
+        log.apply();
         pass_on(&resolved.config);
         for option in self.resolved.waits_for_restart(&resolved) {
             tracing::warn!("{option} has changed, which takes effect at the next start only.");

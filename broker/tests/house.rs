@@ -181,6 +181,12 @@ const NEVER: &[Never] = &[
     },
     Never {
         rooms: EVERYWHERE,
+        but: &["broker/src/logging"],
+        code: &["jiff::", "tracing_subscriber::"],
+        because: "I7: one wall per dependency; calendars are for the beginning of a log line",
+    },
+    Never {
+        rooms: EVERYWHERE,
         but: &[
             "broker/src/clock.rs",
             "broker/bench/src/clock.rs",
@@ -376,6 +382,8 @@ fn samples() -> Vec<(&'static str, String, &'static str)> {
         sample("broker/src/net/a.rs", "use base64ct::B;", "exported payloads"),
         sample("broker/src/access/a.rs", "use tokio::sync::B;", "access decides"),
         sample("broker/src/access/a.rs", "use argon2::B;\n\nuse crate::access::c;", ""),
+        sample("broker/src/net/a.rs", "use jiff::B;", "calendars are for"),
+        sample("broker/src/logging/time.rs", "use jiff::B;", ""),
         sample("broker/src/net/a.rs", "use toml::B;", "files and flags"),
         sample("broker/src/net/a.rs", "fn a() { Instant::now() }", "reads a clock"),
         sample("broker/src/clock.rs", "fn a() { Instant::now() }", ""),

@@ -202,13 +202,42 @@ impl Broker {
     /// # Errors
     /// When it cannot be started or does not listen.
     pub fn start_with_conf(kind: Kind, program: &Path, config: &str) -> Result<Self, BrokerError> {
+        Self::start_with_conf_and(kind, program, config, &[])
+    }
+
+    /// As [`start_with_conf`](Self::start_with_conf), in an environment that has these besides.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not listen.
+    pub fn start_with_conf_and(
+        kind: Kind,
+        program: &Path,
+        config: &str,
+        variables: &[(&str, &str)],
+    ) -> Result<Self, BrokerError> {
         let port = Port::reserve()?;
         let folder = TempDir::with_prefix("martlet-test-")?;
         let file = folder.path().join("mosquitto.conf");
         fs::write(&file, format!("listener {} 127.0.0.1\n{config}", port.number()))?;
         let mut command = martlet::command(program);
-        command.arg("-c").arg(file).current_dir(folder.path());
+        command.arg("-c").arg(file).current_dir(folder.path()).envs(variables.iter().copied());
         Self::spawn(kind, program, command, port, folder)
+    }
+
+    /// One that this command has started, with pipes of its own; waits until it listens on `port`.
+    ///
+    /// # Errors
+    /// When it does not listen.
+    pub fn of_child(
+        kind: Kind,
+        command: Command,
+        child: Child,
+        port: Port,
+        folder: TempDir,
+    ) -> Result<Self, BrokerError> {
+        let mut broker = Self { kind, command, child, port, folder };
+        broker.wait_until_listening()?;
+        Ok(broker)
     }
 
     /// Which one it is.
@@ -231,14 +260,43 @@ impl Broker {
         fs::read_to_string(self.folder.path().join("output")).unwrap_or_default()
     }
 
+    /// The folder that is kept for it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Waits until its log is as wanted, and answers the log.
+    ///
+    /// # Errors
+    /// The log, when it is not so within 20 seconds.
+    pub fn wait_for_log(&self, wanted: impl Fn(&str) -> bool) -> Result<String, String> {
+        if self.wait_until(|| wanted(&self.log())) { Ok(self.log()) } else { Err(self.log()) }
+    }
+
+    /// Waits until something is so; `false` when it is not so within 20 seconds.
+    pub fn wait_until(&self, so: impl Fn() -> bool) -> bool {
+        for _ in 0..PAUSES_MAX {
+            if so() {
+                return true;
+            }
+            pause();
+        }
+        false
+    }
+
     /// Sends a signal, and waits for the end. `None`: it does not end within 20 seconds, and is
     /// killed.
-    pub fn stop(mut self, signal: Signal) -> Option<ExitStatus> {
+    pub fn stop(self, signal: Signal) -> Option<ExitStatus> {
+        self.stop_and_log(signal).map(|(status, _)| status)
+    }
+
+    /// As [`stop`](Self::stop), with all that it has written until its end.
+    pub fn stop_and_log(mut self, signal: Signal) -> Option<(ExitStatus, String)> {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).ok()?;
         for _ in 0..PAUSES_MAX {
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Some(status);
+                return Some((status, self.log()));
             }
             pause();
         }

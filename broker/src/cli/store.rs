@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 
 use crate::cli::FAILED;
 use crate::clock;
-use crate::logging::{self, Format, Level, Timestamp};
+use crate::logging;
 use crate::store::StoreError;
 use crate::store::damage::Damage;
 use crate::store::disk::Real;
@@ -110,12 +110,17 @@ impl Chore {
 
     /// Does it. The exit code.
     pub fn run(self) -> u8 {
-        if io::stderr().is_terminal() {
-            // Whoever waits in front of it reads how far it is.
-            let (format, timestamp) = (Format::Human, Timestamp::Epoch);
-            let settings = logging::Settings { level: Level::Info, format, timestamp };
-            logging::init(settings, clock::wall);
+        // Whoever waits in front of it reads how far it is.
+        let waits = io::stderr().is_terminal();
+        let log = waits.then(|| logging::init(logging::Settings::for_people(), clock::wall));
+        let code = self.seen_to();
+        if let Some(Ok(log)) = log {
+            log.flush();
         }
+        code
+    }
+
+    fn seen_to(self) -> u8 {
         self.answer().unwrap_or_else(|stopped| match stopped {
             // Whoever closes the pipe has read enough.
             Stopped::Output(error) if error.kind() == ErrorKind::BrokenPipe => 0,

@@ -101,7 +101,7 @@ mod tests {
             ("MARTLET_LIMITS_INFLIGHT_MAX", "7", "did you mean MARTLET_LIMITS__INFLIGHT_MAX?"),
             ("MARTLET_LIMITS__MAX_INFLIGHT", "7", "did you mean MARTLET_LIMITS__INFLIGHT_MAX?"),
             ("MARTLET_LISTENER__PORT", "1883", "the environment cannot set: use a file"),
-            ("MARTLET_COLOUR", "red", "`martlet config show` lists all of them"),
+            ("MARTLET_BACKGROUND", "red", "`martlet config show` lists all of them"),
         ];
         for (name, value, text) in rows {
             let said = read_one(name, value).expect_err(name);

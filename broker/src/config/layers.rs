@@ -44,6 +44,11 @@ impl Layers {
         }
     }
 
+    /// Whether one option was said by a later voice than another of its section.
+    pub(crate) fn is_later(&self, section: &str, name: &str, than: &str) -> bool {
+        voice(&self.origin(section, name)) > voice(&self.origin(section, than))
+    }
+
     /// Who had the last word on an option outside of listeners.
     pub(crate) fn origin(&self, section: &str, name: &str) -> Origin {
         let voices = self.written.settings.iter().chain(&self.environment.settings);
@@ -51,6 +56,19 @@ impl Layers {
             .chain(&self.command_line)
             .rfind(|setting| (setting.row.section, setting.row.name) == (section, name))
             .map_or(Origin::Default, |setting| setting.origin.clone())
+    }
+}
+
+/// How late a value was said: files, then the environment, then the command line.
+fn voice(origin: &Origin) -> u8 {
+    match origin {
+        Origin::Default => 0,
+        Origin::File { .. }
+        | Origin::Unsaid { .. }
+        | Origin::Place { .. }
+        | Origin::Line { .. } => 1,
+        Origin::Variable { .. } => 2,
+        Origin::CommandLine { .. } => 3,
     }
 }
 

@@ -13,6 +13,8 @@ mod environment;
 mod keeping;
 mod layers;
 mod listeners;
+mod log;
+mod log_rows;
 mod manual;
 mod mosquitto;
 mod nearest;
@@ -216,10 +218,10 @@ fn resolve(
             .collect(),
         connections_chosen: all.limits.connections_max != 0,
         warnings,
-        log: all.log.log,
+        log: all.log.settings(&layers),
         data_dir: all.data.dir.clone(),
         sync: all.data.sync.0,
-        notices: layers.written.notices,
+        notices: layers.written.notices.clone(),
         server: all.server(listeners),
     };
     Ok(Resolved { config, merged })
@@ -259,7 +261,7 @@ struct Settings {
     auth_jwt: tokens::Section,
     limits: LimitsSection,
     clients: ClientsSection,
-    log: LogSection,
+    log: log::Section,
     sys: SysSection,
     data: StateSection,
 }
@@ -291,13 +293,6 @@ struct LimitsSection {
 struct ClientsSection {
     allow_zero_length_client_id: bool,
     auto_id_prefix: Box<str>,
-}
-
-#[derive(Debug, Deserialize)]
-struct LogSection {
-    #[serde(flatten)]
-    log: logging::Settings,
-    connection_messages: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -345,6 +340,7 @@ impl Settings {
                 streams: Vec::new(),
                 outbox_bytes_max: self.limits.outbox_bytes_max,
                 connection_messages: self.log.connection_messages,
+                wording: self.log.compat,
                 limits: self.limits.engine(self.clients, &self.sys),
             },
         }

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::config::access_rows::{self, BACKENDS};
+use crate::config::log_rows;
 use crate::config::tls_rows;
 use crate::config::value::{Kind, Value, bool, integer, text};
 
@@ -42,7 +43,7 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ),
     ("limits", "Every bound, so that no client can take more than its share."),
     ("clients", "How clients are named."),
-    ("log", "The log goes to standard error, one line per event."),
+    ("log", "The log: what is written, how, and where to; one line per event."),
     ("sys", "The broker's own topics, `$SYS/...`."),
     ("data", "What the broker keeps."),
 ];
@@ -51,7 +52,7 @@ const U16_MAX: i64 = u16::MAX as i64;
 const U32_MAX: i64 = u32::MAX as i64;
 
 /// Every table of options. A section that has grown long has a table in a file of its own.
-const TABLES: &[&[Row]] = &[ROWS, tls_rows::ROWS, access_rows::ROWS];
+const TABLES: &[&[Row]] = &[ROWS, tls_rows::ROWS, access_rows::ROWS, log_rows::ROWS];
 
 /// The options of most sections.
 const ROWS: &[Row] = &[
@@ -344,39 +345,6 @@ const ROWS: &[Row] = &[
         help: "What an assigned client id begins with.",
     },
     Row {
-        section: "log",
-        name: "level",
-        kind: Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
-        default: text("info"),
-        mosquitto: Some("log_type"),
-        help: "The least important kind of event that is logged. `-v` is `debug`, `-q` is `error`.",
-    },
-    Row {
-        section: "log",
-        name: "format",
-        kind: Kind::Choice(&["human", "json"]),
-        default: text("human"),
-        mosquitto: None,
-        help: "`human`: lines like mosquitto's. `json`: one object per line, for machines.",
-    },
-    Row {
-        section: "log",
-        name: "timestamp",
-        kind: Kind::Choice(&["epoch", "iso", "none"]),
-        default: text("epoch"),
-        mosquitto: Some("log_timestamp"),
-        help: "What a line begins with: seconds since 1970 as mosquitto has them, date and time in \
-               UTC, or nothing.",
-    },
-    Row {
-        section: "log",
-        name: "connection_messages",
-        kind: Kind::Bool,
-        default: bool(true),
-        mosquitto: Some("connection_messages"),
-        help: "Whether clients' coming and going is logged.",
-    },
-    Row {
         section: "sys",
         name: "interval_s",
         kind: Kind::Integer { min: 0, max: 86_400 },
@@ -466,7 +434,10 @@ impl Row {
             | Kind::Text { .. }
             | Kind::Secret { .. }
             | Kind::Path
-            | Kind::Keeping => Some(Value::Text(words.clone())),
+            | Kind::Keeping
+            | Kind::LogKinds
+            | Kind::LogDestinations
+            | Kind::TimePattern => Some(Value::Text(words.clone())),
         };
         value
             .filter(|value| self.kind.allows(value))

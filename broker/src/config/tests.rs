@@ -300,7 +300,7 @@ fn the_later_voice_wins_and_show_names_it() {
     let resolved = load(&sources).unwrap();
     let limits = &resolved.config.server.driver.limits;
     assert_eq!((limits.inflight_max, limits.received_max), (3, 2));
-    assert_eq!(resolved.config.log.level, logging::Level::Debug);
+    assert_eq!(resolved.config.log.kinds, logging::Level::Debug.kinds());
     let shown = resolved.show();
     let line = |name: &str| {
         let line = shown.lines().find(|line| line.starts_with(name)).expect(name);
@@ -389,6 +389,9 @@ fn other_value(row: &Row) -> Value {
         (Kind::Text { .. } | Kind::Secret { .. }, _) => text("say \"hi\" \\ é"),
         (Kind::Path, _) => text("/tmp/#/a b"),
         (Kind::Keeping, _) => text("interval 250"),
+        (Kind::LogKinds, _) => text("error, subscribe"),
+        (Kind::LogDestinations, _) => text("syslog, file /tmp/a b.log"),
+        (Kind::TimePattern, _) => text("%Y-%m-%d %H:%M:%S"),
         (kind, default) => panic!("{kind:?} with {default:?}"),
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::keeping::{self, Keeping};
+use crate::logging::{DESTINATIONS_TAKES, Destinations, KINDS_TAKES, Kinds, Pattern};
 
 /// A value of an option; displayed as TOML writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,12 @@ pub(crate) enum Kind {
     Path,
     /// When what is kept is safe.
     Keeping,
+    /// Kinds of lines of the log.
+    LogKinds,
+    /// Where the log goes.
+    LogDestinations,
+    /// How the time is written, as `strftime` has it.
+    TimePattern,
 }
 
 impl Kind {
@@ -62,6 +69,11 @@ impl Kind {
                 text.len() <= bytes_max && !text.contains(char::is_control)
             }
             (Self::Keeping, Value::Text(text)) => text.parse::<Keeping>().is_ok(),
+            (Self::LogKinds, Value::Text(text)) => text.parse::<Kinds>().is_ok(),
+            (Self::LogDestinations, Value::Text(text)) => text.parse::<Destinations>().is_ok(),
+            (Self::TimePattern, Value::Text(text)) => {
+                Pattern::new(text).is_ok() && !text.contains(char::is_control)
+            }
             (Self::Path, Value::Text(text)) => !text.is_empty() && !text.contains('\0'),
             _ => false,
         }
@@ -89,6 +101,9 @@ impl fmt::Display for Kind {
             }
             Self::Path => f.write_str("a path"),
             Self::Keeping => f.write_str(keeping::TAKES),
+            Self::LogKinds => f.write_str(KINDS_TAKES),
+            Self::LogDestinations => f.write_str(DESTINATIONS_TAKES),
+            Self::TimePattern => f.write_str("what strftime takes, such as \"%Y-%m-%dT%H:%M:%S\""),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The engine's news as log lines, in mosquitto's words.
 
 use martlet_codec::packet::Delivery;
-use martlet_codec::reason::ProtocolVersion;
 use martlet_engine::effects::{DisconnectCause, Farewell, Notice};
 use martlet_engine::input::{LinkId, LostCause};
 use martlet_engine::message::Message;
 
 use crate::driver::link::Edge;
+use crate::driver::wording::{self, Wording};
+use crate::logging::NOTICE;
 
 /// The link that a notice is about.
 pub(super) fn link_of(notice: &Notice) -> Option<LinkId> {
@@ -23,8 +24,14 @@ pub(super) fn link_of(notice: &Notice) -> Option<LinkId> {
     }
 }
 
-/// Writes one line. `connection_messages` says whether an orderly coming and going is worth one.
-pub(super) fn write(notice: &Notice, edge: Option<&dyn Edge>, connection_messages: bool) {
+/// Writes what there is to say. `connection_messages` says whether an orderly coming and going is
+/// worth a line.
+pub(super) fn write(
+    notice: &Notice,
+    edge: Option<&dyn Edge>,
+    connection_messages: bool,
+    wording: Wording,
+) {
     let address = edge.map(|edge| edge.peer().to_string()).unwrap_or_default();
     match notice {
         Notice::Connected {
@@ -33,29 +40,28 @@ pub(super) fn write(notice: &Notice, edge: Option<&dyn Edge>, connection_message
             if !connection_messages {
                 return;
             }
-            let protocol = match version {
-                ProtocolVersion::V31 => 1,
-                ProtocolVersion::V311 => 2,
-                ProtocolVersion::V5 => 5,
-            };
+            let protocol = wording.protocol(*version);
             let clean = u8::from(*clean_session);
             let user = user_name.as_ref().map(|user| format!(", u'{user}'")).unwrap_or_default();
             tracing::info!(
-                client = %client_id, %address,
+                target: NOTICE, client = %client_id, %address,
                 "New client connected from {address} as {client_id} (p{protocol}, c{clean}, \
                  k{keep_alive_s}{user})."
             );
         }
-        Notice::Disconnected { client_id, cause, .. } => {
-            write_disconnected(client_id, &address, cause, connection_messages);
-        }
+        Notice::Disconnected { client_id, cause, .. } => match wording {
+            Wording::V21 => write_disconnected(client_id, &address, cause, connection_messages),
+            Wording::V20 => wording::gone(client_id, &address, cause, connection_messages),
+        },
         Notice::Refused { client_id, code, reason, .. } => {
-            let code = *code as u8;
             let client = if client_id.is_empty() { "<unknown>" } else { client_id };
             tracing::warn!(
-                client, %address, code, reason,
-                "Client {client} [{address}] refused: {reason} (return code {code})."
+                client, %address, code = *code as u8, reason,
+                "Client {client} [{address}] refused: {reason} (return code {}).", *code as u8
             );
+            if connection_messages {
+                wording.refused(client, &address, *code);
+            }
         }
         Notice::Dropping { client_id, limit } => {
             tracing::warn!(
@@ -114,6 +120,7 @@ fn write_disconnected(client: &str, address: &str, cause: &DisconnectCause, orde
             "Client {client} [{address}] disconnected: {reason} [{rule}]."
         ),
         None if orderly => tracing::info!(
+            target: NOTICE,
             client,
             address,
             reason,
@@ -124,7 +131,7 @@ fn write_disconnected(client: &str, address: &str, cause: &DisconnectCause, orde
 }
 
 /// The reason in words, and the rule that was broken.
-fn describe(cause: &DisconnectCause) -> (String, Option<&'static str>) {
+pub(super) fn describe(cause: &DisconnectCause) -> (String, Option<&'static str>) {
     match cause {
         DisconnectCause::Farewell(farewell) => match farewell {
             Farewell::Disconnected => ("connection closed by client".into(), None),

@@ -28,6 +28,7 @@ use crate::store::{Store, StoreError};
 
 mod commits;
 mod health;
+mod herald;
 pub mod link;
 mod log;
 pub mod outbox;
@@ -36,6 +37,10 @@ mod table;
 mod tests;
 pub mod traffic;
 mod tree;
+pub(crate) mod wording;
+
+pub use crate::driver::herald::publisher;
+pub use crate::driver::wording::Wording;
 
 /// What the driver is told at start.
 #[derive(Clone, Debug)]
@@ -50,12 +55,16 @@ pub struct Settings {
     pub connection_messages: bool,
     /// What is recorded.
     pub streams: Vec<Stream>,
+    /// Whose words tell of it.
+    pub wording: Wording,
 }
 
 /// The pump around one engine.
 pub struct Driver {
     outbox_bytes_max: u32,
     connection_messages: AtomicBool,
+    /// [`Wording::V20`] is in use.
+    old_wording: AtomicBool,
     clock: Clock,
     core: Mutex<Core>,
     inbox: Mutex<Inbox>,
@@ -132,11 +141,13 @@ impl Driver {
     ) -> Result<Arc<Self>, StoreError> {
         let engine = Engine::new(settings.limits, store.load()?, clock.now());
         let engine = engine.recording(settings.streams);
+        settings.wording.take_up(settings.connection_messages);
         let pump = Arc::new(Notify::new());
         let (commits, committer) = Commits::start(store, Arc::clone(&pump), clock);
         Ok(Arc::new(Self {
             outbox_bytes_max: settings.outbox_bytes_max,
             connection_messages: AtomicBool::new(settings.connection_messages),
+            old_wording: AtomicBool::new(settings.wording == Wording::V20),
             clock,
             core: Mutex::new(Core { engine, effects: Effects::default(), lost: Vec::new() }),
             inbox: Mutex::default(),
@@ -173,6 +184,8 @@ impl Driver {
     /// Takes new settings over, all but `outbox_bytes_max`, which every link was promised.
     pub fn change(&self, settings: Settings) {
         self.connection_messages.store(settings.connection_messages, Ordering::Relaxed);
+        self.old_wording.store(settings.wording == Wording::V20, Ordering::Relaxed);
+        settings.wording.take_up(settings.connection_messages);
         self.submit_from_inside(vec![Input::Limits(Box::new(settings.limits))]);
     }
 
@@ -233,6 +246,11 @@ impl Driver {
     /// Whether clients' coming and going is logged.
     pub(crate) fn logs_connections(&self) -> bool {
         self.connection_messages.load(Ordering::Relaxed)
+    }
+
+    /// Whose words tell of it.
+    pub(crate) fn wording(&self) -> Wording {
+        if self.old_wording.load(Ordering::Relaxed) { Wording::V20 } else { Wording::V21 }
     }
 
     pub(crate) fn outbox_bytes_max(&self) -> u32 {
@@ -432,7 +450,7 @@ impl Driver {
 
     fn see_to(&self, mut aftermath: Aftermath) {
         for (notice, edge) in aftermath.notices.drain(..) {
-            log::write(&notice, edge.as_deref(), self.logs_connections());
+            log::write(&notice, edge.as_deref(), self.logs_connections(), self.wording());
         }
         for edge in aftermath.to_send.drain(..) {
             edge.send();

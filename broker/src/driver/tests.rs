@@ -81,6 +81,7 @@ fn settings() -> Settings {
         outbox_bytes_max: ROOM_BYTES,
         connection_messages: false,
         streams: Vec::new(),
+        wording: Wording::V21,
     }
 }
 

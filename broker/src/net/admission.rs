@@ -138,6 +138,10 @@ impl Connection {
             client, %address, user, reason = %refusal,
             "Client {client}{named} [{address}] refused: {refusal}."
         );
+        if self.shared.driver.logs_connections() {
+            let code = ConnectReturnCode::NotAuthorized;
+            self.shared.driver.wording().refused(client, &address.to_string(), code);
+        }
         if refusal.is_failed_login() {
             self.traffic().logins_failed.fetch_add(1, Ordering::Relaxed);
         }
@@ -189,6 +193,10 @@ impl Connection {
         let address = self.peer_address();
         let client = if client.is_empty() { "<unknown>" } else { client };
         tracing::warn!(client, %address, reason, "Client {client} [{address}] refused: {reason}.");
+        if self.shared.driver.logs_connections() {
+            let code = ConnectReturnCode::UnacceptableProtocolVersion;
+            self.shared.driver.wording().refused(client, &address.to_string(), code);
+        }
     }
 
     pub(super) fn log_never_connected(&self, cause: &LostCause) {

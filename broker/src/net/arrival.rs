@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Sleep, sleep, timeout};
 
 use crate::access::peer::{Peer, PeerAddress};
+use crate::driver::wording;
 use crate::net::connection::{Connection, End, LINGER, Shared};
 use crate::net::proxy;
 use crate::net::receive::Incoming;
@@ -179,6 +180,7 @@ pub(super) fn log_lost(address: PeerAddress, reason: &str, rule: &str) {
         client = "<unknown>", %address, reason, rule,
         "Client <unknown> [{address}] disconnected: {reason} [{rule}]."
     );
+    wording::never_connected(rule);
 }
 
 impl Patience {

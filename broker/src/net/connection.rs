@@ -30,7 +30,7 @@ use crate::net::terms::Terms;
 use crate::net::throttle::{Rates, Throttle};
 use crate::net::tls::Acceptor;
 use crate::net::transmit::Unsent;
-use crate::net::words::Words;
+use crate::net::words::{self, Words};
 use crate::net::{proxy, websocket};
 
 /// What all connections of a listener share.
@@ -259,8 +259,11 @@ impl Connection {
     }
 
     pub(super) fn log_packet(&self, verb: &str, way: &'static str, packet: &Packet<'_>) {
-        let (client, address) = (self.link.client_id(), self.peer.address);
-        tracing::debug!(client, %address, "{verb} {}", Words { packet, way, client });
+        let client = self.link.client_id();
+        tracing::debug!(client, "{verb} {}", Words { packet, way, client });
+        if matches!(packet, Packet::Subscribe(_) | Packet::Unsubscribe(_)) {
+            words::log_filters(client, packet);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::access::peer::Peer;
+use crate::logging::NOTICE;
 use crate::net::address::{Address, Listening};
 use crate::net::connection::{self, Shared};
 use crate::net::socket::Socket;
@@ -132,11 +133,17 @@ impl Listener {
         match self.address() {
             Address::Ip(ip) => {
                 let port = ip.port();
-                tracing::info!(%address, "New connection from {address} on port {port}.");
+                tracing::info!(
+                    target: NOTICE, %address,
+                    "New connection from {address} on port {port}."
+                );
             }
             Address::Unix(place) => {
                 let path = place.path.display();
-                tracing::info!(%address, "New connection from {address} on {path}.");
+                tracing::info!(
+                    target: NOTICE, %address,
+                    "New connection from {address} on {path}."
+                );
             }
         }
     }

@@ -4,6 +4,8 @@ use std::fmt::{self, Display, Formatter};
 
 use martlet_codec::packet::{ConnAckCode, Delivery, Packet, Publish};
 
+use crate::logging::{SUBSCRIBE, UNSUBSCRIBE};
+
 /// A packet in words: its name, whom it is from or to, and in parentheses what tells it from others
 /// of its kind.
 pub(super) struct Words<'a> {
@@ -16,6 +18,7 @@ pub(super) struct Words<'a> {
 impl Display for Words<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { packet, way, client } = self;
+        let received = *way == "from";
         write!(f, "{} {way} {client}", name(packet))?;
         match packet {
             Packet::Connect(connect) => {
@@ -30,29 +33,65 @@ impl Display for Words<'_> {
                 write!(f, " ({}, {code})", u8::from(connack.session_present))
             }
             Packet::Publish(publish) => write_publish(publish, f),
-            Packet::PubAck(ack)
-            | Packet::PubRec(ack)
-            | Packet::PubRel(ack)
-            | Packet::PubComp(ack) => write!(f, " (m{})", ack.id),
-            Packet::UnsubAck(unsuback) => write!(f, " (m{})", unsuback.id),
-            Packet::Subscribe(subscribe) => {
-                write!(f, " (m{}", subscribe.id)?;
-                for subscription in subscribe.subscriptions.iter() {
-                    write!(f, ", '{}' q{}", subscription.filter, subscription.qos.get())?;
-                }
-                f.write_str(")")
+            Packet::PubAck(ack) | Packet::PubComp(ack) if received => {
+                write!(f, " (Mid: {}, RC:0)", ack.id)
             }
-            Packet::SubAck(suback) => {
-                write!(f, " (m{}", suback.id)?;
-                suback.codes.as_bytes().iter().try_for_each(|code| write!(f, ", {code}"))?;
-                f.write_str(")")
+            Packet::PubRec(ack) | Packet::PubRel(ack) if received => {
+                write!(f, " (Mid: {})", ack.id)
             }
-            Packet::Unsubscribe(unsubscribe) => {
-                write!(f, " (m{}", unsubscribe.id)?;
-                unsubscribe.filters.iter().try_for_each(|filter| write!(f, ", '{filter}'"))?;
-                f.write_str(")")
-            }
+            Packet::PubAck(ack) | Packet::PubRec(ack) => write!(f, " (m{}, rc0)", ack.id),
+            Packet::PubRel(ack) | Packet::PubComp(ack) => write!(f, " (m{})", ack.id),
+            Packet::Subscribe(_)
+            | Packet::SubAck(_)
+            | Packet::Unsubscribe(_)
+            | Packet::UnsubAck(_) => Ok(()),
             Packet::PingReq | Packet::PingResp | Packet::Disconnect(_) | Packet::Auth(_) => Ok(()),
+        }
+    }
+}
+
+/// The target of lines that tell more of a packet.
+const DEBUG: &str = module_path!();
+
+/// What mosquitto says in lines of its own: the filters of a packet, for those who read packets and
+/// for those who read who subscribes to what.
+pub(super) fn filters(client: &str, packet: &Packet<'_>) -> Vec<(&'static str, String)> {
+    match packet {
+        Packet::Subscribe(subscribe) => {
+            let subscriptions = subscribe.subscriptions.iter();
+            let lines = subscriptions.flat_map(|subscription| {
+                let (filter, qos) = (subscription.filter, subscription.qos.get());
+                [
+                    (DEBUG, format!("\t{filter} (QoS {qos})")),
+                    (SUBSCRIBE, format!("{client} {qos} {filter}")),
+                ]
+            });
+            lines.collect()
+        }
+        Packet::Unsubscribe(unsubscribe) => {
+            let filters = unsubscribe.filters.iter();
+            let lines = filters.flat_map(|filter| {
+                [(DEBUG, format!("\t{filter}")), (UNSUBSCRIBE, format!("{client} {filter}"))]
+            });
+            lines.collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Writes those lines.
+pub(super) fn log_filters(client: &str, packet: &Packet<'_>) {
+    if !tracing::enabled!(tracing::Level::DEBUG)
+        && !tracing::enabled!(target: SUBSCRIBE, tracing::Level::DEBUG)
+        && !tracing::enabled!(target: UNSUBSCRIBE, tracing::Level::DEBUG)
+    {
+        return;
+    }
+    for (target, line) in filters(client, packet) {
+        match target {
+            SUBSCRIBE => tracing::debug!(target: SUBSCRIBE, "{line}"),
+            UNSUBSCRIBE => tracing::debug!(target: UNSUBSCRIBE, "{line}"),
+            _ => tracing::debug!("{line}"),
         }
     }
 }
@@ -95,30 +134,62 @@ mod tests {
 
     use super::*;
 
+    fn said(bytes: &[u8], way: &'static str) -> (String, Vec<(&'static str, String)>) {
+        let limits = DecodeLimits { packet_size_max: 1000, topic_levels_max: 10 };
+        match decode(bytes, ProtocolVersion::V311, &limits) {
+            Ok(Decoded::Packet { packet, .. }) => {
+                let words = Words { packet: &packet, way, client: "c" }.to_string();
+                (words, filters("c", &packet))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn packets_read_as_in_mosquittos_log() {
         let rows: &[(&[u8], &str)] = &[
             (b"\x10\x0d\0\x04MQTT\x04\x02\0\x3c\0\x01c", "CONNECT from c ('c', c1, k60)"),
-            (b"\x20\x02\x01\x00", "CONNACK from c (1, 0)"),
-            (b"\x20\x02\x00\x02", "CONNACK from c (0, 2)"),
+            (b"\x20\x02\x01\x00", "CONNACK to c (1, 0)"),
+            (b"\x20\x02\x00\x02", "CONNACK to c (0, 2)"),
             (b"\x3b\x07\0\x03a/b\0\x07", "PUBLISH from c (d1, q1, r1, m7, 'a/b', ... (0 bytes))"),
-            (b"\x30\x04\0\x01ax", "PUBLISH from c (d0, q0, r0, m0, 'a', ... (1 bytes))"),
-            (b"\x40\x02\0\x07", "PUBACK from c (m7)"),
-            (b"\x82\x0b\0\x01\0\x01a\x01\0\x02+/\0", "SUBSCRIBE from c (m1, 'a' q1, '+/' q0)"),
-            (b"\x82\x11\0\x01\0\x0c$share/g/+/#\x02", "SUBSCRIBE from c (m1, '$share/g/+/#' q2)"),
-            (b"\x90\x04\0\x01\x00\x80", "SUBACK from c (m1, 0, 128)"),
-            (b"\xa2\x05\0\x01\0\x01a", "UNSUBSCRIBE from c (m1, 'a')"),
-            (b"\xb0\x02\0\x01", "UNSUBACK from c (m1)"),
+            (b"\x30\x04\0\x01ax", "PUBLISH to c (d0, q0, r0, m0, 'a', ... (1 bytes))"),
+            (b"\x40\x02\0\x07", "PUBACK from c (Mid: 7, RC:0)"),
+            (b"\x40\x02\0\x07", "PUBACK to c (m7, rc0)"),
+            (b"\x50\x02\0\x07", "PUBREC from c (Mid: 7)"),
+            (b"\x50\x02\0\x07", "PUBREC to c (m7, rc0)"),
+            (b"\x62\x02\0\x07", "PUBREL from c (Mid: 7)"),
+            (b"\x62\x02\0\x07", "PUBREL to c (m7)"),
+            (b"\x70\x02\0\x07", "PUBCOMP from c (Mid: 7, RC:0)"),
+            (b"\x70\x02\0\x07", "PUBCOMP to c (m7)"),
+            (b"\x82\x0b\0\x01\0\x01a\x01\0\x02+/\0", "SUBSCRIBE from c"),
+            (b"\x90\x04\0\x01\x00\x80", "SUBACK to c"),
+            (b"\xa2\x05\0\x01\0\x01a", "UNSUBSCRIBE from c"),
+            (b"\xb0\x02\0\x01", "UNSUBACK to c"),
             (b"\xc0\x00", "PINGREQ from c"),
         ];
-        let limits = DecodeLimits { packet_size_max: 1000, topic_levels_max: 10 };
         for (bytes, words) in rows {
-            let Ok(Decoded::Packet { packet, .. }) = decode(bytes, ProtocolVersion::V311, &limits)
-            else {
-                panic!("{words}");
-            };
-            let said = Words { packet: &packet, way: "from", client: "c" }.to_string();
-            assert_eq!(said, *words);
+            let way = if words.contains(" from ") { "from" } else { "to" };
+            assert_eq!(said(bytes, way).0, *words);
         }
+    }
+
+    #[test]
+    fn filters_have_lines_of_their_own() {
+        let subscribe = b"\x82\x15\0\x01\0\x01a\x01\0\x0c$share/g/+/#\x02";
+        assert_eq!(
+            said(subscribe, "from").1,
+            [
+                (DEBUG, "\ta (QoS 1)".to_owned()),
+                (SUBSCRIBE, "c 1 a".to_owned()),
+                (DEBUG, "\t$share/g/+/# (QoS 2)".to_owned()),
+                (SUBSCRIBE, "c 2 $share/g/+/#".to_owned()),
+            ]
+        );
+        let unsubscribe = b"\xa2\x05\0\x01\0\x01a";
+        assert_eq!(
+            said(unsubscribe, "from").1,
+            [(DEBUG, "\ta".to_owned()), (UNSUBSCRIBE, "c a".to_owned())]
+        );
+        assert_eq!(said(b"\xc0\x00", "from").1, []);
     }
 }

@@ -46,6 +46,7 @@ pub fn settings() -> Settings {
             limits: Limits { sys_interval_s: 0, ..Limits::default() },
             outbox_bytes_max: 256 * 1024,
             connection_messages: true,
+            wording: Default::default(),
         },
         decode_limits: DecodeLimits { packet_size_max: 10_000_000, topic_levels_max: 200 },
         connections_max: 1000,

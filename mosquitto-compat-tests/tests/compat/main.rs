@@ -6,6 +6,7 @@
 mod access;
 mod conf;
 mod crowd;
+mod logs;
 mod payloads;
 mod process;
 mod publish;

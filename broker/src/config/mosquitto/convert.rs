@@ -33,16 +33,33 @@ pub(super) fn payload_size(text: &str) -> Result<Option<String>, String> {
     Ok(payload.map(|payload| (payload + BESIDE_PAYLOAD).min(PACKET_MAX).to_string()))
 }
 
-/// The level that shows all these types.
-pub(super) fn log_level(types: &[&str]) -> Result<Option<String>, String> {
-    const LEVELS: [(&str, &[&str]); 4] = [
-        ("debug", &["debug", "subscribe", "unsubscribe", "internal", "websockets", "all"]),
-        ("info", &["notice", "information"]),
-        ("warn", &["warning"]),
-        ("error", &["error", "none"]),
-    ];
-    let shown = LEVELS.iter().find(|(_, of)| types.iter().any(|word| of.contains(word)));
-    Ok(shown.map(|(level, _)| (*level).to_owned()))
+/// All lines, in order.
+pub(super) fn listed(words: &[&str]) -> Result<Option<String>, String> {
+    Ok(Some(words.join(", ")))
+}
+
+/// All destinations, in order.
+pub(super) fn log_destinations(lines: &[&str]) -> Result<Option<String>, String> {
+    for line in lines {
+        match line.split(' ').next().unwrap_or_default() {
+            "dlt" | "android" => {
+                return Err(format!(
+                    "{line}: Martlet has no way there; write \"log_dest syslog\" or \"log_dest \
+                     stdout\", which other programs can pass on"
+                ));
+            }
+            "file" if line.contains(',') => {
+                return Err("takes a file whose path has no comma".to_owned());
+            }
+            _ => {}
+        }
+    }
+    listed(lines)
+}
+
+/// A number from 0 to 7 is one of those that a machine's owner may use.
+pub(super) fn log_facility(number: &str) -> Result<Option<String>, String> {
+    Ok(Some(format!("local{number}")))
 }
 
 fn parsed(text: &str) -> Result<i64, String> {

@@ -140,7 +140,7 @@ fn lines_as_mosquitto_reads_them() {
         ("\u{feff}max_keepalive 30", &["limits.keep_alive_max_s = 30"]),
         ("# caf\u{e9}\npersistence true", &["data.sync = \"always\""]),
         ("persistent_client_expiration 2w", &["limits.session_expiry_s = 1209600"]),
-        ("log_type error\nlog_type warning", &["log.level = \"warn\""]),
+        ("log_type error\nlog_type warning", &["log.types = \"error, warning\""]),
         ("max_inflight_messages 0", &["limits.inflight_max = 65535"]),
         ("retain_available false\nretain_available true", &[]),
         ("retain_available false", &["limits.retained_messages_max = 0"]),
@@ -297,7 +297,7 @@ fn the_account_tells_of_every_line() {
         "honoured   m.conf:1: listener: Begins a `[[listener]]`.",
         "no effect  m.conf:2: autosave_interval: everything is on disk before it is acknowledged",
         "honoured   m.conf:3: log_type: it goes together with a later line",
-        "honoured   m.conf:4: log_type: log.level = \"debug\"",
+        "honoured   m.conf:4: log_type: log.types = \"error, all\"",
         "no effect  m.conf:5: allow_duplicate_messages: a message comes once, at the highest QoS \
          of the subscriptions that match",
         "honoured   m.conf:6: max_keepalive: limits.keep_alive_max_s = 30",

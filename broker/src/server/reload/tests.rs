@@ -44,6 +44,7 @@ fn settings() -> Settings {
             limits: Limits::default(),
             outbox_bytes_max: 1024,
             connection_messages: true,
+            wording: Default::default(),
         },
         decode_limits: DecodeLimits { packet_size_max: 1024, topic_levels_max: 10 },
         connections_max: 1,
