@@ -9,12 +9,16 @@ pub(crate) struct Scan {
     pub(crate) wildcard: bool,
 }
 
-/// Scans a text; `None` if it is not UTF-8.
-///
+/// Scans a text; `None` if it is not UTF-8. A microcontroller has more time than room.
+#[inline]
+pub(crate) fn scan(bytes: &[u8]) -> Option<Scan> {
+    if cfg!(target_os = "none") { scan_plain(bytes) } else { scan_fast(bytes) }
+}
+
 /// Eight bytes at a time while they are ASCII: topics are short, so that setting up a vector loop
 /// would cost more than the loop.
 #[inline]
-pub(crate) fn scan(bytes: &[u8]) -> Option<Scan> {
+fn scan_fast(bytes: &[u8]) -> Option<Scan> {
     let (words, tail) = bytes.as_chunks::<8>();
     let mut found = Words::default();
     for word in words {
@@ -34,7 +38,7 @@ pub(crate) fn scan(bytes: &[u8]) -> Option<Scan> {
     if found.all & (EACH << 7) == 0 {
         return Some(Scan { null: found.null != 0, wildcard: found.wildcard != 0 });
     }
-    scan_unicode(bytes)
+    scan_plain(bytes)
 }
 
 /// 1 in each byte: `EACH * b` is `b` in each byte.
@@ -66,12 +70,14 @@ fn zeros(word: u64) -> u64 {
 }
 
 #[cold]
-fn scan_unicode(bytes: &[u8]) -> Option<Scan> {
+fn scan_plain(bytes: &[u8]) -> Option<Scan> {
     core::str::from_utf8(bytes).ok()?;
-    Some(Scan {
-        null: bytes.contains(&0),
-        wildcard: bytes.iter().any(|byte| matches!(byte, b'+' | b'#')),
-    })
+    let mut found = Scan { null: false, wildcard: false };
+    for byte in bytes {
+        found.null |= *byte == 0;
+        found.wildcard |= matches!(byte, b'+' | b'#');
+    }
+    Some(found)
 }
 
 #[cfg(test)]
@@ -87,7 +93,7 @@ mod tests {
                 for start in 0..9 {
                     for end in [start, start + 1, start + 7, start + 8, start + 17, 40] {
                         let slice = &text[start..end];
-                        assert_eq!(scan(slice), scan_unicode(slice), "{slice:02x?}");
+                        assert_eq!(scan_fast(slice), scan_plain(slice), "{slice:02x?}");
                     }
                 }
                 text[at] = b"a/\0+#"[at % 5];

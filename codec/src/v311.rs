@@ -7,9 +7,9 @@
 
 use crate::encode::EncodeError;
 use crate::ids::PacketId;
-use crate::packet::{Connect, Delivery, PacketType, Publish, Subscription};
-use crate::reason::ConnectReturnCode;
-use crate::topic::{SHARE_PREFIX, SubscriptionFilter, TopicName};
+use crate::packet::{Connect, Delivery, PacketType, Publish};
+use crate::reason::{ConnectReturnCode, QoS};
+use crate::topic::{SubscriptionFilter, TopicName};
 
 /// PINGREQ.
 pub const PINGREQ: [u8; 2] = [0xC0, 0];
@@ -111,7 +111,7 @@ pub fn write_connect(connect: &Connect<'_>, out: &mut [u8]) -> Result<usize, Enc
         connect.password,
     ];
     let texts = [Some(connect.client_id), connect.user_name];
-    if texts.iter().flatten().any(|text| text.as_bytes().contains(&0)) {
+    if texts.iter().flatten().any(|text| text.bytes().any(|byte| byte == 0)) {
         return rule("MQTT-1.5.3-2", "U+0000 in a string");
     }
     let mut len = CONNECT_HEAD.len() + 3;
@@ -142,29 +142,29 @@ pub fn write_publish_head(publish: &Publish<'_>, out: &mut [u8]) -> Result<usize
     Ok(writer.len)
 }
 
-/// Writes SUBSCRIBE. Options that 3.1.1 does not have are left out.
-pub fn write_subscribe(
+/// Writes SUBSCRIBE: filters, as [`SubscriptionFilter::parse`] takes them, and the QoS asked for.
+pub fn write_subscribe<'f>(
     id: PacketId,
-    subscriptions: &[Subscription<'_>],
+    filters: impl Iterator<Item = (&'f str, QoS)> + Clone,
     out: &mut [u8],
 ) -> Result<usize, EncodeError> {
-    let filters = subscriptions.iter().map(|subscription| &subscription.filter);
-    let mut writer = begin_filters(0x82, id, filters, 1, out)?;
-    for subscription in subscriptions {
-        writer.filter(&subscription.filter);
-        writer.put(&[subscription.qos.get()]);
+    let texts = filters.clone().map(|(filter, _)| filter);
+    let mut writer = begin_filters(0x82, id, texts, 1, out)?;
+    for (filter, qos) in filters {
+        writer.field(filter.as_bytes());
+        writer.put(&[qos.get()]);
     }
     Ok(writer.len)
 }
 
-/// Writes UNSUBSCRIBE.
-pub fn write_unsubscribe(
+/// Writes UNSUBSCRIBE; filters as for [`write_subscribe`].
+pub fn write_unsubscribe<'f>(
     id: PacketId,
-    filters: &[SubscriptionFilter<'_>],
+    filters: impl Iterator<Item = &'f str> + Clone,
     out: &mut [u8],
 ) -> Result<usize, EncodeError> {
-    let mut writer = begin_filters(0xA2, id, filters.iter(), 0, out)?;
-    filters.iter().for_each(|filter| writer.filter(filter));
+    let mut writer = begin_filters(0xA2, id, filters.clone(), 0, out)?;
+    filters.for_each(|filter| writer.field(filter.as_bytes()));
     Ok(writer.len)
 }
 
@@ -291,14 +291,14 @@ const CONNECT_HEAD: [u8; 7] = *b"\0\x04MQTT\x04";
 fn begin_filters<'o, 'f>(
     first: u8,
     id: PacketId,
-    filters: impl Iterator<Item = &'f SubscriptionFilter<'f>>,
+    filters: impl Iterator<Item = &'f str>,
     extra: usize,
     out: &'o mut [u8],
 ) -> Result<Writer<'o>, EncodeError> {
     let mut len = 2;
     for filter in filters {
-        if filter.len() > usize::from(u16::MAX) {
-            return Err(TOO_LONG);
+        if SubscriptionFilter::parse(filter.as_bytes()).is_err() {
+            return Err(EncodeError::Illegal { rule: "MQTT-4.7.3-1", text: "no topic filter" });
         }
         len += 2 + filter.len() + extra;
     }
@@ -370,15 +370,5 @@ impl<'o> Writer<'o> {
     fn field(&mut self, bytes: &[u8]) {
         self.put(&(bytes.len() as u16).to_be_bytes());
         self.put(bytes);
-    }
-
-    fn filter(&mut self, filter: &SubscriptionFilter<'_>) {
-        self.put(&(filter.len() as u16).to_be_bytes());
-        if let Some(share) = filter.share {
-            self.put(SHARE_PREFIX);
-            self.put(share.as_bytes());
-            self.put(b"/");
-        }
-        self.put(filter.filter.as_bytes());
     }
 }

@@ -140,12 +140,14 @@ fn write(packet: &Packet<'_>, out: &mut [u8]) -> Option<Result<usize, EncodeErro
         }
         Packet::Publish(publish) => v311::write_publish_head(publish, out),
         Packet::Subscribe(subscribe) => {
-            let subscriptions: Vec<_> = subscribe.subscriptions.iter().collect();
-            v311::write_subscribe(subscribe.id, &subscriptions, out)
+            let wishes = subscribe.subscriptions.iter().map(|wish| (text(&wish.filter), wish.qos));
+            let wishes: Vec<_> = wishes.collect();
+            let wishes = wishes.iter().map(|(filter, qos)| (filter.as_str(), *qos));
+            v311::write_subscribe(subscribe.id, wishes, out)
         }
         Packet::Unsubscribe(unsubscribe) => {
-            let filters: Vec<_> = unsubscribe.filters.iter().collect();
-            v311::write_unsubscribe(unsubscribe.id, &filters, out)
+            let filters: Vec<_> = unsubscribe.filters.iter().map(|filter| text(&filter)).collect();
+            v311::write_unsubscribe(unsubscribe.id, filters.iter().map(String::as_str), out)
         }
         Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) => {
             copied(&v311::ack(packet.packet_type(), ack.id), out)
@@ -154,4 +156,9 @@ fn write(packet: &Packet<'_>, out: &mut [u8]) -> Option<Result<usize, EncodeErro
         Packet::Disconnect(_) => copied(&v311::DISCONNECT, out),
         _ => return None,
     })
+}
+
+fn text(filter: &SubscriptionFilter<'_>) -> String {
+    let share = filter.share.map(|name| format!("$share/{name}/")).unwrap_or_default();
+    share + filter.filter.as_str()
 }

@@ -9,7 +9,7 @@ use martlet_codec::packet::{self, Connect, PacketType};
 use martlet_codec::payload::ReasonCodes;
 use martlet_codec::properties::Properties;
 use martlet_codec::reason::ProtocolVersion;
-use martlet_codec::topic::{SubscriptionFilter, TopicName};
+use martlet_codec::topic::TopicName;
 use martlet_codec::v311;
 
 use crate::error::{Bound, Error, Misuse};
@@ -248,11 +248,11 @@ impl<'m> Client<'m> {
     /// Unsubscribes from filters, at most 8 at once. [`Event::Unsubscribed`] brings the answer.
     pub fn unsubscribe(&mut self, filters: &[&str]) -> Result<PacketId, Error> {
         let id = self.free_id();
-        let mut list: Vec<SubscriptionFilter<'_>, FILTERS_MAX> = Vec::new();
-        for filter in filters {
-            list.push(parse_filter(filter)?).map_err(|_| Error::Misuse(Misuse::Filter))?;
+        if filters.len() > FILTERS_MAX {
+            return Err(Error::Misuse(Misuse::Filter));
         }
-        let len = v311::write_unsubscribe(id, &list, self.outbox.free(self.reserve))
+        let texts = filters.iter().copied();
+        let len = v311::write_unsubscribe(id, texts, self.outbox.free(self.reserve))
             .map_err(|error| refused(error, Misuse::Filter))?;
         self.outbox.push(short(len)?, Some(id), Kind::Unsubscribe, 0);
         self.last_id = id;
@@ -263,7 +263,7 @@ impl<'m> Client<'m> {
     /// was asked for.
     pub fn event(&mut self) -> Option<Event<'_>> {
         self.release();
-        if self.pending == Pending::Nothing && self.settled {
+        if matches!(self.pending, Pending::Nothing) && self.settled {
             self.pending = self.next_settled();
         }
         let pending = mem::replace(&mut self.pending, Pending::Nothing);
@@ -356,13 +356,11 @@ impl<'m> Client<'m> {
         id: PacketId,
         subscriptions: &[Subscription<'_>],
     ) -> Result<u16, Error> {
-        let mut list: Vec<packet::Subscription<'_>, FILTERS_MAX> = Vec::new();
-        for subscription in subscriptions {
-            let filter = parse_filter(subscription.filter)?;
-            list.push(packet::Subscription::new(filter, subscription.qos))
-                .map_err(|_| Error::Misuse(Misuse::Filter))?;
+        if subscriptions.len() > FILTERS_MAX {
+            return Err(Error::Misuse(Misuse::Filter));
         }
-        let len = v311::write_subscribe(id, &list, self.outbox.free(self.reserve))
+        let wishes = subscriptions.iter().map(|wish| (wish.filter, wish.qos));
+        let len = v311::write_subscribe(id, wishes, self.outbox.free(self.reserve))
             .map_err(|error| refused(error, Misuse::Filter))?;
         short(len)
     }
@@ -388,10 +386,6 @@ impl<'m> Client<'m> {
             dup: arriving.dup,
         })
     }
-}
-
-fn parse_filter(filter: &str) -> Result<SubscriptionFilter<'_>, Error> {
-    SubscriptionFilter::parse(filter.as_bytes()).map_err(|_| Error::Misuse(Misuse::Filter))
 }
 
 /// Why a packet was not written.

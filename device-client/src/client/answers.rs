@@ -32,7 +32,7 @@ impl Client<'_> {
             return Ok(0); // What answers CONNECT would overwrite it: it stands in the same buffer.
         }
         let mut rest = bytes;
-        while self.pending == Pending::Nothing && !self.replies.is_full() {
+        while matches!(self.pending, Pending::Nothing) && !self.replies.is_full() {
             let Some(arrival) = self.receiver.take(&mut rest)? else { break };
             self.on_arrival(now, arrival)?;
         }
@@ -41,7 +41,7 @@ impl Client<'_> {
 
     /// Ends what was shown to the program: a message is acknowledged after its last piece.
     pub(super) fn release(&mut self) {
-        if self.pending == Pending::Shown {
+        if matches!(self.pending, Pending::Shown) {
             self.pending = Pending::Nothing;
             if let Some(delivery) = self.receiver.next_piece() {
                 self.settle_received(delivery);
@@ -231,7 +231,7 @@ impl Client<'_> {
     /// Whether the program is to see the message: one of QoS 2 only once [MQTT-4.3.3-2].
     fn on_publish(&mut self, delivery: Delivery) -> Result<(), Error> {
         let Delivery::ExactlyOnce { id, .. } = delivery else { return Ok(()) };
-        if self.received.contains(&id) {
+        if self.has_received(id) {
             self.receiver.pass();
         } else if self.received.is_full() {
             return Err(Error::Capacity(Bound::Received));
@@ -246,7 +246,7 @@ impl Client<'_> {
             // [MQTT-4.3.2-2]
             Delivery::AtLeastOnce { id, .. } => self.reply(PacketType::PubAck, id),
             Delivery::ExactlyOnce { id, .. } => {
-                if !self.received.contains(&id) {
+                if !self.has_received(id) {
                     // There was room when the head came, and nothing else has come since.
                     let _ = self.received.push(id);
                     self.unsaved = true;
@@ -260,6 +260,10 @@ impl Client<'_> {
     fn reply(&mut self, packet: PacketType, id: PacketId) {
         // `receive` takes nothing while there is no room.
         let _ = self.replies.push_back(Reply(packet, id));
+    }
+
+    fn has_received(&self, id: PacketId) -> bool {
+        self.received.iter().any(|received| *received == id)
     }
 
     fn is_begun(&self, record: &Record) -> bool {
