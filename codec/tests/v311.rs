@@ -10,6 +10,7 @@ use martlet_codec::decode::{DecodeLimits, Decoded, decode};
 use martlet_codec::encode::{EncodeError, encode, publish_head};
 use martlet_codec::packet::{ConnAckCode, Packet, PacketType};
 use martlet_codec::reason::ProtocolVersion::V311;
+use martlet_codec::topic::SubscriptionFilter;
 use martlet_codec::v311::{self, Found, Malformed, ServerPacket};
 
 const LIMITS: DecodeLimits = DecodeLimits { packet_size_max: u32::MAX, topic_levels_max: u16::MAX };
