@@ -262,6 +262,7 @@ impl Client<'_> {
         let _ = self.replies.push_back(Reply(packet, id));
     }
 
+    #[expect(clippy::manual_contains, reason = "half the code, for a list this short")]
     fn has_received(&self, id: PacketId) -> bool {
         self.received.iter().any(|received| *received == id)
     }
