@@ -10,12 +10,14 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::cli::cert::CertCommand;
 use crate::cli::store::{Chore, StoreCommand};
+use crate::cli::token::Token;
 use crate::cli::why::Why;
 use crate::config::{self, Config, Mistake, Mistakes, Override, Resolved, Sources};
 
 pub mod cert;
 pub mod passwd;
 pub mod store;
+pub mod token;
 mod why;
 
 /// The exit code of a broker that stopped because something failed.
@@ -85,6 +87,9 @@ enum Command {
     /// them.
     #[command(subcommand)]
     Cert(CertCommand),
+    /// Make a bearer token for the HTTP window: its hash goes into the file, and the token is
+    /// printed, once.
+    Token(Token),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -160,6 +165,8 @@ pub enum Todo {
     Store(Chore),
     /// Make or revoke a certificate.
     Certify(CertCommand),
+    /// Make or delete a token.
+    Token(Token),
 }
 
 impl Arguments {
@@ -222,6 +229,7 @@ impl Arguments {
                 let text = "is the first word or none: its options are its own";
                 Err(Mistakes(vec![Mistake::on_command_line("passwd", text)]))
             }
+            Some(Command::Token(token)) => Ok(Todo::Token(token)),
             Some(Command::Check { file }) => {
                 options.config = file.or(options.config);
                 Ok(Todo::Print(checked(&options.load(variables)?.config)))

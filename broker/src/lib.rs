@@ -9,6 +9,7 @@
 //! - [`telemetry`]: the log of what is recorded, and how it is read.
 //! - [`driver`]: runs the engine, hands its facts to the store and its packets to the links.
 //! - [`net`]: sockets; bytes to packets and back.
+//! - [`http`]: the window: HTTP for people, scripts and whoever watches.
 //! - [`server`]: builds every part, runs them, stops them in order.
 //! - [`config`]: what the operator wrote, from every source, checked and resolved.
 //! - [`machine`], [`signals`], [`logging`]: what the system allows, asks and is told.
@@ -23,6 +24,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod driver;
+pub mod http;
 pub mod logging;
 pub mod machine;
 pub mod net;

@@ -39,17 +39,23 @@ fn main() -> ExitCode {
         Ok(Todo::Answer(text, true)) => print(&text, ExitCode::SUCCESS),
         Ok(Todo::Answer(text, false)) => print(&text, ExitCode::from(FAILED)),
         Ok(Todo::PrintMistakes(text)) => print(&text, ExitCode::from(BAD_CONFIGURATION)),
-        Ok(Todo::Certify(command)) => match command.run() {
-            Ok(text) => print(&text, ExitCode::SUCCESS),
-            Err(words) => {
-                complain(&words);
-                ExitCode::from(FAILED)
-            }
-        },
+        Ok(Todo::Certify(command)) => said(command.run()),
+        Ok(Todo::Token(token)) => said(token.run()),
         Ok(Todo::Store(chore)) => ExitCode::from(chore.run()),
         Err(mistakes) => {
             complain(&mistakes.to_string());
             ExitCode::from(BAD_CONFIGURATION)
+        }
+    }
+}
+
+/// Prints what a chore has to say, or complains.
+fn said(done: Result<String, String>) -> ExitCode {
+    match done {
+        Ok(text) => print(&text, ExitCode::SUCCESS),
+        Err(words) => {
+            complain(&words);
+            ExitCode::from(FAILED)
         }
     }
 }

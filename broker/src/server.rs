@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::access::{Policy, guard};
 use crate::clock::Clock;
 use crate::driver::{self, Driver};
+use crate::http;
 use crate::net::address::Address;
 use crate::net::connection::Shared;
 use crate::net::door::{Door, Porch};
@@ -30,6 +31,8 @@ pub mod reload;
 pub struct Settings {
     /// Where to listen, and who may come in there.
     pub listeners: Vec<(listener::Settings, Arc<Policy>)>,
+    /// The window, if there is one.
+    pub window: Option<Window>,
     /// Passwords that are checked at the same time; see [`Porch::new`].
     pub password_checks_max: u32,
     /// Which addresses are turned away.
@@ -47,11 +50,15 @@ pub struct Settings {
     pub rates: throttle::Settings,
 }
 
+/// Where HTTP comes in, and who may.
+pub type Window = (http::Settings, Arc<Policy>);
+
 /// A server whose ports are open.
 #[derive(Debug)]
 pub struct Server {
     driver: Arc<Driver>,
     listeners: Vec<(Listener, Arc<Shared>)>,
+    window: Option<http::window::Window>,
     connections: Arc<Semaphore>,
     connections_max: u32,
     stopping: watch::Sender<bool>,
@@ -68,6 +75,7 @@ struct Access {
     porch: Arc<Porch>,
     /// By the address that the settings name.
     doors: Vec<(Address, Arc<Door>)>,
+    window: Option<http::window::Latch>,
 }
 
 /// Why a server does not start.
@@ -132,22 +140,31 @@ impl Server {
             listeners.push((listener, Arc::new(shared)));
         }
         made.warn();
+        let window = settings.window.clone();
+        let window = window.map(|window| open_window(window, &driver, &porch, &stopped));
+        let window = window.transpose()?;
         let connections = Arc::new(Semaphore::new(settings.connections_max as usize));
         let connections_max = settings.connections_max;
         // Whoever can take new settings while it runs stands here.
-        let access = Access { driver: Arc::clone(&driver), porch, doors };
+        let latch = window.as_ref().map(http::window::Window::latch);
+        let access = Access { driver: Arc::clone(&driver), porch, doors, window: latch };
         let parts: Vec<Arc<dyn Part>> = vec![
             Arc::new(Bounds(Arc::clone(&driver), rates)),
             Arc::new(access),
             Arc::new(Certificates::new(desks)),
         ];
         let reloader = Arc::new(Reloader::new(settings, parts));
-        Ok(Self { driver, listeners, connections, connections_max, stopping, reloader })
+        Ok(Self { driver, listeners, window, connections, connections_max, stopping, reloader })
     }
 
     /// Where it listens, in the order of the settings; sockets of the file system aside.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.iter().filter_map(|(listener, _)| listener.address().ip()).collect()
+    }
+
+    /// Where the window is, if there is one.
+    pub fn window(&self) -> Option<SocketAddr> {
+        self.window.as_ref().map(http::window::Window::address)
     }
 
     /// The pump, for whoever embeds the broker and wants to see what it counts.
@@ -166,6 +183,9 @@ impl Server {
         let mut accepting = JoinSet::new();
         for (listener, shared) in self.listeners {
             accepting.spawn(listener.run(shared, Arc::clone(&self.connections)));
+        }
+        if let Some(window) = self.window {
+            accepting.spawn(window.run(Arc::clone(&self.connections)));
         }
         let pump = tokio::spawn(Arc::clone(&self.driver).run());
         let watch = tokio::spawn(reload::watch(self.reloader));
@@ -219,12 +239,17 @@ impl Part for Access {
         let kept = self.doors.iter().filter_map(|(address, door)| {
             Some((Arc::clone(door), Arc::clone(policy_of(address)?)))
         });
+        // A window that comes or goes waits for the next start, too.
+        let window = self.window.clone().zip(settings.window.clone());
         let (policies, driver) = (kept.collect::<Vec<_>>(), Arc::clone(&self.driver));
         let (porch, limits) = (Arc::clone(&self.porch), settings.guard);
         Ok(Box::new(move || {
             porch.limit(limits);
             for (door, policy) in policies {
                 door.replace(policy);
+            }
+            if let Some((latch, (settings, policy))) = window {
+                latch.replace(settings.keys, policy);
             }
             driver.renew_permits();
         }))
@@ -233,4 +258,19 @@ impl Part for Access {
 
 fn lines(faults: &[Fault]) -> String {
     faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn open_window(
+    (settings, policy): Window,
+    driver: &Arc<Driver>,
+    porch: &Arc<Porch>,
+    stopped: &watch::Receiver<bool>,
+) -> Result<http::window::Window, StartError> {
+    let address = Address::Ip(settings.address);
+    let door = Arc::new(Door::new(policy, Arc::clone(porch)));
+    let window = http::window::Window::bind(settings, driver, door, stopped.clone())
+        .map_err(|source| StartError::Bind { address, source })?;
+    let (address, port) = (window.address(), window.address().port());
+    tracing::info!(%address, "Opening http listen socket on port {port}.");
+    Ok(window)
 }

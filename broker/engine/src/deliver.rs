@@ -146,6 +146,7 @@ impl Engine {
     fn lose(&mut self, to: SessionIndex, bound: Bound, fx: &mut Effects) {
         self.counters.count_drop(bound);
         let session = &mut self.sessions[to];
+        session.tally.dropped += 1;
         if bound == Bound::QueueQos0 {
             return; // what was asked for is no news
         }

@@ -41,12 +41,14 @@ use crate::sys_topics::SysTopics;
 pub mod change;
 pub mod counters;
 pub mod effects;
+pub mod figures;
 pub mod filter;
 pub mod input;
 pub mod limits;
 pub mod message;
 pub mod permit;
 pub mod recording;
+pub mod report;
 pub mod snapshot;
 
 mod acknowledge;

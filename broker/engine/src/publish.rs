@@ -45,6 +45,7 @@ impl Engine {
         fx: &mut Effects,
     ) {
         self.counters.publishes_received += 1;
+        self.sessions[from].tally.received += 1;
         self.counters.publish_bytes_received += message.payload().len() as u64;
         match delivery {
             Delivery::AtMostOnce => self.accept_from(from, message, delivery, fx),

@@ -4,8 +4,9 @@ use martlet_codec::reason::QoS;
 use martlet_codec::topic::TopicName;
 
 use crate::Engine;
-use crate::counters::{Bound, Counters, Gauges};
+use crate::counters::Bound;
 use crate::effects::Effects;
+use crate::figures::FIGURES;
 use crate::input::Time;
 use crate::limits::Limits;
 use crate::message::Message;
@@ -15,53 +16,9 @@ pub(crate) struct SysTopics {
     started: Time,
     interval_ms: u64,
     next: Time,
-    /// By row; empty before the first time.
+    /// By figure; empty before the first time.
     published: Vec<u64>,
 }
-
-/// One number.
-struct Row {
-    topic: &'static str,
-    value: fn(&Counters, &Gauges) -> u64,
-}
-
-const fn row(topic: &'static str, value: fn(&Counters, &Gauges) -> u64) -> Row {
-    Row { topic, value }
-}
-
-const ROWS: &[Row] = &[
-    row("$SYS/broker/clients/total", |_, g| g.sessions),
-    row("$SYS/broker/clients/maximum", |c, _| c.connected_max),
-    row("$SYS/broker/clients/connected", |_, g| g.connected),
-    row("$SYS/broker/clients/active", |_, g| g.connected),
-    row("$SYS/broker/clients/disconnected", |_, g| g.sessions - g.connected),
-    row("$SYS/broker/clients/inactive", |_, g| g.sessions - g.connected),
-    row("$SYS/broker/clients/expired", |c, _| c.sessions_expired),
-    row("$SYS/broker/messages/received", |c, _| c.packets_received),
-    row("$SYS/broker/messages/sent", |c, _| c.packets_sent),
-    row("$SYS/broker/messages/stored", |_, g| g.retained_messages + g.waiting_messages),
-    row("$SYS/broker/publish/messages/received", |c, _| c.publishes_received),
-    row("$SYS/broker/publish/messages/sent", |c, _| c.publishes_sent),
-    row("$SYS/broker/publish/messages/dropped", |c, _| c.messages_dropped()),
-    row("$SYS/broker/publish/bytes/received", |c, _| c.publish_bytes_received),
-    row("$SYS/broker/publish/bytes/sent", |c, _| c.publish_bytes_sent),
-    row("$SYS/broker/bytes/received", |c, _| c.traffic.bytes_received),
-    row("$SYS/broker/bytes/sent", |c, _| c.traffic.bytes_sent),
-    row("$SYS/broker/martlet/logins/failed", |c, _| c.traffic.logins_failed),
-    row("$SYS/broker/martlet/connections/turned_away", |c, _| c.traffic.turned_away),
-    row("$SYS/broker/martlet/publishers/slowed", |c, _| c.traffic.publishers_slowed),
-    row("$SYS/broker/subscriptions/count", |_, g| g.subscriptions),
-    row("$SYS/broker/shared_subscriptions/count", |_, g| g.shared_subscriptions),
-    row("$SYS/broker/retained messages/count", |_, g| g.retained_messages),
-    row("$SYS/broker/store/messages/count", |_, g| g.retained_messages + g.waiting_messages),
-    row("$SYS/broker/store/messages/bytes", |_, g| g.retained_bytes + g.waiting_bytes),
-    row("$SYS/broker/martlet/store/damage/count", |c, _| c.store.damage.len() as u64),
-    row("$SYS/broker/martlet/store/commits/failed", |c, _| c.store.commits_failed),
-    // Unix time; 0: the store works.
-    row("$SYS/broker/martlet/store/failing/since", |c, _| {
-        c.store.failing_since.map_or(0, |since| since.0 / 1000)
-    }),
-];
 
 impl SysTopics {
     pub(crate) fn new(limits: &Limits, now: Time) -> Self {
@@ -104,13 +61,13 @@ impl Engine {
         let uptime_s = (self.now.0 - self.sys_topics.started.0) / 1000;
         self.publish_sys("$SYS/broker/uptime", &format!("{uptime_s} seconds"), fx);
         let gauges = self.gauges();
-        let values = ROWS.iter().map(|row| (row.value)(&self.counters, &gauges));
+        let values = FIGURES.iter().map(|figure| (figure.value)(&self.counters, &gauges));
         let dropped = Bound::ALL.iter().map(|&bound| self.counters.dropped(bound));
         let values: Vec<u64> = values.chain(dropped).collect();
         let before = std::mem::take(&mut self.sys_topics.published);
         for (at, value) in values.iter().enumerate() {
             if before.get(at) != Some(value) {
-                self.publish_sys(&topic_of_row(at), &value.to_string(), fx);
+                self.publish_sys(&topic_at(at), &value.to_string(), fx);
             }
         }
         self.sys_topics.published = values;
@@ -123,10 +80,10 @@ impl Engine {
     }
 }
 
-/// The numbers of [`ROWS`], then the losses by bound.
-fn topic_of_row(at: usize) -> String {
-    match ROWS.get(at) {
-        Some(row) => row.topic.into(),
-        None => format!("$SYS/broker/martlet/dropped/{}", Bound::ALL[at - ROWS.len()].name()),
+/// The numbers of [`FIGURES`], then the losses by bound.
+fn topic_at(at: usize) -> String {
+    match FIGURES.get(at) {
+        Some(figure) => figure.topic.into(),
+        None => Bound::ALL[at - FIGURES.len()].topic(),
     }
 }

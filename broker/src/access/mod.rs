@@ -21,6 +21,7 @@ pub mod jwt;
 pub mod peer;
 pub mod permit;
 pub mod rules;
+pub mod tokens;
 mod topics;
 pub mod users;
 pub mod why;
@@ -119,6 +120,9 @@ pub enum Refusal {
     /// There was a token that is no good.
     #[error("not authorised, {0}")]
     Token(TokenFault),
+    /// There was a bearer token that stands for nobody.
+    #[error("not authorised, unknown token")]
+    UnknownToken,
     /// There was no certificate, or not the name in it that is the User Name here.
     #[error("not authorised, no name in a certificate")]
     NoCertificateName,
@@ -135,7 +139,7 @@ impl Refusal {
     /// over was, and its bearer tries nothing but to come back.
     pub fn is_failed_login(self) -> bool {
         match self {
-            Self::UnknownUser | Self::NoPassword | Self::WrongPassword => true,
+            Self::UnknownUser | Self::NoPassword | Self::WrongPassword | Self::UnknownToken => true,
             Self::Token(fault) => !matches!(fault, TokenFault::Expired | TokenFault::TooEarly),
             Self::Anonymous | Self::NoCertificateName | Self::NoUserName | Self::NoPrefix => false,
         }
@@ -197,6 +201,12 @@ impl Policy {
     /// What tokens are checked with, if they are asked for.
     pub fn tokens(&self) -> Option<&Tokens> {
         self.tokens.as_ref()
+    }
+
+    /// Whether a User Name that was let in is known to be true.
+    pub fn proves_users(&self) -> bool {
+        let others = self.settings.user_from_certificate.is_some() || self.tokens.is_some();
+        self.users.is_some() || others
     }
 
     /// What it was made from.

@@ -1,6 +1,6 @@
 //! `[access]`, what a listener says instead, and the files that they name.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -65,6 +65,35 @@ impl Section {
 }
 
 impl Sections<'_> {
+    /// What holds wherever clients come in.
+    fn shared(&self) -> Settings {
+        Settings {
+            subscribing: match self.access.subscribe {
+                Subscribe::Compat => Subscribing::Compat,
+                Subscribe::Strict => Subscribing::Strict,
+            },
+            client_id_prefix: self.access.client_id_prefix.clone(),
+            ..Settings::default()
+        }
+    }
+
+    /// What holds at the window, where these files stand in place of those of `[access]`.
+    pub(super) fn at_window(
+        &self,
+        password_file: Option<&Path>,
+        acl_file: Option<&Path>,
+    ) -> Settings {
+        let Self { access, jwt, .. } = self;
+        let password_file = password_file.or(access.password_file.as_deref());
+        let asks = |backend| words_of(&access.backends).any(|word| word == backend);
+        Settings {
+            password_file: password_file.filter(|_| asks("files")).map(Path::to_owned),
+            acl_file: acl_file.or(access.acl_file.as_deref()).map(Path::to_owned),
+            tokens: asks("jwt").then(|| jwt.settings()),
+            ..self.shared()
+        }
+    }
+
     /// What holds at this listener.
     pub(super) fn at(&self, listener: &Listener) -> Settings {
         let Self { access, jwt, .. } = self;
@@ -73,14 +102,10 @@ impl Sections<'_> {
             allow_anonymous: listener.allow_anonymous,
             password_file: password_file.filter(|_| self.asks(listener, "files")).cloned(),
             acl_file: listener.acl_file.as_ref().or(access.acl_file.as_ref()).cloned(),
-            subscribing: match access.subscribe {
-                Subscribe::Compat => Subscribing::Compat,
-                Subscribe::Strict => Subscribing::Strict,
-            },
             use_user_name_as_client_id: listener.use_username_as_clientid,
-            client_id_prefix: access.client_id_prefix.clone(),
             user_from_certificate: listener.tls.user_from_certificate(),
             tokens: self.asks(listener, "jwt").then(|| jwt.settings()),
+            ..self.shared()
         }
     }
 

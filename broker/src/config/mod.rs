@@ -10,6 +10,7 @@
 mod access;
 mod access_rows;
 mod environment;
+mod http;
 mod keeping;
 mod layers;
 mod listeners;
@@ -204,6 +205,7 @@ fn resolve(
         backends: layers.origin("access", "backends"),
     };
     let listeners = listeners::resolve(&all.listener, written, &access, &mut mistakes);
+    let window = all.http.resolve(&access, all.limits.decode(), &layers, &mut mistakes);
     if !mistakes.is_empty() {
         mistakes.sort();
         return Err(Mistakes(mistakes));
@@ -222,7 +224,7 @@ fn resolve(
         data_dir: all.data.dir.clone(),
         sync: all.data.sync.0,
         notices: layers.written.notices.clone(),
-        server: all.server(listeners),
+        server: all.server(listeners, window),
     };
     Ok(Resolved { config, merged })
 }
@@ -261,6 +263,7 @@ struct Settings {
     auth_jwt: tokens::Section,
     limits: LimitsSection,
     clients: ClientsSection,
+    http: http::Section,
     log: log::Section,
     sys: SysSection,
     data: StateSection,
@@ -321,13 +324,15 @@ impl Settings {
         })
     }
 
-    fn server(self, listeners: Vec<listeners::Listener>) -> server::Settings {
+    fn server(
+        self,
+        listeners: Vec<listeners::Listener>,
+        window: Option<server::Window>,
+    ) -> server::Settings {
         server::Settings {
             listeners: listeners.into_iter().map(|l| (l.settings, l.policy)).collect(),
-            decode_limits: DecodeLimits {
-                packet_size_max: self.limits.packet_size_max,
-                topic_levels_max: self.limits.topic_levels_max,
-            },
+            window,
+            decode_limits: self.limits.decode(),
             connections_max: match self.limits.connections_max {
                 0 => CONNECTIONS_UNCHOSEN,
                 chosen => chosen,
@@ -348,6 +353,13 @@ impl Settings {
 }
 
 impl LimitsSection {
+    fn decode(&self) -> DecodeLimits {
+        DecodeLimits {
+            packet_size_max: self.packet_size_max,
+            topic_levels_max: self.topic_levels_max,
+        }
+    }
+
     fn engine(self, clients: ClientsSection, sys: &SysSection) -> Limits {
         Limits {
             inflight_max: self.inflight_max,

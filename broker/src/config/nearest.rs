@@ -3,7 +3,8 @@
 /// How alike two names must be (1 is the same) before one is suggested for the other.
 const ALIKE_MIN: f64 = 0.6;
 
-/// What the candidate that looks most like `wrong` stands for, if any looks like it.
+/// What the candidate that looks most like `wrong` stands for, the first of several, if any looks
+/// like it.
 ///
 /// A candidate is a name and what to suggest for it, so that a name of another broker can lead to
 /// ours.
@@ -15,7 +16,7 @@ pub(crate) fn nearest<T>(
         .into_iter()
         .map(|(name, meant)| (likeness(wrong, name.as_ref()), meant))
         .filter(|(likeness, _)| *likeness >= ALIKE_MIN)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .reduce(|best, next| if next.0 > best.0 { next } else { best })
         .map(|(_, meant)| meant)
 }
 

@@ -70,6 +70,12 @@ const LIVE: &[(&str, &str)] = &[
     ("log", "timestamp"),
     ("log", "timestamp_format"),
     ("log", "facility"),
+    ("http", "allow_anonymous"),
+    ("http", "password_file"),
+    ("http", "acl_file"),
+    ("http", "token_file"),
+    ("http", "admins"),
+    ("http", "origins"),
     ("log", "connection_messages"),
     ("sys", "interval_s"),
 ];

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::config::access_rows::{self, BACKENDS};
+use crate::config::http;
 use crate::config::log_rows;
 use crate::config::tls_rows;
 use crate::config::value::{Kind, Value, bool, integer, text};
@@ -43,6 +44,11 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ),
     ("limits", "Every bound, so that no client can take more than its share."),
     ("clients", "How clients are named."),
+    (
+        "http",
+        "The window: a dashboard, publishing, a live tail and metrics, by HTTP. \
+         [http.md](http.md) has the whole of it.",
+    ),
     ("log", "The log: what is written, how, and where to; one line per event."),
     ("sys", "The broker's own topics, `$SYS/...`."),
     ("data", "What the broker keeps."),
@@ -52,7 +58,7 @@ const U16_MAX: i64 = u16::MAX as i64;
 const U32_MAX: i64 = u32::MAX as i64;
 
 /// Every table of options. A section that has grown long has a table in a file of its own.
-const TABLES: &[&[Row]] = &[ROWS, tls_rows::ROWS, access_rows::ROWS, log_rows::ROWS];
+const TABLES: &[&[Row]] = &[ROWS, tls_rows::ROWS, access_rows::ROWS, log_rows::ROWS, http::ROWS];
 
 /// The options of most sections.
 const ROWS: &[Row] = &[

@@ -157,7 +157,7 @@ const ONE_MISTAKE: &[(&str, &str)] = &[
     (
         "[colours]",
         "1:2: unknown section [colours]; there are: listener, access, auth_jwt, limits, \
-          clients, log, sys, data",
+          clients, http, log, sys, data",
     ),
     (
         "max_inflight = 1",
@@ -373,6 +373,8 @@ fn other_value(row: &Row) -> Value {
     let text = |text: &'static str| Value::Text(text.into());
     match (row.kind, &row.default) {
         (Kind::Bool, Some(Value::Bool(value))) => Value::Bool(!value),
+        (Kind::Bool, None) => Value::Bool(false),
+        (Kind::Text { .. }, _) if row.name == "origins" => text("https://a.example:1"),
         (Kind::Integer { max, .. }, _) => Value::Integer(max.min(i64::MAX - 1)),
         (Kind::Choice(words), _) => text(words[words.len() - 1]),
         (Kind::SocketAddress, _) => text("[2001:db8::1]:1"),
@@ -417,6 +419,7 @@ fn every_option_can_be_set_to_its_bounds_and_is_shown_as_it_was_set() {
                     };
                     format!("[[listener]]\nport = 1\n{beside}{asked}{line}")
                 }
+                ("http", "address") => format!("[http]\nallow_anonymous = true\n{line}"),
                 (section, _) => format!("[{section}]\n{line}"),
             };
             let shown = load_text(&text).unwrap_or_else(|said| panic!("{text}{said}")).show();

@@ -160,6 +160,11 @@ impl Commits {
         self.watermark.load(Ordering::Acquire)
     }
 
+    /// Whether what it is given ends with the broker.
+    pub(super) fn is_volatile(&self) -> bool {
+        self.volatile
+    }
+
     /// How the store is.
     pub(super) fn health(&self) -> StoreHealth {
         self.health.report()

@@ -34,6 +34,11 @@ pub trait Edge: Send + Sync {
         None
     }
 
+    /// Who its client is, if it said so.
+    fn user_name(&self) -> Option<&str> {
+        None
+    }
+
     /// Who is out there, for the log: an address.
     fn peer(&self) -> &dyn std::fmt::Display;
 }
@@ -55,6 +60,11 @@ impl Link {
     /// [`Open`](Input::Open) with the id that this answers.
     pub fn attach(&self, edge: Arc<dyn Edge>) -> LinkId {
         *self.id.get_or_init(|| self.driver.attach(edge))
+    }
+
+    /// The driver that it leads to.
+    pub fn driver(&self) -> &Arc<Driver> {
+        &self.driver
     }
 
     /// The id, once attached.

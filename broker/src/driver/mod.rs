@@ -32,6 +32,7 @@ mod herald;
 pub mod link;
 mod log;
 pub mod outbox;
+pub mod report;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -281,6 +281,10 @@ impl Edge for Connection {
         self.shared.door.policy().permit(user.map(|user| &**user), bearer.map(|bearer| &**bearer))
     }
 
+    fn user_name(&self) -> Option<&str> {
+        self.user_name.get().map(|user| &**user)
+    }
+
     fn peer(&self) -> &dyn std::fmt::Display {
         &self.peer.address
     }

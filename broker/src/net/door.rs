@@ -62,7 +62,7 @@ impl Door {
     }
 
     /// Somebody comes. Processes of this machine at a unix socket are never turned away.
-    pub(super) fn meet(&self, address: PeerAddress) -> Result<(), TurnedAway> {
+    pub(crate) fn meet(&self, address: PeerAddress) -> Result<(), TurnedAway> {
         let Some(ip) = ip(address) else { return Ok(()) };
         let now = self.porch.clock.now().0;
         self.porch.guard.lock().connect(ip, now)
@@ -70,7 +70,7 @@ impl Door {
 
     /// Decides on a client, away from the threads of the network if that takes long. Says by which
     /// policy.
-    pub(super) async fn admit(
+    pub(crate) async fn admit(
         &self,
         candidate: Candidate,
     ) -> (Arc<Policy>, Result<Admission, Refusal>) {
@@ -91,7 +91,7 @@ impl Door {
     }
 
     /// Somebody was refused. Says whether its address is banned for it from now on.
-    pub(super) fn remember(&self, address: PeerAddress, refusal: Refusal) -> bool {
+    pub(crate) fn remember(&self, address: PeerAddress, refusal: Refusal) -> bool {
         let Some(ip) = ip(address).filter(|_| refusal.is_failed_login()) else { return false };
         let now = self.porch.clock.now().0;
         self.porch.guard.lock().fail(ip, now)

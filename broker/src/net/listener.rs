@@ -96,6 +96,11 @@ impl Listener {
         tracing::info!(%address, "Opening {kind} listen socket on {place}.");
     }
 
+    /// Accepts one connection; waits and tries again when the machine is short of something.
+    pub(crate) async fn accept(&self) -> (Socket, Peer) {
+        accept(&self.socket).await
+    }
+
     /// Accepts connections, each into a task of its own, until the broker stops. `global` bounds
     /// the connections of all listeners.
     pub async fn run(self, shared: Arc<Shared>, global: Arc<Semaphore>) {

@@ -25,6 +25,7 @@ pub struct Running {
     store: Memory,
     log: Log,
     addresses: Vec<SocketAddr>,
+    window: Option<SocketAddr>,
     driver: Option<Arc<Driver>>,
     reloader: Option<Arc<Reloader>>,
     threads: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
@@ -39,6 +40,7 @@ pub fn settings() -> Settings {
     let listener = listener::Settings::at((Ipv4Addr::LOCALHOST, 0).into());
     Settings {
         listeners: vec![(listener, open())],
+        window: None,
         password_checks_max: 2,
         guard: Default::default(),
         driver: driver::Settings {
@@ -65,8 +67,9 @@ impl Running {
     pub fn start(settings: Settings) -> Self {
         let (store, log) = (Memory::default(), Log::default());
         let addresses = Vec::new();
-        let (driver, reloader, threads) = (None, None, None);
-        let mut broker = Self { settings, store, log, addresses, driver, reloader, threads };
+        let (window, driver, reloader, threads) = (None, None, None, None);
+        let mut broker =
+            Self { settings, store, log, addresses, window, driver, reloader, threads };
         broker.run();
         broker
     }
@@ -78,6 +81,11 @@ impl Running {
     /// Of each listener that has an IP address.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where its window is.
+    pub fn window(&self) -> SocketAddr {
+        self.window.expect("its settings have a window")
     }
 
     /// The pump of the broker that runs.
@@ -118,15 +126,16 @@ impl Running {
                 let _log = log.listen();
                 let server = Server::start(settings, Box::new(store)).expect("a server starts");
                 started
-                    .send((server.addresses(), server.driver(), server.reloader()))
+                    .send((server.addresses(), server.window(), server.driver(), server.reloader()))
                     .expect("the test waits for it");
                 let stop = async { drop(stopped.await) };
                 tokio::spawn(server.run(stop)).await.expect("a server that does not panic");
             });
         });
-        let (addresses, driver, reloader) =
+        let (addresses, window, driver, reloader) =
             addresses.recv().expect("the server says where it listens");
-        (self.addresses, self.driver, self.reloader) = (addresses, Some(driver), Some(reloader));
+        (self.addresses, self.window) = (addresses, window);
+        (self.driver, self.reloader) = (Some(driver), Some(reloader));
         self.threads = Some((stop, thread));
     }
 

@@ -278,7 +278,18 @@ impl Deliveries {
         waiting
     }
 
-    fn in_flight_len(&self) -> usize {
+    pub(crate) fn queue_len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Bytes of all messages that wait or are in flight.
+    pub(crate) fn waiting_bytes(&self) -> u64 {
+        let in_flight = self.in_flight().filter_map(|(_, awaiting)| awaiting.outbound());
+        let in_flight: u64 = in_flight.map(|outbound| outbound.message.len() as u64).sum();
+        self.queue_bytes + in_flight
+    }
+
+    pub(crate) fn in_flight_len(&self) -> usize {
         self.in_flight.len() - self.holes
     }
 

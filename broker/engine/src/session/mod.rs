@@ -21,6 +21,7 @@ use crate::filter::Filter;
 use crate::input::{LinkId, Time};
 use crate::message::Message;
 use crate::permit::Permission;
+use crate::report::Tally;
 use crate::router::SubscriptionId;
 use crate::router::retained::Cursor;
 use crate::session::deliveries::Deliveries;
@@ -61,6 +62,7 @@ pub(crate) struct Session {
     /// What its client may do. `None` also when that is not known: after a restart, and after the
     /// rules changed while it was away.
     pub(crate) permit: Permission,
+    pub(crate) tally: Tally,
 }
 
 /// Whether a session has a connection (I4). A connection is a part of its session, and cannot
@@ -110,6 +112,7 @@ impl Session {
             replays: BTreeMap::new(),
             will: None,
             permit: None,
+            tally: Tally::default(),
         }
     }
 
@@ -141,6 +144,7 @@ impl Session {
         counters.packets_sent += 1;
         if let OutPacket::Publish { message, .. } = &packet {
             counters.publishes_sent += 1;
+            self.tally.sent += 1;
             counters.publish_bytes_sent += message.payload().len() as u64;
         }
         let promise = is_promise(&packet, self.durable);
@@ -216,6 +220,16 @@ impl Sessions {
 
     pub(crate) fn len(&self) -> usize {
         self.slab.len()
+    }
+
+    /// Places in the table, taken or not.
+    pub(crate) fn slots(&self) -> usize {
+        self.slab.capacity()
+    }
+
+    /// The session in this place of the table, if it is taken.
+    pub(crate) fn in_slot(&self, slot: usize) -> Option<&Session> {
+        self.slab.get(slot)
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (SessionIndex, &mut Session)> {

@@ -36,6 +36,7 @@ impl Part for Paper {
 
 fn settings() -> Settings {
     Settings {
+        window: None,
         password_checks_max: 2,
         guard: Default::default(),
         listeners: Vec::new(),
