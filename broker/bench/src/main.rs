@@ -17,9 +17,10 @@ use clap::{Args, Parser, Subcommand};
 use crate::error::BenchError;
 use crate::load::Bounds;
 use crate::machine::Cores;
+use crate::masses::Plan;
 use crate::measure::Run;
 use crate::scenario::{ALL, DURABLE, Scenario, Shape};
-use crate::start::{Content, Plan};
+use crate::start::Content;
 use crate::subject::Source;
 
 mod clock;
@@ -30,6 +31,7 @@ mod idle;
 mod journal;
 mod load;
 mod machine;
+mod masses;
 mod measure;
 mod peer;
 mod report;
@@ -65,6 +67,9 @@ enum Chore {
     Syscalls(Options),
     /// How long Martlet takes to start with a full store, and in how much memory
     Start(StartOptions),
+    /// A million filters and a million retained messages: time, CPU time and memory; a table in
+    /// Markdown
+    Masses(MassesOptions),
     /// The scenarios
     List,
 }
@@ -120,6 +125,28 @@ struct StartOptions {
     log: bool,
 }
 
+#[derive(Args)]
+struct MassesOptions {
+    /// Filters of all clients
+    #[arg(long, default_value_t = 1_000_000)]
+    filters: usize,
+    /// Clients that subscribe to them
+    #[arg(long, default_value_t = 100)]
+    clients: usize,
+    /// Messages published among the filters
+    #[arg(long, default_value_t = 500_000)]
+    messages: usize,
+    /// Retained messages
+    #[arg(long, default_value_t = 1_000_000)]
+    retained: usize,
+    /// Martlet alone
+    #[arg(long)]
+    alone: bool,
+    /// Instead of Martlet: a program
+    #[arg(long)]
+    broker: Option<String>,
+}
+
 fn main() -> ExitCode {
     let chore = Cli::parse().chore;
     let done = match &chore {
@@ -129,6 +156,7 @@ fn main() -> ExitCode {
         Chore::Run(options) => compare(options, false),
         Chore::Syscalls(options) => count_syscalls(options),
         Chore::Start(options) => measure_starts(options),
+        Chore::Masses(options) => measure_masses(options),
         Chore::List => {
             ALL.iter().chain(&DURABLE).for_each(|name| println!("{name}"));
             println!("each of the first kinds also with another window: p2p-q0-w1000");
@@ -155,7 +183,19 @@ fn measure_starts(options: &StartOptions) -> Result<bool, BenchError> {
         false => named.collect::<Result<_, _>>()?,
     };
     let StartOptions { messages, sessions, payload: payload_bytes, log, .. } = *options;
-    start::run(&Plan { contents, messages, sessions, payload_bytes, log })?;
+    start::run(&start::Plan { contents, messages, sessions, payload_bytes, log })?;
+    Ok(true)
+}
+
+fn measure_masses(options: &MassesOptions) -> Result<bool, BenchError> {
+    let MassesOptions { filters, clients, messages, retained, .. } = *options;
+    let first = match &options.broker {
+        Some(text) => Source::parse(text, None),
+        None => Source::martlet()?,
+    };
+    let mut sources = Source::forgetful(&first);
+    sources.truncate(if options.alone { 1 } else { 2 });
+    masses::run(&Plan { filters, clients, messages, retained }, &sources, Cores::choose()?)?;
     Ok(true)
 }
 

@@ -63,6 +63,12 @@ impl Source {
         syncs.into_iter().chain([mosquitto]).collect()
     }
 
+    /// This Martlet and mosquitto, keeping nothing on disk: both hold all in memory.
+    pub(crate) fn forgetful(martlet: &Self) -> Vec<Self> {
+        let limits = "[limits]\nretained_messages_max = 2_000_000\n[data]\nsync = \"off\"\n";
+        vec![martlet.with("martlet", limits), Self::mosquitto()]
+    }
+
     fn program(kind: Kind, path: PathBuf) -> Self {
         let config = match kind {
             Kind::Martlet => "",

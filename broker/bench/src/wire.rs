@@ -113,10 +113,29 @@ pub(crate) fn publish(topic: &str, id: PacketId, payload: &[u8]) -> Vec<u8> {
     }))
 }
 
+/// PUBLISH at QoS 0.
+pub(crate) fn publish_qos0(topic: &str, payload: &[u8], retain: bool) -> Vec<u8> {
+    bytes(&Packet::Publish(Publish {
+        delivery: Delivery::AtMostOnce,
+        retain,
+        topic: Some(TopicName::new(topic.as_bytes()).expect("a scenario's topic is one")),
+        properties: Properties::EMPTY,
+        payload,
+    }))
+}
+
 /// SUBSCRIBE to one filter.
 pub(crate) fn subscribe(filter: &str, qos: QoS) -> Vec<u8> {
-    let filter = SubscriptionFilter::parse(filter.as_bytes()).expect("a scenario's filter is one");
-    let subscriptions = [Subscription::new(filter, qos)];
+    subscribe_all(&[filter.to_owned()], qos)
+}
+
+/// SUBSCRIBE to these.
+pub(crate) fn subscribe_all(filters: &[String], qos: QoS) -> Vec<u8> {
+    let subscriptions = filters.iter().map(|filter| {
+        let filter = SubscriptionFilter::parse(filter.as_bytes());
+        Subscription::new(filter.expect("a scenario's filter is one"), qos)
+    });
+    let subscriptions: Vec<_> = subscriptions.collect();
     bytes(&Packet::Subscribe(Subscribe {
         id: PacketId::FIRST,
         properties: Properties::EMPTY,

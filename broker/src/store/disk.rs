@@ -111,6 +111,16 @@ pub struct Real;
 #[derive(Debug)]
 struct RealFile(fs::File);
 
+impl Real {
+    /// Opens a file that is only read: its writes fail.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not there; else the operating system's.
+    pub(super) fn open_to_read(self, path: &Path) -> io::Result<Box<dyn File>> {
+        Ok(Box::new(RealFile(fs::File::open(path)?)))
+    }
+}
+
 impl Disk for Real {
     fn create_folder(&self, path: &Path) -> io::Result<()> {
         if path.as_os_str().is_empty() || path.is_dir() {

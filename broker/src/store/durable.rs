@@ -21,7 +21,7 @@ use crate::store::ledger::{self, Ledger};
 use crate::store::progress::Progress;
 use crate::store::recorder::Recorder;
 use crate::store::state::load::Loaded;
-use crate::store::state::{Checkpoint, State};
+use crate::store::state::{Checkpoint, State, version};
 use crate::store::{Store, StoreError};
 
 mod checkpoints;
@@ -143,6 +143,7 @@ pub fn open_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<Durable, Store
     let lock = prepare(&*disk, &settings.folder)?;
     let journal_folder = settings.folder.join(JOURNAL);
     let path = settings.folder.join(STATE);
+    refuse_newer(&*disk, &settings.folder)?;
     prepare_state(&disk, &settings)?;
     let Settings { cache_bytes, compact_waste_bytes, .. } = settings;
     let state = State::new(Arc::clone(&disk), path.clone(), cache_bytes, compact_waste_bytes);
@@ -373,6 +374,13 @@ fn prepare(disk: &dyn Disk, folder: &Path) -> Result<Box<dyn Lock>, StoreError> 
         let holder = disk.holder(&folder.join(LOCK));
         StoreError::Locked { folder: folder.to_owned(), holder }
     })
+}
+
+/// Comes before anything is changed.
+fn refuse_newer(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
+    recovery::refuse_newer(disk, &folder.join(JOURNAL))?;
+    version::refuse_newer(disk, &folder.join(STATE))?;
+    version::refuse_newer(disk, &folder.join(STATE_REBUILT))
 }
 
 /// Reads the state, or what of it can be read.

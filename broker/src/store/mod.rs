@@ -23,6 +23,7 @@ pub mod tools;
 mod edits;
 mod journal;
 mod ledger;
+mod overlay;
 mod progress;
 mod state;
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use parking_lot::Mutex;
+
 use crate::store::StoreError;
 use crate::store::state::{Checkpoint, State};
 
@@ -17,11 +19,15 @@ pub(super) struct Checkpoints {
 enum Stage {
     Idle,
     /// To be written when it is next asked for.
-    Due(Arc<Checkpoint>),
-    Running(Arc<Checkpoint>, JoinHandle<Result<(), StoreError>>),
+    Due(Place),
+    Running(Place, JoinHandle<Result<u64, StoreError>>),
     /// Could not be written.
-    Failed(Arc<Checkpoint>),
+    Failed(Place),
 }
+
+/// A checkpoint until it is written. Whoever writes it lets it go too: it may be large, and commits
+/// wait for nothing of it.
+type Place = Arc<Mutex<Option<Checkpoint>>>;
 
 /// How to ask whether a checkpoint is done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +39,11 @@ pub(super) enum Ask {
     /// Come back when it is done or failed.
     Wait,
 }
+
+/// By how much the thread that writes is nicer than the others: on one core it gets a third of what
+/// each of them gets. A promise waits for the journal, and the journal for nobody but, at its
+/// bound, for this thread; then the others have nothing to do.
+const GIVES_WAY: i32 = 5;
 
 impl Checkpoints {
     pub(super) fn new(state: State, background: bool) -> Self {
@@ -50,7 +61,7 @@ impl Checkpoints {
     /// Takes a checkpoint to be written. Only when idle.
     pub(super) fn begin(&mut self, checkpoint: Checkpoint) {
         debug_assert!(self.is_idle(), "one checkpoint at a time");
-        self.start(Arc::new(checkpoint));
+        self.start(Arc::new(Mutex::new(Some(checkpoint))));
     }
 
     /// The position that the state has reached, once for each checkpoint.
@@ -58,33 +69,30 @@ impl Checkpoints {
     /// # Errors
     /// When it could not be written: it stays to be tried again.
     pub(super) fn finish(&mut self, ask: Ask) -> Result<Option<u64>, StoreError> {
-        if let Stage::Failed(checkpoint) = &self.stage {
+        if let Stage::Failed(place) = &self.stage {
             if ask == Ask::Look {
                 return Ok(None);
             }
-            self.start(Arc::clone(checkpoint));
+            self.start(Arc::clone(place));
         }
-        let (checkpoint, written) = match std::mem::replace(&mut self.stage, Stage::Idle) {
+        let (place, written) = match std::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::Idle | Stage::Failed(_) => return Ok(None),
-            Stage::Due(checkpoint) => {
-                let written = self.state.write(&checkpoint);
-                (checkpoint, written)
+            Stage::Due(place) => {
+                let written = write(&self.state, &place);
+                (place, written)
             }
-            Stage::Running(checkpoint, thread) if ask == Ask::Wait || thread.is_finished() => {
-                (checkpoint, thread.join().expect("State::write catches panics"))
+            Stage::Running(place, thread) if ask == Ask::Wait || thread.is_finished() => {
+                (place, thread.join().expect("State::write catches panics"))
             }
             running @ Stage::Running(..) => {
                 self.stage = running;
                 return Ok(None);
             }
         };
-        match written {
-            Ok(()) => Ok(Some(checkpoint.position)),
-            Err(error) => {
-                self.stage = Stage::Failed(checkpoint);
-                Err(error)
-            }
+        if written.is_err() {
+            self.stage = Stage::Failed(place);
         }
+        written.map(Some)
     }
 
     /// Closes the state in order. Only when idle.
@@ -92,18 +100,34 @@ impl Checkpoints {
         self.state.close();
     }
 
-    fn start(&mut self, checkpoint: Arc<Checkpoint>) {
-        self.stage = Stage::Due(Arc::clone(&checkpoint));
+    fn start(&mut self, place: Place) {
+        self.stage = Stage::Due(Arc::clone(&place));
         if !self.background {
             return;
         }
-        let (state, writing) = (Arc::clone(&self.state), Arc::clone(&checkpoint));
+        let (state, writing) = (Arc::clone(&self.state), Arc::clone(&place));
         let thread = std::thread::Builder::new().name("martlet-checkpoint".into());
+        let write = move || {
+            // Where that is not to be had, it works all the same.
+            let _ = rustix::process::nice(GIVES_WAY);
+            write(&state, &writing)
+        };
         // Without a thread it is written by whoever asks next.
-        if let Ok(thread) = thread.spawn(move || state.write(&writing)) {
-            self.stage = Stage::Running(checkpoint, thread);
+        if let Ok(thread) = thread.spawn(write) {
+            self.stage = Stage::Running(place, thread);
         }
     }
+}
+
+/// Writes a checkpoint and lets it go; one that could not be written stays. The position that the
+/// state has reached.
+fn write(state: &State, place: &Place) -> Result<u64, StoreError> {
+    let mut place = place.lock();
+    let checkpoint = place.as_ref().expect("a checkpoint that was written is not written again");
+    state.write(checkpoint)?;
+    let position = checkpoint.position;
+    *place = None;
+    Ok(position)
 }
 
 impl Drop for Checkpoints {

@@ -57,6 +57,7 @@ pub(super) struct Segment {
 #[derive(Debug)]
 struct Current {
     file: Box<dyn File>,
+    path: PathBuf,
     number: u64,
     /// Where the next frame goes.
     end: u64,
@@ -140,7 +141,7 @@ impl Journal {
     pub(super) fn seal(&mut self) -> Result<(), StoreError> {
         self.create(self.last + 1)?;
         let current = self.current.as_mut().expect("made above");
-        let path = path(&self.folder, current.number);
+        let path = current.path.clone();
         let writing = |source| StoreError::io(format!("writing {}", path.display()), source);
         current.file.write_at(0, &self.buffer).map_err(writing)?;
         current.file.sync().map_err(writing)?;
@@ -216,14 +217,9 @@ impl Journal {
             |error| StoreError::io("appending to the journal", std::io::Error::other(error)),
         )?;
         let bytes = self.buffer.len() as u64;
-        let end = current.end + bytes;
-        let path = path(&self.folder, current.number);
-        let writing = |source| StoreError::io(format!("writing {}", path.display()), source);
-        if end > current.len {
-            current.grow(end.next_multiple_of(self.bounds.ahead_bytes)).map_err(writing)?;
-        }
-        current.file.write_at(current.end, &self.buffer).map_err(writing)?;
-        current.end = end;
+        current.write(&self.buffer, self.bounds.ahead_bytes).map_err(|source| {
+            StoreError::io(format!("writing {}", current.path.display()), source)
+        })?;
         self.buffer.shrink_to(BUFFER_KEPT_BYTES);
         let before = std::mem::replace(&mut self.last, sequence);
         if sync && let Err(error) = self.try_sync() {
@@ -238,13 +234,9 @@ impl Journal {
             return Ok(());
         }
         if let Some(current) = &mut self.current {
-            let path = path(&self.folder, current.number);
-            let syncing = |source| StoreError::io(format!("syncing {}", path.display()), source);
-            current.file.sync().map_err(syncing)?;
-            if !current.is_named {
-                self.disk.sync_folder(&self.folder).map_err(syncing)?;
-                current.is_named = true;
-            }
+            current.sync(&*self.disk, &self.folder).map_err(|source| {
+                StoreError::io(format!("syncing {}", current.path.display()), source)
+            })?;
         }
         if self.in_doubt.is_none_or(|until| until <= self.synced) {
             self.synced = self.last;
@@ -263,7 +255,7 @@ impl Journal {
             .map_err(|source| StoreError::io(format!("creating {}", path.display()), source))?;
         SegmentHeader { version: frame::VERSION, segment: number, first }.write(&mut self.buffer);
         self.segments.push(Segment { number, first });
-        self.current = Some(Current { file, number, end: 0, len: 0, is_named: false });
+        self.current = Some(Current { file, path, number, end: 0, len: 0, is_named: false });
         Ok(())
     }
 
@@ -272,7 +264,7 @@ impl Journal {
         self.in_doubt = Some(self.last);
         let Some(current) = self.current.take() else { return };
         let newest = self.segments.last().filter(|newest| newest.first > self.last);
-        if newest.is_some() && self.disk.remove(&path(&self.folder, current.number)).is_ok() {
+        if newest.is_some() && self.disk.remove(&current.path).is_ok() {
             self.segments.pop();
         }
     }
@@ -292,6 +284,27 @@ impl Journal {
 }
 
 impl Current {
+    /// Writes a frame at the end.
+    fn write(&mut self, frame: &[u8], ahead_bytes: u64) -> std::io::Result<()> {
+        let end = self.end + frame.len() as u64;
+        if end > self.len {
+            self.grow(end.next_multiple_of(ahead_bytes))?;
+        }
+        self.file.write_at(self.end, frame)?;
+        self.end = end;
+        Ok(())
+    }
+
+    /// Makes what is in it safe, its name too.
+    fn sync(&mut self, disk: &dyn Disk, folder: &Path) -> std::io::Result<()> {
+        self.file.sync()?;
+        if !self.is_named {
+            disk.sync_folder(folder)?;
+            self.is_named = true;
+        }
+        Ok(())
+    }
+
     /// Fills up with zeros. Block by block: what one call writes, the page cache keeps in one
     /// piece, and counts all of it as written when a frame changes a part of it.
     fn grow(&mut self, len: u64) -> std::io::Result<()> {

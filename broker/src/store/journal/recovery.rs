@@ -63,11 +63,34 @@ struct Place {
     bytes: Range<usize>,
 }
 
+/// Looks at each segment's header.
+///
+/// # Errors
+/// When a newer broker wrote one, or it cannot be read.
+pub(in crate::store) fn refuse_newer(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
+    for number in numbers(disk, folder)? {
+        let path = path(folder, number);
+        let mut header = [0; SEGMENT_HEADER_BYTES];
+        match disk.open(&path).and_then(|file| file.read_at(0, &mut header)) {
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => continue,
+            read => read
+                .map_err(|source| StoreError::io(format!("reading {}", path.display()), source))?,
+        }
+        let header = SegmentHeader::read(&header);
+        if let Some(SegmentHeader { version: found, .. }) = header
+            && found > frame::VERSION
+        {
+            return Err(StoreError::Newer { file: path, found, known: frame::VERSION });
+        }
+    }
+    Ok(())
+}
+
 /// Reads all frames after `position` and hands over their facts in order. `next_segment`: as the
 /// state remembers it.
 ///
 /// # Errors
-/// When a file cannot be read, or is from a newer version.
+/// When a file cannot be read.
 pub(in crate::store) fn replay(
     disk: &dyn Disk,
     folder: &Path,
@@ -168,10 +191,6 @@ fn find(disk: &dyn Disk, folder: &Path, number: u64) -> Result<Found, StoreError
     let path = path(folder, number);
     let bytes = read(disk, &path, false)?;
     let header = SegmentHeader::read(&bytes);
-    if let Some(header) = header.filter(|header| header.version > frame::VERSION) {
-        let (found, known) = (header.version, frame::VERSION);
-        return Err(StoreError::Newer { file: path, found, known });
-    }
     let header = header.filter(|header| header.segment == number);
     let mut frames: Vec<Place> = Vec::new();
     let mut has_holes = header.is_none();

@@ -21,8 +21,6 @@ use crate::store::state::rows::{self, Flown, Table, meta};
 /// What the state holds.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Loaded {
-    /// 0: it is not there.
-    pub(in crate::store) version: u32,
     pub(in crate::store) position: u64,
     pub(in crate::store) next_segment: u64,
     pub(in crate::store) snapshot: Snapshot,
@@ -55,16 +53,12 @@ pub(super) fn load(database: &Database, progress: &mut Progress) -> Result<Loade
         Ok(())
     })?;
     let number = |name| numbers.get(name).copied().unwrap_or(0);
-    loaded.version = u32::try_from(number(meta::VERSION)).unwrap_or(u32::MAX);
     loaded.position = number(meta::POSITION);
     loaded.next_segment = number(meta::NEXT_SEGMENT);
-    if loaded.version == 0 {
+    if number(meta::VERSION) == 0 {
         missing.push("what every state begins with is not there".to_owned());
     }
-    if loaded.version > super::VERSION {
-        return Ok(loaded); // what its rows say is not known here
-    }
-    reading.version = loaded.version;
+    reading.version = u32::try_from(number(meta::VERSION)).unwrap_or(u32::MAX);
     let snapshot = &mut loaded.snapshot;
     snapshot.next_key = MessageKey(number(meta::NEXT_KEY));
     // Rows come in order, and a tree is built at once from what is in order: faster, and smaller.

@@ -21,6 +21,7 @@ pub(super) mod compaction;
 mod guard;
 pub(super) mod load;
 mod rows;
+pub(super) mod version;
 mod write;
 
 /// The version of rows that this broker writes, and the newest it reads.
@@ -73,7 +74,7 @@ impl State {
     /// Everything in it; `Err(Ok(reason))`: it cannot be opened because it is damaged.
     ///
     /// # Errors
-    /// When the operating system refuses, or a newer broker wrote it.
+    /// When the operating system refuses.
     pub(super) fn load(
         &self,
         progress: &mut Progress,
@@ -85,14 +86,8 @@ impl State {
             *slot = Some(opened);
             Ok(loaded)
         });
-        let version = match &loaded {
-            Ok(loaded) => loaded.version,
-            Err(Failed::Damaged(reason)) => return Ok(Err(reason.clone())),
-            Err(Failed::Refused(_)) => 0,
-        };
-        if version > VERSION {
-            let (file, found, known) = (self.path.clone(), version, VERSION);
-            return Err(StoreError::Newer { file, found, known });
+        if let Err(Failed::Damaged(reason)) = loaded {
+            return Ok(Err(reason));
         }
         let doing = || format!("reading {}", self.path.display());
         let loaded =

@@ -5,30 +5,20 @@
 use std::collections::BTreeMap;
 use std::fs::{self, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use crate::store::disk::{self, Disk, File, Lock};
+use crate::store::overlay::Overlay;
 
 /// The disk.
 #[derive(Debug, Default)]
 pub struct View(Mutex<BTreeMap<PathBuf, Option<Seen>>>);
 
 /// A file as whoever looks sees it. `None` in the table: it was removed.
-type Seen = Arc<Mutex<Image>>;
-
-/// A file and what was written over it.
-#[derive(Debug)]
-struct Image {
-    below: Option<fs::File>,
-    /// Bytes of `below` that still count.
-    below_len: u64,
-    len: u64,
-    pages: BTreeMap<u64, Box<[u8; PAGE_BYTES]>>,
-}
+type Seen = Arc<Overlay>;
 
 #[derive(Debug)]
 struct Handle(Seen);
@@ -40,8 +30,6 @@ struct Free;
 /// Held together with others who only look.
 #[derive(Debug)]
 struct Shared(#[expect(dead_code, reason = "an open file is what holds a lock")] fs::File);
-
-const PAGE_BYTES: usize = 4096;
 
 impl Lock for Free {}
 impl Lock for Shared {}
@@ -69,8 +57,7 @@ impl Disk for View {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        let image = Image { below: None, below_len: 0, len: 0, pages: BTreeMap::new() };
-        let file = Arc::new(Mutex::new(image));
+        let file = Arc::new(Overlay::default());
         self.0.lock().insert(path.to_owned(), Some(Arc::clone(&file)));
         Ok(Box::new(Handle(file)))
     }
@@ -117,97 +104,31 @@ impl View {
         if let Some(file) = seen.get(path) {
             return file.clone().ok_or_else(|| io::ErrorKind::NotFound.into());
         }
-        let below = fs::File::open(path)?;
-        let len = below.metadata()?.len();
-        let image = Image { below: Some(below), below_len: len, len, pages: BTreeMap::new() };
-        let file = Arc::new(Mutex::new(image));
+        let file = Arc::new(Overlay::over(disk::Real.open_to_read(path)?)?);
         seen.insert(path.to_owned(), Some(Arc::clone(&file)));
         Ok(file)
     }
 }
 
-impl Image {
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        if offset + out.len() as u64 > self.len {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.read_below(offset, out)?;
-        let end = offset + out.len() as u64;
-        let pages = offset / PAGE_BYTES as u64..=end / PAGE_BYTES as u64;
-        for (number, page) in self.pages.range(pages) {
-            let start = number * PAGE_BYTES as u64;
-            let (from, to) = (start.max(offset), (start + PAGE_BYTES as u64).min(end));
-            if from < to {
-                let written = &page[(from - start) as usize..(to - start) as usize];
-                out[(from - offset) as usize..(to - offset) as usize].copy_from_slice(written);
-            }
-        }
-        Ok(())
-    }
-
-    /// What `below` has of it; zeros behind its end.
-    fn read_below(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let there = self.below_len.saturating_sub(offset).min(out.len() as u64) as usize;
-        let (there, behind) = out.split_at_mut(there);
-        behind.fill(0);
-        match &self.below {
-            Some(below) => below.read_exact_at(there, offset),
-            None => Ok(()),
-        }
-    }
-
-    fn write(&mut self, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
-        self.len = self.len.max(offset + bytes.len() as u64);
-        while !bytes.is_empty() {
-            let (number, at) = (offset / PAGE_BYTES as u64, (offset % PAGE_BYTES as u64) as usize);
-            let (piece, rest) = bytes.split_at(bytes.len().min(PAGE_BYTES - at));
-            if !self.pages.contains_key(&number) {
-                let mut page = Box::new([0; PAGE_BYTES]);
-                self.read_below(number * PAGE_BYTES as u64, &mut page[..])?;
-                self.pages.insert(number, page);
-            }
-            if let Some(page) = self.pages.get_mut(&number) {
-                page[at..at + piece.len()].copy_from_slice(piece);
-            }
-            offset += piece.len() as u64;
-            bytes = rest;
-        }
-        Ok(())
-    }
-
-    fn set_len(&mut self, len: u64) {
-        if len < self.len {
-            let (whole, part) = (len / PAGE_BYTES as u64, (len % PAGE_BYTES as u64) as usize);
-            self.pages.retain(|number, _| *number < whole + u64::from(part > 0));
-            if let Some(page) = self.pages.get_mut(&whole) {
-                page[part..].fill(0);
-            }
-            self.below_len = self.below_len.min(len);
-        }
-        self.len = len;
-    }
-}
-
 impl File for Handle {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.lock().len)
+        self.0.len()
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.lock().read(offset, out)
+        self.0.read_at(offset, out)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.lock().write(offset, bytes)
+        self.0.write_at(offset, bytes)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.lock().set_len(len);
-        Ok(())
+        self.0.set_len(len)
     }
 
     fn sync(&self) -> io::Result<()> {
-        Ok(())
+        self.0.sync()
     }
 }
 

@@ -1,0 +1,217 @@
+//! A million filters, a million retained messages: how long they take to come, what they take of
+//! memory, and what a message costs among them.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use martlet_codec::packet::Packet;
+use martlet_codec::reason::QoS;
+
+use crate::clock::{self, now_ns};
+use crate::error::BenchError;
+use crate::machine::Cores;
+use crate::peer;
+use crate::subject::{Source, Subject};
+use crate::wire;
+
+/// How much of what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// Filters of all clients together, half with `+` and half with `#`.
+    pub(crate) filters: usize,
+    /// Clients that subscribe, each to as many of them.
+    pub(crate) clients: usize,
+    /// Messages published among the filters, and among a thousandth of them.
+    pub(crate) messages: usize,
+    /// Retained messages.
+    pub(crate) retained: usize,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug)]
+struct Figures {
+    seconds: f64,
+    cpu_s: f64,
+    /// Memory that is taken afterwards and was not before.
+    bytes: u64,
+}
+
+/// Filters in one SUBSCRIBE.
+const FILTERS_PER_PACKET: usize = 100;
+/// Messages that go to one subscriber, and come back, together.
+const BATCH: usize = 100;
+/// Bytes handed to a socket together.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Measures each broker and prints a table in Markdown.
+pub(crate) fn run(plan: &Plan, sources: &[Source], cores: Cores) -> Result<(), BenchError> {
+    println!(
+        "| broker | what | seconds | CPU-s for a million | bytes each |\n|---|---|---|---|---|"
+    );
+    for source in sources {
+        let few = (plan.filters / 1000).max(plan.clients);
+        for filters in [few, plan.filters] {
+            let subject = source.start(cores)?;
+            let clients = plan.clients.max(1);
+            let (mut streams, subscribed) = subscribe(&subject, filters, clients)?;
+            row(source, &format!("{filters} filters subscribed"), subscribed, filters);
+            let published = publish(&subject, &mut streams, filters, plan.messages)?;
+            let what = format!("{} messages, QoS 0, among them", plan.messages);
+            row(source, &what, published, plan.messages);
+        }
+        let subject = source.start(cores)?;
+        let stored = retain(&subject, plan.retained)?;
+        row(source, &format!("{} retained messages stored", plan.retained), stored, plan.retained);
+        let replayed = replay(&subject, plan.retained)?;
+        row(source, "delivered to one `#`", replayed, plan.retained);
+    }
+    Ok(())
+}
+
+fn row(source: &Source, what: &str, figures: Figures, count: usize) {
+    let Figures { seconds, cpu_s, bytes } = figures;
+    let count = count as f64;
+    println!(
+        "| {} | {what} | {seconds:.2} | {:.2} | {:.0} |",
+        source.name(),
+        cpu_s * 1e6 / count,
+        bytes as f64 / count
+    );
+}
+
+/// What the broker takes for what `work` does.
+fn measure<T>(
+    subject: &Subject,
+    work: impl FnOnce() -> Result<T, BenchError>,
+) -> Result<(T, Figures), BenchError> {
+    let (start_ns, cpu) = (now_ns(), subject.cpu()?);
+    let before_kib = subject.footprint()?.rss_kib;
+    let done = work()?;
+    let seconds = (now_ns() - start_ns) as f64 / 1e9;
+    let cpu_s = subject.cpu()?.since(cpu).total_s();
+    clock::rest();
+    let bytes = subject.footprint()?.rss_kib.saturating_sub(before_kib) * 1024;
+    Ok((done, Figures { seconds, cpu_s, bytes }))
+}
+
+/// Connects the clients and lets each subscribe to its part of the filters.
+fn subscribe(
+    subject: &Subject,
+    filters: usize,
+    clients: usize,
+) -> Result<(Vec<TcpStream>, Figures), BenchError> {
+    let streams = (0..clients).map(|n| peer::connect(subject.address, n, true, None));
+    let mut streams = streams.collect::<Result<Vec<_>, _>>()?;
+    let each = filters / clients;
+    let ((), figures) = measure(subject, || {
+        for (client, stream) in streams.iter_mut().enumerate() {
+            let filters: Vec<_> = (client * each..(client + 1) * each).map(filter).collect();
+            let packets = filters.chunks(FILTERS_PER_PACKET);
+            let mut answers = packets.len();
+            let bytes: Vec<u8> =
+                packets.flat_map(|filters| wire::subscribe_all(filters, QoS::AtMostOnce)).collect();
+            stream.write_all(&bytes).map_err(BenchError::system("subscribing"))?;
+            receive(stream, |packet| {
+                answers -= usize::from(matches!(packet, Packet::SubAck(_)));
+                answers > 0
+            })?;
+        }
+        Ok(())
+    })?;
+    Ok((streams, figures))
+}
+
+/// Every other with `+`, every other with `#`.
+fn filter(number: usize) -> String {
+    let last = if number.is_multiple_of(2) { "+/value" } else { "#" };
+    format!("site/{number:07}/{last}")
+}
+
+/// Publishes to topics each of which one filter matches, and waits for every message.
+fn publish(
+    subject: &Subject,
+    streams: &mut [TcpStream],
+    filters: usize,
+    messages: usize,
+) -> Result<Figures, BenchError> {
+    let mut publisher = peer::connect(subject.address, streams.len(), true, None)?;
+    let each = filters / streams.len();
+    let ((), figures) = measure(subject, || {
+        for batch in 0..messages / BATCH {
+            let client = batch % streams.len();
+            // Anywhere among the client's own.
+            let number = |n: usize| client * each + (batch * BATCH + n).wrapping_mul(7919) % each;
+            let topics = (0..BATCH).map(|n| format!("site/{:07}/d/value", number(n)));
+            let packets = topics.flat_map(|topic| wire::publish_qos0(&topic, &PAYLOAD, false));
+            let bytes: Vec<u8> = packets.collect();
+            publisher.write_all(&bytes).map_err(BenchError::system("publishing"))?;
+            let mut missing = BATCH;
+            receive(&mut streams[client], |packet| {
+                missing -= usize::from(matches!(packet, Packet::Publish(_)));
+                missing > 0
+            })?;
+        }
+        Ok(())
+    })?;
+    Ok(figures)
+}
+
+const PAYLOAD: [u8; wire::PAYLOAD_LEN] = [0xA5; wire::PAYLOAD_LEN];
+
+fn retain(subject: &Subject, count: usize) -> Result<Figures, BenchError> {
+    let mut publisher = peer::connect(subject.address, 0, true, None)?;
+    let ((), figures) = measure(subject, || {
+        let mut bytes = Vec::new();
+        for number in 0..count {
+            let topic = format!("site/{number:07}/value");
+            bytes.extend(wire::publish_qos0(&topic, &PAYLOAD, true));
+            if bytes.len() >= CHUNK_BYTES || number + 1 == count {
+                publisher.write_all(&bytes).map_err(BenchError::system("publishing"))?;
+                bytes.clear();
+            }
+        }
+        peer::ping(&mut publisher) // behind all of them
+    })?;
+    Ok(figures)
+}
+
+fn replay(subject: &Subject, count: usize) -> Result<Figures, BenchError> {
+    let mut subscriber = peer::connect(subject.address, 1, true, None)?;
+    let ((), figures) = measure(subject, || {
+        let subscribe = wire::subscribe("site/#", QoS::AtMostOnce);
+        subscriber.write_all(&subscribe).map_err(BenchError::system("subscribing"))?;
+        let mut missing = count;
+        receive(&mut subscriber, |packet| {
+            missing -= usize::from(matches!(packet, Packet::Publish(_)));
+            missing > 0
+        })
+    })?;
+    Ok(figures)
+}
+
+/// Reads packets until `more` says that it was the last.
+fn receive(
+    stream: &mut TcpStream,
+    mut more: impl FnMut(&Packet<'_>) -> bool,
+) -> Result<(), BenchError> {
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut filled = 0;
+    loop {
+        let count = stream
+            .read(&mut buffer[filled..])
+            .map_err(BenchError::system("waiting for packets"))?;
+        if count == 0 {
+            return Err(BenchError::Closed);
+        }
+        filled += count;
+        let mut at = 0;
+        while let Some((packet, len)) = wire::next(&buffer[at..filled])? {
+            at += len;
+            if !more(&packet) {
+                return Ok(());
+            }
+        }
+        buffer.copy_within(at..filled, 0);
+        filled -= at;
+    }
+}
