@@ -29,6 +29,32 @@ pub(crate) struct Bounds {
     pub(crate) deliveries: u64,
 }
 
+/// When messages are due.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    start_ns: u64,
+    publishers: u64,
+    /// Of all publishers together.
+    rate: Option<u64>,
+}
+
+impl Pace {
+    /// The time from which a publisher's message counts, if it is due: not when it could be sent
+    /// but when it should have been, so that a broker that holds up its publishers is not spared
+    /// the delays of what they would have sent meanwhile.
+    fn due(&self, publisher: usize, sequence: u64, now: u64) -> Option<u64> {
+        let Some(rate) = self.rate else { return Some(now) };
+        let place = sequence * self.publishers + publisher as u64;
+        let due = self.start_ns + (place as f64 * 1e9 / rate as f64) as u64;
+        (due <= now).then_some(due)
+    }
+
+    /// How long to wait for something to come: not at all where something may be due meanwhile.
+    fn patience(&self) -> Duration {
+        if self.rate.is_some() { Duration::ZERO } else { Duration::from_millis(50) }
+    }
+}
+
 /// What came of it.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -48,6 +74,7 @@ pub(crate) struct Outcome {
 pub(crate) struct Load {
     scenario: Scenario,
     broker: SocketAddr,
+    pace: Pace,
     poll: Poll,
     peers: Vec<Peer>,
     publishers: Vec<Publisher>,
@@ -78,6 +105,7 @@ impl Load {
         let mut load = Self {
             scenario: scenario.clone(),
             broker,
+            pace: Pace { start_ns: 0, publishers: scenario.publishers as u64, rate: scenario.rate },
             poll: Poll::new().map_err(BenchError::system("epoll"))?,
             peers: Vec::new(),
             publishers: (0..scenario.publishers).map(|n| Publisher::new(scenario, n)).collect(),
@@ -103,7 +131,7 @@ impl Load {
     /// Publishes within `bounds`, then waits until all has come or nothing comes any more.
     pub(crate) fn run(mut self, bounds: Bounds) -> Result<Outcome, BenchError> {
         let start_ns = now_ns();
-        self.last_ns = start_ns;
+        (self.last_ns, self.pace.start_ns) = (start_ns, start_ns);
         let end_ns = start_ns + (bounds.seconds * 1e9) as u64;
         let messages = (self.publishers.len() * self.scenario.receivers()) as u64;
         let quota = bounds.deliveries.div_ceil(messages.max(1)).max(1);
@@ -139,7 +167,7 @@ impl Load {
             if has_published() && is_done(self) {
                 break;
             }
-            match self.poll.poll(&mut events, Some(Duration::from_millis(50))) {
+            match self.poll.poll(&mut events, Some(self.pace.patience())) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 polled => polled.map_err(BenchError::system("epoll_wait"))?,
             }
@@ -180,8 +208,10 @@ impl Load {
     /// Lets every publisher fill its window and send it in one piece.
     fn publish(&mut self, quota: u64, now: u64) -> Result<(), BenchError> {
         for (n, (publisher, peer)) in self.publishers.iter_mut().zip(&mut self.peers).enumerate() {
-            while publisher.may_send(&self.scenario, quota) {
-                publisher.send(n, self.scenario.qos, now, &mut peer.out);
+            while publisher.may_send(&self.scenario, quota)
+                && let Some(due) = self.pace.due(n, publisher.window.sent(), now)
+            {
+                publisher.send(n, self.scenario.qos, due, &mut peer.out);
             }
             peer.flush()?;
         }
@@ -339,5 +369,21 @@ impl Publisher {
             }
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pace;
+
+    #[test]
+    fn a_message_counts_from_when_it_should_have_been_sent() {
+        let pace = Pace { start_ns: 1000, publishers: 4, rate: Some(1_000_000) };
+        // Publisher 2's second message is the seventh of all, a microsecond behind the sixth.
+        assert_eq!(pace.due(2, 1, 6999), None);
+        assert_eq!(pace.due(2, 1, 7000), Some(7000));
+        assert_eq!(pace.due(2, 1, 9_000_000), Some(7000), "however late it is");
+        let free = Pace { rate: None, ..pace };
+        assert_eq!(free.due(2, 1, 5), Some(5), "nothing is due before it can be sent");
     }
 }

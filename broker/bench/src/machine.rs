@@ -151,6 +151,19 @@ pub(crate) fn sync_all() {
     rustix::fs::sync();
 }
 
+/// How often the threads of a process have gone to sleep so far, and thus were woken.
+pub(crate) fn wakes(pid: u32) -> Result<u64, BenchError> {
+    let reading = BenchError::system("reading the broker's /proc");
+    let mut wakes = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).map_err(&reading)? {
+        let status = thread.map_err(&reading)?.path().join("status");
+        // A thread that has ended meanwhile counts no more.
+        let status = fs::read_to_string(status).unwrap_or_default();
+        wakes += number_after(&status, "\nvoluntary_ctxt_switches:");
+    }
+    Ok(wakes)
+}
+
 fn number_after(text: &str, name: &str) -> u64 {
     let rest = text.split_once(name).map_or("", |(_, rest)| rest);
     rest.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0)
@@ -163,7 +176,7 @@ fn read(pid: u32, file: &str) -> Result<String, BenchError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CpuTime, Footprint};
+    use super::{CpuTime, Footprint, wakes};
 
     #[test]
     fn this_process_has_threads_memory_and_time() {
@@ -173,5 +186,6 @@ mod tests {
         assert!(footprint.rss_kib > 100 && footprint.rss_peak_kib >= footprint.rss_kib);
         let before = CpuTime::of(pid).unwrap();
         assert!(CpuTime::of(pid).unwrap().since(before).total_s() >= 0.0);
+        assert!(wakes(pid).unwrap() > 0);
     }
 }

@@ -46,6 +46,8 @@ pub(crate) enum Figures {
         messages_per_cpu_s: f64,
         /// The same, upside down.
         cpu_s_per_million: f64,
+        /// How often a thread of the broker was woken for each.
+        wakes_per_message: f64,
         acknowledged_p50_us: f64,
         acknowledged_p99_us: f64,
         latency_p50_us: f64,
@@ -77,9 +79,10 @@ pub(crate) fn run(
 
 fn messages(subject: &Subject, scenario: &Scenario, bounds: Bounds) -> Result<Run, BenchError> {
     let load = Load::connect(subject.address, scenario)?;
-    let before = Reading::of(subject)?;
+    let (before, slept) = (Reading::of(subject)?, subject.wakes()?);
     let outcome = load.run(bounds)?;
     let (cpu, load_cpu) = before.until_now(subject)?;
+    let wakes = subject.wakes()?.saturating_sub(slept) as f64;
     let delivered = outcome.delivered as f64;
     let delay = |share| outcome.delays.percentile_us(share);
     let figures = Figures::Messages {
@@ -88,6 +91,7 @@ fn messages(subject: &Subject, scenario: &Scenario, bounds: Bounds) -> Result<Ru
         messages_per_s: delivered / outcome.seconds,
         messages_per_cpu_s: delivered / cpu.total_s(),
         cpu_s_per_million: cpu.total_s() * 1e6 / delivered,
+        wakes_per_message: wakes / delivered,
         acknowledged_p50_us: outcome.acknowledgements.percentile_us(0.5),
         acknowledged_p99_us: outcome.acknowledgements.percentile_us(0.99),
         latency_p50_us: delay(0.5),

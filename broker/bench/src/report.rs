@@ -17,13 +17,15 @@ struct Median {
     memory: f64,
     /// Seconds of CPU per million messages or connections.
     cpu_s_per_million: f64,
+    /// For each message, how often a thread was woken.
+    wakes: f64,
 }
 
 /// The table of all runs: one row for each scenario and broker, in the order of `runs`; the last
 /// column is the broker's work per CPU second against the last broker's.
 pub(crate) fn table(runs: &[Run]) -> String {
     let mut text = format!(
-        "{:<16} {:<12} {:>12} {:>13} {:>12} {:>10} {:>10} {:>13} {:>7}\n",
+        "{:<16} {:<12} {:>12} {:>13} {:>12} {:>10} {:>10} {:>6} {:>13} {:>7}\n",
         "scenario",
         "broker",
         "per second",
@@ -31,6 +33,7 @@ pub(crate) fn table(runs: &[Run]) -> String {
         "CPU-s per M",
         "p50 us",
         "p99 us",
+        "wakes",
         "memory",
         "ratio"
     );
@@ -54,11 +57,11 @@ fn row(scenario: &str, median: &Median, ratio: f64) -> String {
     );
     let memory = match median.latency_us {
         Some((p50, p99)) => {
-            let _ = write!(text, "{p50:>10.0} {p99:>10.0}");
+            let _ = write!(text, "{p50:>10.0} {p99:>10.0} {:>6.2}", median.wakes);
             format!("{:.0} KiB", median.memory)
         }
         None => {
-            let _ = write!(text, "{:>10} {:>10}", "-", "-");
+            let _ = write!(text, "{:>10} {:>10} {:>6}", "-", "-", "-");
             format!("{:.0} B/conn", median.memory)
         }
     };
@@ -79,6 +82,7 @@ impl Median {
             latency_us: messages.then(|| (of(&|run| latency(run).0), of(&|run| latency(run).1))),
             memory: of(&|run| memory(run)),
             cpu_s_per_million: of(&cpu_s_per_million),
+            wakes: of(&wakes),
         }
     }
 }
@@ -94,6 +98,13 @@ fn cpu_s_per_million(run: &Run) -> f64 {
     match run.figures {
         Figures::Messages { cpu_s_per_million, .. } => cpu_s_per_million,
         Figures::Idle { cpu_us_per_connection, .. } => cpu_us_per_connection,
+    }
+}
+
+fn wakes(run: &Run) -> f64 {
+    match run.figures {
+        Figures::Messages { wakes_per_message, .. } => wakes_per_message,
+        Figures::Idle { .. } => f64::NAN,
     }
 }
 

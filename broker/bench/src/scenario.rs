@@ -50,6 +50,9 @@ pub(crate) struct Scenario {
     pub(crate) window: usize,
     /// PUBLISHes of one publisher that are not acknowledged yet, at most.
     pub(crate) in_flight: usize,
+    /// Messages a second of all publishers together, whatever the broker does with them; `None`:
+    /// as many as the two bounds above allow.
+    pub(crate) rate: Option<u64>,
 }
 
 /// The names of what `bench durable` runs: sessions that are kept, publishers x PUBLISHes of each
@@ -64,8 +67,11 @@ pub(crate) const DURABLE: [&str; 7] = [
     "durable-away-10x1",
 ];
 
+/// Messages a second, if a name says no other rate.
+const RATE: u64 = 10_000;
+
 /// The names that run when none is asked for.
-pub(crate) const ALL: [&str; 13] = [
+pub(crate) const ALL: [&str; 16] = [
     "p2p-q0",
     "p2p-q1",
     "p2p-q2",
@@ -77,13 +83,17 @@ pub(crate) const ALL: [&str; 13] = [
     "fan-out-q0",
     "fan-out-q1",
     "fan-out-q2",
+    "rate-q0",
+    "rate-q1",
+    "rate-q0-r100",
     "idle",
     "idle-subscribed",
 ];
 
 impl Scenario {
     /// `p2p`, `fan-in` or `fan-out`, then `-q0`, `-q1` or `-q2`, then perhaps `-w` and a window;
-    /// or `idle`, or `idle-subscribed`.
+    /// `rate`, then the same, then perhaps `-r` and messages a second; or `idle`, or
+    /// `idle-subscribed`.
     pub(crate) fn parse(name: &str, connections: usize) -> Result<Self, BenchError> {
         let unknown = || BenchError::Scenario(name.to_owned());
         if let Some(rest) = name.strip_prefix("idle") {
@@ -97,6 +107,9 @@ impl Scenario {
         if let Some(rest) = name.strip_prefix("durable-") {
             return Self::durable(name, rest).ok_or_else(unknown);
         }
+        if let Some(rest) = name.strip_prefix("rate-") {
+            return Self::at_a_rate(name, rest).ok_or_else(unknown);
+        }
         let (rest, window) = match name.rsplit_once("-w") {
             Some((rest, window)) => (rest, Some(window.parse().map_err(|_| unknown())?)),
             None => (name, None),
@@ -105,7 +118,7 @@ impl Scenario {
         let qos = qos.parse().ok().and_then(QoS::new).ok_or_else(unknown)?;
         let (shape, publishers, subscribers, default_window) = match shape {
             "p2p" => (Shape::Pairs, 10, 10, 100),
-            "fan-in" => (Shape::FanIn, 50, 1, 10),
+            "fan-in" => (Shape::FanIn, 50, 1, if qos == QoS::AtMostOnce { 10 } else { 1000 }),
             "fan-out" => (Shape::FanOut, 1, 1000, 20),
             _ => return Err(unknown()),
         };
@@ -113,7 +126,19 @@ impl Scenario {
         let in_flight = if qos == QoS::AtMostOnce { usize::MAX } else { IN_FLIGHT };
         let name = name.to_owned();
         let sessions = Sessions::Clean;
-        Ok(Self { name, shape, qos, sessions, publishers, subscribers, window, in_flight })
+        let rate = None;
+        Ok(Self { name, shape, qos, sessions, publishers, subscribers, window, in_flight, rate })
+    }
+
+    /// As `p2p`, but no publisher waits for anything.
+    fn at_a_rate(name: &str, rest: &str) -> Option<Self> {
+        let (qos, rate) = match rest.split_once("-r") {
+            Some((qos, rate)) => (qos, rate.parse().ok().filter(|rate| *rate > 0)?),
+            None => (rest, RATE),
+        };
+        let pairs = Self::parse(&format!("p2p-{qos}"), 0).ok()?;
+        let (name, rate, unbounded) = (name.to_owned(), Some(rate), usize::MAX);
+        Some(Self { name, rate, window: unbounded, in_flight: unbounded, ..pairs })
     }
 
     /// `pairs`, `fan-in` or `away`, then `-`, publishers, `x`, and PUBLISHes in flight of each, at
@@ -137,6 +162,7 @@ impl Scenario {
             subscribers: if shape == Shape::Pairs { publishers } else { 1 },
             window: if sessions == Sessions::Away { usize::MAX } else { in_flight },
             in_flight,
+            rate: None,
         })
     }
 
@@ -177,6 +203,7 @@ impl Scenario {
             subscribers: connections,
             window: 1,
             in_flight: 1,
+            rate: None,
         }
     }
 }
@@ -208,6 +235,11 @@ mod tests {
         );
         for wrong in ["durable", "durable-", "durable-pairs", "durable-star-5x7", "durable-away-5"]
         {
+            assert!(Scenario::parse(wrong, 10).is_err(), "{wrong}");
+        }
+        let scenario = Scenario::parse("rate-q1-r7", 10).unwrap();
+        assert_eq!((scenario.rate, scenario.qos), (Some(7), QoS::AtLeastOnce));
+        for wrong in ["rate", "rate-q3", "rate-q0-r", "rate-q0-r0", "rate-q0-w7-r7x"] {
             assert!(Scenario::parse(wrong, 10).is_err(), "{wrong}");
         }
         for wrong in ["", "p2p", "p2p-q3", "p2p-q", "idle-", "star-q0", "p2p-q0-w", "p2p-q0-wx"] {

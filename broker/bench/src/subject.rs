@@ -13,7 +13,7 @@ use crate::machine::{self, Cores, CpuTime, Footprint};
 /// With its default of 1,000, mosquitto 2.0.11 drops messages at QoS 1 and 2 while it holds fewer.
 const MOSQUITTO_CONFIG: &str = "max_queued_messages 0\n";
 
-/// What may wait for a session that is away.
+/// The same: what publishers have sent may all wait for one subscriber.
 const MARTLET_UNBOUNDED: &str = "[limits]\nqueue_messages_max = 0\nqueue_bytes_max = 0\n";
 
 /// Where a broker comes from.
@@ -71,7 +71,7 @@ impl Source {
 
     fn program(kind: Kind, path: PathBuf) -> Self {
         let config = match kind {
-            Kind::Martlet => "",
+            Kind::Martlet => MARTLET_UNBOUNDED,
             Kind::Mosquitto => MOSQUITTO_CONFIG,
         };
         Self::Program { kind, path, label: kind.name().to_owned(), config: config.to_owned() }
@@ -136,6 +136,11 @@ impl Subject {
     /// What it has used; nothing for a stranger.
     pub(crate) fn cpu(&self) -> Result<CpuTime, BenchError> {
         self.pid.map_or(Ok(CpuTime::default()), CpuTime::of)
+    }
+
+    /// How often it was woken; never, for a stranger.
+    pub(crate) fn wakes(&self) -> Result<u64, BenchError> {
+        self.pid.map_or(Ok(0), machine::wakes)
     }
 
     /// What it holds; nothing for a stranger.

@@ -1,7 +1,7 @@
 //! What the engine holds besides sessions and router: the table of links, and how its state becomes
 //! a snapshot and comes from one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use martlet_codec::reason::QoS;
@@ -83,8 +83,11 @@ impl Engine {
             let since = kept.detached.unwrap_or(self.now);
             let mut session = Session::new(client_id, true, Attachment::Detached { since });
             let outbound = |passage: &Passage| restore_passage(passage, &messages);
+            // Exactly as long as needed: there are millions of places.
+            let mut queue = VecDeque::with_capacity(kept.queue.len());
+            queue.extend(kept.queue.iter().filter_map(outbound));
             session.deliveries = Deliveries::restore(
-                kept.queue.iter().filter_map(outbound),
+                queue,
                 kept.in_flight.iter().filter_map(|(id, delivery)| match delivery {
                     KeptDelivery::AwaitPubComp => Some((*id, Awaiting::PubComp)),
                     KeptDelivery::Sent(passage) => Some((*id, Awaiting::sent(outbound(passage)?))),

@@ -1,5 +1,6 @@
 //! Who wants a message: filters in a trie, members of shares, and the retained messages.
 
+mod few;
 pub(crate) mod retained;
 pub(crate) mod shares;
 mod trie;
@@ -9,6 +10,7 @@ use martlet_codec::topic::TopicName;
 use slab::Slab;
 
 use crate::filter::Filter;
+use crate::router::few::Few;
 use crate::router::shares::{ShareId, Shares};
 use crate::router::trie::{NodeId, Trie};
 use crate::session::SessionIndex;
@@ -40,11 +42,17 @@ pub(crate) struct Router {
     places: Slab<Place>,
     shared: u64,
     stamps: Stamps,
+    /// Counts the changes of all subscriptions.
+    generation: u64,
 }
 
-/// Who wants one message. Kept by the caller and used again, so that routing does not allocate.
+/// Who wants one message. Kept by the caller and used again, so that routing does not allocate, and
+/// so that messages to one topic, which often come one behind the other, are looked up once.
 #[derive(Default)]
 pub(crate) struct Found {
+    topic: Vec<u8>,
+    /// Of the subscriptions that it was found in; 0: none.
+    generation: u64,
     /// Each session once, with the highest granted QoS of its matching subscriptions
     /// [MQTT-3.3.5-1].
     pub(crate) sessions: Vec<(SessionIndex, QoS)>,
@@ -103,6 +111,7 @@ impl Router {
             places: Slab::new(),
             shared: 0,
             stamps: Stamps::default(),
+            generation: 1,
         }
     }
 
@@ -113,6 +122,7 @@ impl Router {
         session: SessionIndex,
         qos: QoS,
     ) -> SubscriptionId {
+        self.generation += 1;
         let vacant = self.places.vacant_entry();
         let id = SubscriptionId(u32::try_from(vacant.key()).expect("under 2^32 subscriptions"));
         let subscriber = Subscriber { session, qos, id };
@@ -139,15 +149,17 @@ impl Router {
 
     /// The same subscription at another QoS.
     pub(crate) fn change_qos(&mut self, id: SubscriptionId, qos: QoS) {
+        self.generation += 1;
         let (list, at) = match self.places[id.0 as usize] {
             Place::Plain { node, at } => (self.trie.subscribers(node), at),
             Place::Shared { share, at } => (self.shares.members(share), at),
         };
-        list[at as usize].qos = qos;
+        list.as_mut_slice()[at as usize].qos = qos;
     }
 
     /// Ends a subscription.
     pub(crate) fn unsubscribe(&mut self, id: SubscriptionId) {
+        self.generation += 1;
         match self.places.remove(id.0 as usize) {
             Place::Plain { node, at } => {
                 remove(self.trie.subscribers(node), at, &mut self.places);
@@ -170,6 +182,12 @@ impl Router {
 
     /// Finds who wants a message to `topic` [MQTT-3.3.2-3].
     pub(crate) fn find(&mut self, topic: TopicName<'_>, found: &mut Found) {
+        if found.generation == self.generation && found.topic == topic.as_bytes() {
+            return;
+        }
+        found.generation = self.generation;
+        found.topic.clear();
+        found.topic.extend_from_slice(topic.as_bytes());
         found.sessions.clear();
         found.shares.clear();
         found.streams = StreamSet::default();
@@ -186,6 +204,7 @@ impl Router {
 
     /// The stream at this place wants what matches the filter.
     pub(crate) fn record(&mut self, filter: &Filter, at: usize) {
+        self.generation += 1;
         let node = self.trie.insert(filter.topic_filter());
         let streams = self.trie.streams(node);
         *streams = streams.with(at);
@@ -193,6 +212,7 @@ impl Router {
 
     /// The same no longer.
     pub(crate) fn end_recording(&mut self, filter: &Filter, at: usize) {
+        self.generation += 1;
         let node = self.trie.insert(filter.topic_filter());
         let streams = self.trie.streams(node);
         *streams = streams.without(at);
@@ -231,20 +251,17 @@ impl Stamps {
     }
 }
 
-fn push(list: &mut Vec<Subscriber>, subscriber: Subscriber) -> u32 {
+fn push(list: &mut Few<Subscriber>, subscriber: Subscriber) -> u32 {
     list.push(subscriber);
     u32::try_from(list.len() - 1).expect("under 2^32 subscriptions")
 }
 
-fn remove(list: &mut Vec<Subscriber>, at: u32, places: &mut Slab<Place>) {
+fn remove(list: &mut Few<Subscriber>, at: u32, places: &mut Slab<Place>) {
     list.swap_remove(at as usize);
-    if let Some(moved) = list.get(at as usize) {
+    if let Some(moved) = list.as_slice().get(at as usize) {
         match &mut places[moved.id.0 as usize] {
             Place::Plain { at: place, .. } | Place::Shared { at: place, .. } => *place = at,
         }
-    }
-    if list.len() * 4 < list.capacity() {
-        list.shrink_to(list.len() * 2);
     }
 }
 
@@ -252,6 +269,41 @@ fn remove(list: &mut Vec<Subscriber>, at: u32, places: &mut Slab<Place>) {
 mod tests {
     use super::*;
     use crate::session::SessionIndex;
+
+    #[test]
+    fn a_topic_that_comes_again_is_looked_up_again_once_subscriptions_have_changed() {
+        let (mut router, mut found) = (Router::new(7), Found::default());
+        let topic = TopicName::new(b"a/b").expect("a topic");
+        let filter = |text| Filter::parse(text).expect("a filter");
+        let session = SessionIndex::at_slot;
+        let mut find = |router: &mut Router| {
+            router.find(topic, &mut found);
+            let qos = found.sessions.iter().map(|(index, qos)| (index.slot(), qos.get()));
+            (qos.collect::<Vec<_>>(), found.shares.len(), found.streams.iter().count())
+        };
+        assert_eq!(find(&mut router), (vec![], 0, 0));
+        let plain = router.subscribe(&filter("a/+"), session(3), QoS::AtMostOnce);
+        assert_eq!(find(&mut router), (vec![(3, 0)], 0, 0));
+        assert_eq!(find(&mut router), (vec![(3, 0)], 0, 0), "nothing has changed");
+        router.change_qos(plain, QoS::ExactlyOnce);
+        assert_eq!(find(&mut router), (vec![(3, 2)], 0, 0));
+        let shared = router.subscribe(&filter("$share/g/#"), session(4), QoS::AtMostOnce);
+        assert_eq!(find(&mut router), (vec![(3, 2)], 1, 0));
+        router.unsubscribe(plain);
+        assert_eq!(find(&mut router), (vec![], 1, 0));
+        router.unsubscribe(shared);
+        assert_eq!(find(&mut router), (vec![], 0, 0));
+        router.record(&filter("a/#"), 1);
+        assert_eq!(find(&mut router), (vec![], 0, 1));
+        router.end_recording(&filter("a/#"), 1);
+        assert_eq!(find(&mut router), (vec![], 0, 0));
+        let other = TopicName::new(b"a/c").expect("a topic");
+        router.subscribe(&filter("a/b"), session(5), QoS::AtMostOnce);
+        router.find(other, &mut found);
+        assert_eq!(found.sessions, []);
+        router.find(topic, &mut found);
+        assert_eq!(found.sessions, [(session(5), QoS::AtMostOnce)]);
+    }
 
     #[test]
     fn what_is_unsubscribed_leaves_nothing() {

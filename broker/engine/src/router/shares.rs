@@ -8,6 +8,7 @@ use slab::Slab;
 
 use crate::filter::Filter;
 use crate::router::Subscriber;
+use crate::router::few::Few;
 use crate::router::trie::NodeId;
 
 /// A share; it has at least one member.
@@ -39,7 +40,7 @@ struct Share {
     /// Where the filter ends in the trie, and where this share stands in that node's list.
     node: NodeId,
     at: usize,
-    members: Vec<Subscriber>,
+    members: Few<Subscriber>,
     /// Whose turn it is.
     turn: usize,
 }
@@ -72,6 +73,7 @@ impl Shares {
         readiness: impl Fn(&Subscriber) -> Readiness,
     ) -> Subscriber {
         let Share { members, turn, .. } = &mut self.shares[id.0 as usize];
+        let members = members.as_slice();
         let first = *turn % members.len(); // members may have left
         let mut best = (readiness(&members[first]), first);
         for at in (first + 1..members.len()).chain(0..first) {
@@ -88,7 +90,7 @@ impl Shares {
     }
 
     pub(super) fn create(&mut self, filter: &Filter, node: NodeId, at: usize) -> ShareId {
-        let share = Share { filter: filter.clone(), node, at, members: Vec::new(), turn: 0 };
+        let share = Share { filter: filter.clone(), node, at, members: Few::default(), turn: 0 };
         let id = ShareId(u32::try_from(self.shares.insert(share)).expect("under 2^32 shares"));
         let Self { shares, by_filter, hasher } = self;
         let hash = |id: &ShareId| hasher.hash_one(shares[id.0 as usize].filter.as_str());
@@ -96,7 +98,7 @@ impl Shares {
         id
     }
 
-    pub(super) fn members(&mut self, id: ShareId) -> &mut Vec<Subscriber> {
+    pub(super) fn members(&mut self, id: ShareId) -> &mut Few<Subscriber> {
         &mut self.shares[id.0 as usize].members
     }
 

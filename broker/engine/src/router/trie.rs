@@ -1,23 +1,29 @@
 //! Topic Filters level by level.
+//!
+//! There may be millions, and where a message goes is then mostly a matter of how many lines of
+//! memory are fetched on the way: a node takes one, and has in it what most nodes have.
 
 use std::hash::{BuildHasher, Hasher};
+use std::num::NonZeroU32;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use martlet_codec::topic::{TopicFilter, TopicName};
 use slab::Slab;
+use triomphe::ThinArc;
 
+use crate::router::few::Few;
 use crate::router::shares::ShareId;
 use crate::router::{StreamSet, Subscriber};
 
 /// A node: one level of one or more filters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct NodeId(u32);
+pub(crate) struct NodeId(NonZeroU32);
 
-const ROOT: NodeId = NodeId(0);
+const ROOT: NodeId = NodeId(NonZeroU32::MIN);
 
 /// The filters. Named levels are found through one table for the whole trie, by parent and name;
-/// `+` and `#` are fields.
+/// `+`, `#` and a name that has no sibling are fields.
 pub(super) struct Trie {
     nodes: Slab<Node>,
     children: HashTable<NodeId>,
@@ -26,30 +32,87 @@ pub(super) struct Trie {
     pending: Vec<(NodeId, u32)>,
 }
 
+#[repr(align(64))]
 struct Node {
     parent: NodeId,
-    name: Box<[u8]>,
     /// Children with a name.
     named: u32,
+    /// The one of them, if there was never another.
+    only: Option<NodeId>,
     plus: Option<NodeId>,
     hash: Option<NodeId>,
-    subscribers: Vec<Subscriber>,
+    name: Name,
+    subscribers: Few<Subscriber>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few filters have.
+#[derive(Default)]
+struct Rare {
     shares: Vec<ShareId>,
     streams: StreamSet,
+}
+
+/// A level's name.
+enum Name {
+    Short { len: u8, bytes: [u8; SHORT_BYTES] },
+    Long(ThinArc<(), u8>),
+}
+
+/// Bytes of a name that fit into its node.
+const SHORT_BYTES: usize = 14;
+
+impl NodeId {
+    fn of_slot(slot: usize) -> Self {
+        let id = u32::try_from(slot).ok().and_then(|slot| ROOT.0.checked_add(slot));
+        Self(id.expect("under 2^32 levels"))
+    }
+
+    fn slot(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
+
+impl Name {
+    fn new(name: &[u8]) -> Self {
+        let mut bytes = [0; SHORT_BYTES];
+        match bytes.get_mut(..name.len()) {
+            Some(short) => {
+                short.copy_from_slice(name);
+                Self::Short { len: name.len() as u8, bytes }
+            }
+            None => Self::Long(ThinArc::from_header_and_slice((), name)),
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Short { len, bytes } => &bytes[..usize::from(*len)],
+            Self::Long(name) => &name.slice,
+        }
+    }
 }
 
 impl Node {
     fn new(parent: NodeId, name: &[u8]) -> Self {
         Self {
             parent,
-            name: name.into(),
             named: 0,
+            only: None,
             plus: None,
             hash: None,
-            subscribers: Vec::new(),
-            shares: Vec::new(),
-            streams: StreamSet::default(),
+            name: Name::new(name),
+            subscribers: Few::default(),
+            rare: None,
         }
+    }
+
+    fn shares(&self) -> &[ShareId] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.shares)
+    }
+
+    fn streams(&self) -> StreamSet {
+        self.rare.as_ref().map_or(StreamSet::default(), |rare| rare.streams)
     }
 
     fn is_empty(&self) -> bool {
@@ -57,8 +120,8 @@ impl Node {
             && self.plus.is_none()
             && self.hash.is_none()
             && self.subscribers.is_empty()
-            && self.shares.is_empty()
-            && self.streams.is_empty()
+            && self.shares().is_empty()
+            && self.streams().is_empty()
     }
 }
 
@@ -83,29 +146,30 @@ impl Trie {
         })
     }
 
-    pub(super) fn subscribers(&mut self, node: NodeId) -> &mut Vec<Subscriber> {
-        &mut self.nodes[node.0 as usize].subscribers
+    pub(super) fn subscribers(&mut self, node: NodeId) -> &mut Few<Subscriber> {
+        &mut self.nodes[node.slot()].subscribers
     }
 
     pub(super) fn shares(&mut self, node: NodeId) -> &mut Vec<ShareId> {
-        &mut self.nodes[node.0 as usize].shares
+        &mut self.nodes[node.slot()].rare.get_or_insert_default().shares
     }
 
     pub(super) fn streams(&mut self, node: NodeId) -> &mut StreamSet {
-        &mut self.nodes[node.0 as usize].streams
+        &mut self.nodes[node.slot()].rare.get_or_insert_default().streams
     }
 
     /// Takes this node away if nothing is left on it, and its parents likewise.
     pub(super) fn prune(&mut self, mut node: NodeId) {
-        while node != ROOT && self.nodes[node.0 as usize].is_empty() {
-            let Node { parent, name, .. } = self.nodes.remove(node.0 as usize);
-            let above = &mut self.nodes[parent.0 as usize];
-            match &*name {
+        while node != ROOT && self.nodes[node.slot()].is_empty() {
+            let Node { parent, name, .. } = self.nodes.remove(node.slot());
+            let above = &mut self.nodes[parent.slot()];
+            match name.as_bytes() {
                 b"+" => above.plus = None,
                 b"#" => above.hash = None,
-                _ => {
+                name => {
                     above.named -= 1;
-                    let hash = self.hash(parent, &name);
+                    above.only = None;
+                    let hash = self.hash(parent, name);
                     let entry = self.children.find_entry(hash, |&other| other == node);
                     entry.expect("a named node stands in the table").remove();
                 }
@@ -123,13 +187,13 @@ impl Trie {
     ) {
         let bytes = topic.as_bytes();
         let mut visit_id = |nodes: &Slab<Node>, id: NodeId| {
-            let node = &nodes[id.0 as usize];
-            visit(&node.subscribers, &node.shares, node.streams);
+            let node = &nodes[id.slot()];
+            visit(node.subscribers.as_slice(), node.shares(), node.streams());
         };
         let mut pending = std::mem::take(&mut self.pending);
         pending.push((ROOT, 0));
         while let Some((id, start)) = pending.pop() {
-            let node = &self.nodes[id.0 as usize];
+            let node = &self.nodes[id.slot()];
             // I9, [MQTT-4.7.2-1]
             let wildcards = id != ROOT || !topic.is_dollar();
             if let Some(hash) = node.hash.filter(|_| wildcards) {
@@ -147,7 +211,7 @@ impl Trie {
                 pending.push((plus, next));
             }
             if node.named > 0
-                && let Some(child) = self.named_child(id, level)
+                && let Some(child) = self.named_child(id, node, level)
             {
                 pending.push((child, next));
             }
@@ -162,33 +226,36 @@ impl Trie {
 
     fn child(&self, parent: NodeId, level: &[u8]) -> Option<NodeId> {
         match level {
-            b"+" => self.nodes[parent.0 as usize].plus,
-            b"#" => self.nodes[parent.0 as usize].hash,
-            _ => self.named_child(parent, level),
+            b"+" => self.nodes[parent.slot()].plus,
+            b"#" => self.nodes[parent.slot()].hash,
+            _ => self.named_child(parent, &self.nodes[parent.slot()], level),
         }
     }
 
-    fn named_child(&self, parent: NodeId, name: &[u8]) -> Option<NodeId> {
+    fn named_child(&self, parent: NodeId, above: &Node, name: &[u8]) -> Option<NodeId> {
+        if let Some(only) = above.only {
+            return (self.nodes[only.slot()].name.as_bytes() == name).then_some(only);
+        }
         let is_it = |id: &NodeId| {
-            let node = &self.nodes[id.0 as usize];
-            node.parent == parent && *node.name == *name
+            let node = &self.nodes[id.slot()];
+            node.parent == parent && node.name.as_bytes() == name
         };
         self.children.find(self.hash(parent, name), is_it).copied()
     }
 
     fn add_child(&mut self, parent: NodeId, level: &[u8]) -> NodeId {
-        let key = self.nodes.insert(Node::new(parent, level));
-        let id = NodeId(u32::try_from(key).expect("under 2^32 levels"));
-        let above = &mut self.nodes[parent.0 as usize];
+        let id = NodeId::of_slot(self.nodes.insert(Node::new(parent, level)));
+        let above = &mut self.nodes[parent.slot()];
         match level {
             b"+" => above.plus = Some(id),
             b"#" => above.hash = Some(id),
             _ => {
+                above.only = (above.named == 0).then_some(id);
                 above.named += 1;
                 let Self { nodes, children, hasher, .. } = self;
                 let hash = |id: NodeId| {
-                    let node = &nodes[id.0 as usize];
-                    hash_of(hasher, node.parent, &node.name)
+                    let node = &nodes[id.slot()];
+                    hash_of(hasher, node.parent, node.name.as_bytes())
                 };
                 children.insert_unique(hash(id), id, |&id| hash(id));
             }
@@ -203,7 +270,29 @@ impl Trie {
 
 fn hash_of(hasher: &FixedState, parent: NodeId, name: &[u8]) -> u64 {
     let mut hasher = hasher.build_hasher();
-    hasher.write_u32(parent.0);
+    hasher.write_u32(parent.0.get());
     hasher.write(name);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_one_line_of_memory() {
+        assert_eq!(size_of::<Node>(), 64);
+        let mut nodes = Slab::with_capacity(2);
+        let [one, other] = [b"a", b"b"].map(|name| nodes.insert(Node::new(ROOT, name)));
+        let place = |slot: usize| std::ptr::from_ref(&nodes[slot]).addr();
+        assert_eq!(place(other) - place(one), 64, "the slab adds nothing to it");
+    }
+
+    #[test]
+    fn a_name_is_what_it_was_made_of_however_long() {
+        for len in [0, 1, SHORT_BYTES - 1, SHORT_BYTES, SHORT_BYTES + 1, 1000] {
+            let name: Vec<u8> = (0..len).map(|n| b'a' + (n % 26) as u8).collect();
+            assert_eq!(Name::new(&name).as_bytes(), name);
+        }
+    }
 }

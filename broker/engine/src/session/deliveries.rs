@@ -105,10 +105,9 @@ struct Slot {
 impl Deliveries {
     /// Goes on from what was kept.
     pub(crate) fn restore(
-        queue: impl Iterator<Item = Outbound>,
+        queue: VecDeque<Outbound>,
         in_flight: impl Iterator<Item = (PacketId, Awaiting)>,
     ) -> Self {
-        let queue: VecDeque<_> = queue.collect();
         let in_flight: VecDeque<_> =
             in_flight.map(|(id, awaiting)| Slot { id, awaiting: Some(awaiting) }).collect();
         Self {

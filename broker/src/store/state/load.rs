@@ -152,6 +152,8 @@ fn arrange(
     mut in_flight: Vec<(u64, PacketId, Flown)>,
     mut place: Session,
 ) -> (KeptSession, Session) {
+    // The places stay as long as the store is open.
+    place.queue.shrink_to_fit();
     in_flight.sort_unstable_by_key(|(order, ..)| *order);
     for (order, id, flown) in in_flight {
         let (key, delivery) = match flown {
