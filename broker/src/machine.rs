@@ -2,6 +2,7 @@
 //!
 //! Open files and ports: asked for at start, and explained to the operator where they are refused.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -15,6 +16,28 @@ use crate::net::address::Address;
 /// Files that the broker opens for itself: listeners, each with a connection that waits for others
 /// to end; state, log, runtime.
 const OWN_FILES: u64 = 64;
+
+/// The addresses of a network interface, those of one link alone aside.
+///
+/// # Errors
+/// When there is no such interface, or the system does not tell.
+pub fn interface_addresses(name: &str) -> Result<Vec<IpAddr>, String> {
+    let all =
+        if_addrs::get_if_addrs().map_err(|error| format!("the system does not tell: {error}"))?;
+    let of_it: Vec<IpAddr> = all.iter().filter(|i| i.name == name).map(|i| i.ip()).collect();
+    if of_it.is_empty() {
+        let known: BTreeSet<&str> = all.iter().map(|interface| &*interface.name).collect();
+        let known = known.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(format!(
+            "this machine has no network interface {name} with an address: {known}"
+        ));
+    }
+    let of_one_link = |ip: &IpAddr| match ip {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    Ok(of_it.into_iter().filter(|ip| !of_one_link(ip)).collect())
+}
 
 /// Raises the limit of open files as far as this user may, and returns it; `None` is no limit.
 pub fn raise_open_files() -> Option<u64> {
@@ -184,6 +207,15 @@ mod tests {
         let error = TcpListener::bind(foreign).expect_err("an address for documentation only");
         assert!(lacks_address(&error));
         assert!(diagnose_bind_ip(foreign, &error).contains("is no address of this machine"));
+    }
+
+    #[test]
+    fn an_interface_has_addresses() {
+        let loopback: IpAddr = [127, 0, 0, 1].into();
+        assert!(interface_addresses("lo").expect("every machine has it").contains(&loopback));
+        let error = interface_addresses("no-such-0").expect_err("it does not exist");
+        assert!(error.starts_with("this machine has no network interface no-such-0"), "{error}");
+        assert!(error.contains("lo"), "{error}");
     }
 
     #[test]

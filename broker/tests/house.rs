@@ -140,6 +140,12 @@ const NEVER: &[Never] = &[
     },
     Never {
         rooms: EVERYWHERE,
+        but: &["broker/src/machine.rs"],
+        code: &["if_addrs::"],
+        because: "I7: one wall per dependency; what the machine has, the machine's room says",
+    },
+    Never {
+        rooms: EVERYWHERE,
         but: &["broker/src/http"],
         code: &["axum::", "hyper::", "hyper_util::", "utoipa::", "prometheus_client::"],
         because: "I7: one wall per dependency; HTTP is the window's own",
@@ -375,6 +381,7 @@ fn samples() -> Vec<(&'static str, String, &'static str)> {
         sample("broker/src/net/tls/a.rs", "use rcgen::B;", "signs certificates"),
         sample("broker/src/access/a.rs", "use tungstenite::B;", "TLS and WebSocket"),
         sample("broker/src/net/a.rs", "use ipnet::B;", "what proxies say"),
+        sample("broker/src/net/a.rs", "use if_addrs::B;", "what the machine has"),
         sample("broker/src/net/a.rs", "use hyper::B;", "window's own"),
         sample("broker/src/net/a.rs", "use argon2::B;", "hashed and compared"),
         sample("broker/src/net/a.rs", "use ring::hmac;", "signatures of tokens"),

@@ -10,18 +10,18 @@ use crate::access::Policy;
 use crate::config::access::{Policies, Sections};
 use crate::config::origin::{Mistake, Origin};
 use crate::config::rows::{self, LISTENER};
-use crate::config::tls;
 use crate::config::value::Value;
 use crate::config::written::{Setting, WrittenListener};
+use crate::config::{tls, transport};
+use crate::net::address::Address;
 use crate::net::listener;
 use crate::net::tls::settings::Settings;
 
 /// One `[[listener]]` with its defaults.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Section {
-    address: Option<SocketAddr>,
-    port: Option<u16>,
-    bind: Option<IpAddr>,
+    #[serde(flatten)]
+    transport: transport::Section,
     pub(super) allow_anonymous: bool,
     pub(super) password_file: Option<PathBuf>,
     pub(super) acl_file: Option<PathBuf>,
@@ -82,31 +82,26 @@ pub(crate) fn resolve(
     mistakes: &mut Vec<Mistake>,
 ) -> Vec<Listener> {
     let mut listeners = Vec::new();
-    let mut taken: Vec<(SocketAddr, &Origin)> = Vec::new();
+    let mut taken: Vec<(Address, &Origin)> = Vec::new();
     let mut policies = Policies::default();
     for (section, written) in sections.iter().zip(written) {
         mistakes.extend(access.lack(section, written));
         let policy = policies.load(access.at(section), mistakes);
-        let tls = section.tls.resolve(written, mistakes);
-        let addresses = match section.addresses() {
-            Ok(addresses) => addresses,
-            Err(text) => {
-                if !written.broken {
-                    mistakes.push(Mistake::new(written.origin.clone(), text));
-                }
-                continue;
-            }
-        };
-        let unnamed = written.unnamed || addresses.len() > 1;
-        for address in addresses {
-            if let Some((other, place)) = taken.iter().find(|(other, _)| overlap(*other, address)) {
+        let by_proxy = section.transport.certificates_by_proxy();
+        let tls = section.tls.resolve(written, by_proxy, mistakes);
+        let opened = section.transport.listeners(written, mistakes);
+        let unnamed = written.unnamed || opened.len() > 1;
+        for settings in opened {
+            let address = settings.address.clone();
+            if let Some((other, place)) = taken.iter().find(|(other, _)| overlap(other, &address)) {
                 let text = format!("{address} is taken by the listener on {other} ({place})");
                 mistakes.push(Mistake::new(written.origin.clone(), text));
             }
+            let optional = unnamed && address.ip().is_some_and(|address| address.is_ipv6());
             taken.push((address, &written.origin));
             if let Some(policy) = policy.clone() {
-                let optional = unnamed && address.is_ipv6();
-                listeners.push(section.listener(address, optional, policy, tls.clone()));
+                let settings = section.complete(settings, tls.clone());
+                listeners.push(Listener { settings, policy, optional });
             }
         }
     }
@@ -114,41 +109,27 @@ pub(crate) fn resolve(
 }
 
 impl Section {
-    fn addresses(&self) -> Result<Vec<SocketAddr>, &'static str> {
-        let every = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
-        match (self.address, self.port, self.bind) {
-            (Some(address), None, None) => Ok(vec![address]),
-            (None, Some(port), Some(ip)) => Ok(vec![SocketAddr::new(ip, port)]),
-            (None, Some(port), None) => Ok(every.map(|ip| SocketAddr::new(ip, port)).to_vec()),
-            (Some(_), _, _) => Err("\"address\" says it all: \"port\" and \"bind\" must go"),
-            (None, None, Some(_)) => Err("\"bind\" wants a \"port\" beside it"),
-            (None, None, None) => Err("this listener wants an \"address\" or a \"port\""),
-        }
-    }
-
-    fn listener(
-        &self,
-        address: SocketAddr,
-        optional: bool,
-        policy: Arc<Policy>,
-        tls: Option<Settings>,
-    ) -> Listener {
-        let connections_max = (self.max_connections != 0).then_some(self.max_connections);
-        Listener {
-            settings: listener::Settings {
-                tcp_nodelay: self.tcp_nodelay,
-                connections_max,
-                tls,
-                ..listener::Settings::at(address)
-            },
-            policy,
-            optional,
+    fn complete(&self, settings: listener::Settings, tls: Option<Settings>) -> listener::Settings {
+        listener::Settings {
+            tcp_nodelay: self.tcp_nodelay,
+            connections_max: (self.max_connections != 0).then_some(self.max_connections),
+            tls,
+            ..settings
         }
     }
 }
 
-/// Whether the system would refuse to open both. Sockets of IPv6 do not take IPv4 along.
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+/// Whether the system would refuse to open both.
+fn overlap(a: &Address, b: &Address) -> bool {
+    match (a, b) {
+        (Address::Ip(a), Address::Ip(b)) => overlap_ip(*a, *b),
+        (Address::Unix(a), Address::Unix(b)) => a.path == b.path,
+        _ => false,
+    }
+}
+
+/// Sockets of IPv6 do not take IPv4 along.
+fn overlap_ip(a: SocketAddr, b: SocketAddr) -> bool {
     let same_ip = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() == b.port() && a.port() != 0 && a.is_ipv4() == b.is_ipv4() && same_ip
 }

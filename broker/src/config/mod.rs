@@ -26,6 +26,8 @@ mod show;
 mod tls;
 mod tls_rows;
 mod tokens;
+mod transport;
+mod transport_rows;
 mod value;
 mod written;
 
@@ -290,6 +292,9 @@ struct LimitsSection {
     sessions_max: u32,
     keep_alive_max_s: u16,
     session_expiry_s: u64,
+    publishes_per_client_per_s: u32,
+    publish_bytes_per_client_per_s: u64,
+    publish_burst_s: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -338,7 +343,11 @@ impl Settings {
                 chosen => chosen,
             },
             connect_timeout: Duration::from_secs(self.limits.connect_timeout_s),
-            rates: throttle::Settings::default(),
+            rates: throttle::Settings {
+                publishes_per_s: self.limits.publishes_per_client_per_s,
+                bytes_per_s: self.limits.publish_bytes_per_client_per_s,
+                burst_s: self.limits.publish_burst_s,
+            },
             password_checks_max: self.limits.password_checks_max,
             guard: self.access.guard(self.limits.connects_per_address_per_s),
             driver: driver::Settings {

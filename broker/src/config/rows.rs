@@ -7,6 +7,7 @@ use crate::config::access_rows::{self, BACKENDS};
 use crate::config::http;
 use crate::config::log_rows;
 use crate::config::tls_rows;
+use crate::config::transport_rows;
 use crate::config::value::{Kind, Value, bool, integer, text};
 
 /// One option.
@@ -58,7 +59,14 @@ const U16_MAX: i64 = u16::MAX as i64;
 const U32_MAX: i64 = u32::MAX as i64;
 
 /// Every table of options. A section that has grown long has a table in a file of its own.
-const TABLES: &[&[Row]] = &[ROWS, tls_rows::ROWS, access_rows::ROWS, log_rows::ROWS, http::ROWS];
+const TABLES: &[&[Row]] = &[
+    ROWS,
+    transport_rows::ROWS,
+    tls_rows::ROWS,
+    access_rows::ROWS,
+    log_rows::ROWS,
+    http::ROWS,
+];
 
 /// The options of most sections.
 const ROWS: &[Row] = &[
@@ -70,7 +78,7 @@ const ROWS: &[Row] = &[
         mosquitto: Some("bind_address"),
         help: "IP address and port to listen on. `0.0.0.0` is every IPv4 address of this machine, \
                `[::]` every IPv6 address and no IPv4 one; port 0 lets the system choose. A \
-               listener has either `address` or `port`.",
+               listener has one of `address`, `port` and `path`.",
     },
     Row {
         section: LISTENER,
@@ -92,10 +100,11 @@ const ROWS: &[Row] = &[
     Row {
         section: LISTENER,
         name: "protocol",
-        kind: Kind::Choice(&["mqtt"]),
+        kind: Kind::Choice(&["mqtt", "websockets"]),
         default: text("mqtt"),
         mosquitto: Some("protocol"),
-        help: "What is spoken: `mqtt` is MQTT over TCP.",
+        help: "What is spoken: `mqtt` is MQTT as it is, `websockets` is MQTT over WebSocket, on any \
+               path. [listeners.md](listeners.md) has more.",
     },
     Row {
         section: LISTENER,

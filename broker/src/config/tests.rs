@@ -132,7 +132,7 @@ fn all_mistakes_come_at_once_in_the_order_of_their_places() {
         "martlet.toml:7:2: unknown section [logg]; did you mean [log]?",
         "martlet.toml:10:1: 127.0.0.1:1883 is taken by the listener on 0.0.0.0:1883 \
          (martlet.toml:8:1)",
-        "martlet.toml:12:1: this listener wants an \"address\" or a \"port\"",
+        "martlet.toml:12:1: this listener wants an \"address\", a \"port\" or a \"path\"",
         "martlet.toml:15:9: \"level\" takes one of \"error\", \"warn\", \"info\", \"debug\", \
          \"trace\", not \"loud\"",
     ];
@@ -192,22 +192,70 @@ const ONE_MISTAKE: &[(&str, &str)] = &[
     ),
     ("[data]\ndir = 2026-01-01", "2:7: \"dir\" takes a path, not a date or time"),
     (
-        "[[listener]]\nport = 1\nprotocol = 'websockets'",
-        "3:12: \"protocol\" takes \"mqtt\", \
-          not \"websockets\"",
+        "[[listener]]\nport = 1\nprotocol = 'mqttsn'",
+        "3:12: \"protocol\" takes one of \"mqtt\", \"websockets\", \
+          not \"mqttsn\"",
     ),
     (
         "[[listener]]\nport = 1\naddress = '[::1]:2'",
-        "1:1: \"address\" says it all: \"port\" \
-          and \"bind\" must go",
+        "3:11: \"address\" says it all: \"port\", \"bind\" and \"interface\" must go",
     ),
-    ("[[listener]]\nbind = '::1'", "1:1: \"bind\" wants a \"port\" beside it"),
+    ("[[listener]]\nbind = '::1'", "2:8: \"bind\" wants a \"port\" beside it"),
+    ("[[listener]]\ninterface = 'lo'", "2:13: \"interface\" wants a \"port\" beside it"),
+    (
+        "[[listener]]\nport = 1\ninterface = 'lo'\nbind = '192.0.2.1'",
+        "3:13: \"interface\": lo does not have the address 192.0.2.1",
+    ),
+    (
+        "[[listener]]\nport = 1\npath = '/run/martlet.sock'",
+        "3:8: \"path\" says it all: \"address\", \"port\", \"bind\" and \"interface\" must go",
+    ),
+    ("[[listener]]\npath = '/etc/passwd'", "2:8: \"path\": /etc/passwd is there, and is no socket"),
+    (
+        "[[listener]]\npath = '/run/martlet.sock'\npath_mode = '0999'",
+        "3:13: \"path_mode\" takes up to three digits from 0 to 7, not \"0999\"",
+    ),
+    ("[[listener]]\nport = 1\npath_mode = '660'", "3:13: \"path_mode\" wants a \"path\" beside it"),
+    (
+        "[[listener]]\nport = 1\nwebsockets_origins = 'https://a.example'",
+        "3:22: \"websockets_origins\" wants protocol \"websockets\" beside it",
+    ),
+    (
+        "[[listener]]\nport = 1\nproxy_protocol = 'v1'\nproxy_protocol_require_tls = true",
+        "4:30: \"proxy_protocol_require_tls\" wants version 2 of the PROXY protocol: version 1 does \
+         not speak of TLS",
+    ),
+    (
+        "[[listener]]\nport = 1\nproxies = '10.0.0.0/8'",
+        "3:11: \"proxies\" wants \"proxy_protocol\" or protocol \"websockets\" beside it",
+    ),
+    (
+        "[[listener]]\nport = 1\nproxy_protocol = 'v2'\nproxies = 'proxy.example'",
+        "4:11: \"proxies\": \"proxy.example\" is no address and no network such as 10.0.0.0/8",
+    ),
+    (
+        "[[listener]]\nport = 1\nmount_point = 'site'",
+        "3:15: \"mount_point\": a mount point ends with a slash, so that # below it is all that is \
+         there",
+    ),
+    (
+        "[[listener]]\nport = 1\naccept_protocol_versions = '5'",
+        "3:28: \"accept_protocol_versions\": without 3 or 4 nobody could connect: MQTT 5.0 is not \
+         spoken yet",
+    ),
     (
         "[[listener]]\naddress = 'localhost:1'",
         "2:11: \"address\" takes an IP address with a \
           port such as \"0.0.0.0:1883\" or \"[::]:1883\", not \"localhost:1\"",
     ),
 ];
+
+#[test]
+fn an_interface_that_is_not_there_is_a_mistake_with_those_that_are() {
+    let said = mistakes("[[listener]]\nport = 1\ninterface = 'no-such-0'").concat();
+    let start = "martlet.toml:3:13: \"interface\": this machine has no network interface no-such-0";
+    assert!(said.starts_with(start) && said.contains("lo"), "{said}");
+}
 
 #[test]
 fn one_mistake_each() {
@@ -368,9 +416,33 @@ fn tls_lines(but: &str) -> String {
     lines.map(|name| format!("{name} = \"{}\"\n", tls_file(name).unwrap())).collect()
 }
 
+/// Texts that mean something.
+const TRANSPORT_VALUES: &[(&str, &str)] = &[
+    ("path_mode", "640"),
+    ("interface", "lo"),
+    ("websockets_origins", "https://a.example, https://b.example:8443"),
+    ("proxies", "10.0.0.0/8, ::1"),
+    ("mount_point", "a b/"),
+    ("accept_protocol_versions", "4"),
+];
+
+/// Where a listener listens, and what an option wants beside it.
+fn transport_lines(option: &str) -> &'static str {
+    match option {
+        "address" | "port" | "path" => "",
+        "path_mode" => "path = '/tmp/#/a b'\n",
+        "websockets_origins" | "proxies" => "port = 1\nprotocol = 'websockets'\n",
+        "proxy_protocol_require_tls" => "port = 1\nproxy_protocol = 'v2'\n",
+        _ => "port = 1\n",
+    }
+}
+
 /// A value that a row allows and that is not its default.
 fn other_value(row: &Row) -> Value {
     let text = |text: &'static str| Value::Text(text.into());
+    if let Some((_, words)) = TRANSPORT_VALUES.iter().find(|(name, _)| *name == row.name) {
+        return text(words);
+    }
     match (row.kind, &row.default) {
         (Kind::Bool, Some(Value::Bool(value))) => Value::Bool(!value),
         (Kind::Bool, None) => Value::Bool(false),
@@ -408,7 +480,6 @@ fn every_option_can_be_set_to_its_bounds_and_is_shown_as_it_was_set() {
         for value in bounds {
             let line = format!("{} = {value}\n", row.name);
             let text = match (row.section, row.name) {
-                (LISTENER, "address" | "port") => format!("[[listener]]\n{line}"),
                 (LISTENER, name) => {
                     let of_tls = tls_rows::ROWS.iter().any(|row| row.name == name);
                     let beside = if of_tls { tls_lines(name) } else { String::new() };
@@ -417,7 +488,8 @@ fn every_option_can_be_set_to_its_bounds_and_is_shown_as_it_was_set() {
                     } else {
                         ""
                     };
-                    format!("[[listener]]\nport = 1\n{beside}{asked}{line}")
+                    let place = transport_lines(name);
+                    format!("[[listener]]\n{place}{beside}{asked}{line}")
                 }
                 ("http", "address") => format!("[http]\nallow_anonymous = true\n{line}"),
                 (section, _) => format!("[{section}]\n{line}"),
@@ -433,7 +505,11 @@ fn every_option_can_be_set_to_its_bounds_and_is_shown_as_it_was_set() {
 #[test]
 fn what_show_prints_loads_as_the_same_configuration() {
     let mut everything = String::new();
-    let not_both = |row: &&Row| !matches!(row.name, "packet_size_max" | "address" | "secret");
+    // What does not go with the others, and what is too small for them.
+    let not_both = |row: &&Row| {
+        let apart = ["address", "path", "path_mode", "interface", "secret", "packet_size_max"];
+        !apart.contains(&row.name) && !row.name.starts_with("proxy_protocol")
+    };
     for (section, _) in rows::SECTIONS {
         everything.push_str(&format!("{}\n", rows::header(section)));
         for row in rows::of(section).filter(not_both) {

@@ -60,15 +60,17 @@ impl Section {
         }
     }
 
-    /// How the listener speaks TLS, if it does. Its files are read for that, so that what is wrong
+    /// How the listener speaks TLS, if it does. `by_proxy`: a proxy in front may tell of certificates
+    /// of clients, without TLS at the listener itself. Its files are read for that, so that what is wrong
     /// is known before a port opens; it is added to `mistakes`.
     pub(super) fn resolve(
         &self,
         written: &WrittenListener,
+        by_proxy: bool,
         mistakes: &mut Vec<Mistake>,
     ) -> Option<Settings> {
         let (Some(certificate_file), Some(key_file)) = (&self.certfile, &self.keyfile) else {
-            mistakes.extend(halves(written));
+            mistakes.extend(halves(written, by_proxy));
             return None;
         };
         let settings = self.settings(certificate_file.clone(), key_file.clone());
@@ -114,16 +116,17 @@ impl Section {
 }
 
 /// Options of TLS at a listener that speaks none: whoever wrote them believes it does.
-fn halves(written: &WrittenListener) -> impl Iterator<Item = Mistake> {
+fn halves(written: &WrittenListener, by_proxy: bool) -> impl Iterator<Item = Mistake> {
     let set = |name: &str| written.settings.iter().any(|setting| setting.row.name == name);
     let lacks = match (set("certfile"), set("keyfile")) {
         (true, _) => "a \"keyfile\"",
         (_, true) => "a \"certfile\"",
         _ => "a \"certfile\" and a \"keyfile\"",
     };
-    let of_tls = written.settings.iter().filter(|setting| {
+    let of_tls = written.settings.iter().filter(move |setting| {
         let row = ROWS.iter().find(|row| row.name == setting.row.name);
-        row.is_some_and(|row| row.default.as_ref() != Some(&setting.value))
+        let told = by_proxy && setting.row.name == "use_identity_as_username";
+        !told && row.is_some_and(|row| row.default.as_ref() != Some(&setting.value))
     });
     of_tls.map(move |setting| {
         let name = setting.row.name;

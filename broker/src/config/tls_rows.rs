@@ -71,12 +71,12 @@ const fn row(name: &'static str, kind: Kind, default: Option<Value>) -> Row {
 }
 
 impl Row {
-    const fn mosquitto(mut self, name: &'static str) -> Self {
+    pub(super) const fn mosquitto(mut self, name: &'static str) -> Self {
         self.mosquitto = Some(name);
         self
     }
 
-    const fn help(mut self, help: &'static str) -> Self {
+    pub(super) const fn help(mut self, help: &'static str) -> Self {
         self.help = help;
         self
     }

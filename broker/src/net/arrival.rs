@@ -59,8 +59,8 @@ pub(super) async fn arrive(socket: Socket, peer: Peer, shared: Arc<Shared>) -> O
     let layered = match patience.wait(layers).await {
         Ok(layered) => layered?,
         Err(Over::Late) => {
-            let reason = "it did not get as far as CONNECT within the connect timeout";
-            log_lost(address, reason, "connect_timeout_s");
+            let reason = format!("no {} within the connect timeout", awaited(&shared));
+            log_lost(address, &reason, "connect_timeout_s");
             return None;
         }
         Err(Over::Stopping) => return None,
@@ -79,6 +79,17 @@ pub(super) async fn arrive(socket: Socket, peer: Peer, shared: Arc<Shared>) -> O
         }
     };
     Some(Arrived { connection, incoming, end })
+}
+
+/// What has to come before MQTT does.
+fn awaited(shared: &Shared) -> String {
+    let layers = [
+        (shared.proxy.is_some(), "PROXY header"),
+        (shared.tls.terms().is_some(), "TLS handshake"),
+        (shared.websocket.is_some(), "WebSocket"),
+    ];
+    let awaited: Vec<&str> = layers.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
+    awaited.join(" and ")
 }
 
 /// Puts the layers of the listener over the socket, from the lowest up.

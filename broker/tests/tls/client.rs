@@ -80,6 +80,11 @@ impl Client {
         Ok(Self(StreamOwned::new(tls, socket)))
     }
 
+    /// What it speaks over, for those who speak something else.
+    pub fn into_stream(self) -> StreamOwned<ClientConnection, TcpStream> {
+        self.0
+    }
+
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes)?;
         self.0.flush()

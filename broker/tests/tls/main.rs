@@ -8,6 +8,7 @@ mod cert;
 mod client;
 #[path = "../running/mod.rs"]
 mod running;
+mod websocket;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

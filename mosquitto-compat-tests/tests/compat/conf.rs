@@ -21,16 +21,13 @@ const WAITING: &[&str] = &[
     "compose-websockets",
     "debian",
     "home-assistant",
-    "mount-point",
     "mutual-tls",
     "timestamps",
     "tls",
-    "unix-socket",
 ];
 
 /// What is said of what is not there.
-const NOT_THERE: &[&str] =
-    &[" not have ", "auth_opt_", "\"protocol\" takes \"mqtt\", not \"websockets\""];
+const NOT_THERE: &[&str] = &[" not have ", "auth_opt_"];
 
 /// A configuration with everything that it names.
 struct Installed {

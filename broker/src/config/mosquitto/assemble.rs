@@ -232,7 +232,7 @@ impl Opened {
             }]);
         };
         if self.port == 0 {
-            return Err("Unix sockets: Martlet does not have them yet".to_owned());
+            return Ok(vec![None]); // the path of a Unix socket
         }
         let found = (host.as_str(), self.port).to_socket_addrs().map_err(|error| {
             format!("{host:?} is no address, and no name that this machine knows: {error}")
@@ -255,10 +255,13 @@ impl Opened {
         };
         let named = self.host.as_ref().is_some_and(|host| host.parse::<IpAddr>().is_ok());
         let bind = ip.map(|ip| set("bind", Value::Text(ip.to_string().into())));
-        let port = set("port", Value::Integer(self.port.into()));
+        let place = match &self.host {
+            Some(path) if self.port == 0 => set("path", Value::Text(path.clone().into())),
+            _ => set("port", Value::Integer(self.port.into())),
+        };
         WrittenListener {
             origin: self.origin.clone(),
-            settings: [port].into_iter().chain(bind).chain(settings.iter().cloned()).collect(),
+            settings: [place].into_iter().chain(bind).chain(settings.iter().cloned()).collect(),
             broken: false,
             unnamed: ip.is_some() && !named,
         }

@@ -106,7 +106,7 @@ pub(super) const ROWS: &[Row] = &[
     global("websockets_headers_size", Integer { min: 0, max: 65_535 }, "4096", "8192")
         .at_start()
         .help("Bytes of the headers of a WebSocket handshake.")
-        .no_effect("read buffers grow and shrink by themselves"),
+        .kept_by("listener", "websockets_request_bytes_max", By(convert::request_size)),
     global("websockets_log_level", NUMBER, "0", "1023")
         .help("What the WebSocket library logs.")
         .no_effect("there is no such library; `log_type` says what is logged"),

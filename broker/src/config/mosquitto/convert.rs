@@ -33,6 +33,24 @@ pub(super) fn payload_size(text: &str) -> Result<Option<String>, String> {
     Ok(payload.map(|payload| (payload + BESIDE_PAYLOAD).min(PACKET_MAX).to_string()))
 }
 
+/// What is smaller than any request of a browser is no bound that somebody wants; 0 is the default.
+pub(super) fn request_size(text: &str) -> Result<Option<String>, String> {
+    let bytes = Some(parsed(text)?).filter(|bytes| *bytes != 0);
+    Ok(bytes.map(|bytes| bytes.max(1024).to_string()))
+}
+
+/// A prefix without a slash at its end gives clients nothing for filters that begin with a
+/// wildcard.
+pub(super) fn mount_point(text: &str) -> Result<Option<String>, String> {
+    if text.ends_with('/') {
+        return Ok(Some(text.to_owned()));
+    }
+    Err(format!(
+        "takes a prefix with a slash at its end: with \"{text}\" mosquitto gives clients nothing \
+         for filters that begin with a wildcard; write \"{text}/\""
+    ))
+}
+
 /// All lines, in order.
 pub(super) fn listed(words: &[&str]) -> Result<Option<String>, String> {
     Ok(Some(words.join(", ")))

@@ -1,7 +1,7 @@
 //! Where clients come in.
 
 use crate::config::mosquitto::convert;
-use crate::config::mosquitto::row::How::{By, Words};
+use crate::config::mosquitto::row::How::{All, By, Words};
 use crate::config::mosquitto::row::Kind::{Bool, Integer, Text, Word};
 use crate::config::mosquitto::row::{Row, listener};
 
@@ -25,7 +25,8 @@ pub(super) const ROWS: &[Row] = &[
         .shape("`bind` of that `[[listener]]`."),
     listener("bind_interface", Text, "", "eth0")
         .once()
-        .help("Listens on this network interface only."),
+        .help("Listens on the addresses of this network interface only.")
+        .kept("listener", "interface"),
     listener("socket_domain", Word(&["ipv4", "ipv6"]), "", "ipv4")
         .help("Listens on addresses of this kind only.")
         .shape("`bind` is `0.0.0.0` or `::` where no address is given."),
@@ -41,10 +42,10 @@ pub(super) const ROWS: &[Row] = &[
         .kept_by("listener", "max_connections", By(convert::zero_for_negative)),
     listener("max_qos", Integer { min: 0, max: 2 }, "2", "1")
         .help("The highest QoS that clients may use.")
-        .refused("the broker serves QoS 2 everywhere", "let clients choose a lower QoS"),
+        .kept("listener", "max_qos"),
     listener("maximum_qos", Integer { min: 0, max: 2 }, "2", "1")
         .help("An older name of `max_qos`.")
-        .refused("the broker serves QoS 2 everywhere", "let clients choose a lower QoS"),
+        .kept("listener", "max_qos"),
     listener("max_topic_alias", Integer { min: 0, max: 65_535 }, "10", "20")
         .help("Topic Aliases that a client may use.")
         .no_effect("Topic Aliases are of MQTT 5.0, which the broker does not speak"),
@@ -53,24 +54,28 @@ pub(super) const ROWS: &[Row] = &[
         .help("Topic Aliases that the broker uses.")
         .no_effect("Topic Aliases are of MQTT 5.0, which the broker does not speak"),
     listener("mount_point", Text, "", "site-1/")
-        .help("A prefix of all topics of this listener's clients."),
+        .help("A prefix of all topics of this listener's clients.")
+        .kept_by("listener", "mount_point", By(convert::mount_point)),
     listener("use_username_as_clientid", Bool, "false", "true")
         .help("Takes the user name for the client id.")
         .kept("listener", "use_username_as_clientid"),
     listener("accept_protocol_versions", Text, "3, 4, 5", "3, 4")
         .since("2.1")
         .help("The protocol levels that clients may speak: 3 is MQTT 3.1, 4 is 3.1.1, 5 is 5.0.")
-        .refused("MQTT 3.1 and 3.1.1 are spoken on every listener", "leave the line out"),
+        .kept("listener", "accept_protocol_versions"),
     listener("enable_proxy_protocol", Integer { min: 1, max: 2 }, "", "2")
         .since("2.1")
-        .help("Expects the PROXY protocol of this version before MQTT."),
+        .help("Expects the PROXY protocol of this version before MQTT.")
+        .kept_by("listener", "proxy_protocol", Words(&[("1", "v1"), ("2", "v2")])),
     listener("proxy_protocol_v2_require_tls", Bool, "false", "true")
         .since("2.1")
-        .help("Refuses clients that did not reach the proxy over TLS."),
+        .help("Refuses clients that did not reach the proxy over TLS.")
+        .kept("listener", "proxy_protocol_require_tls"),
     listener("websockets_origin", Text, "", "https://example.org")
         .since("2.1")
         .each()
-        .help("Lets only web pages of this origin connect; several lines add up."),
+        .help("Lets only web pages of this origin connect; several lines add up.")
+        .kept_by("listener", "websockets_origins", All(convert::listed)),
     listener("cafile", Text, "", "/etc/mosquitto/certs/ca.crt")
         .help("Certificates of those who may sign client certificates.")
         .kept("listener", "cafile"),
