@@ -258,6 +258,9 @@ fn a_web_page_in_a_browser() {
     let url = format!("{origin}/?{}", elsewhere.websockets.number());
     let _browser = Browser::open(&chromium, &profile.path().join("two"), &url);
     let said = reports.recv_timeout(PATIENCE).expect("the page finishes");
-    assert_eq!(said, "large undefined; close 1006 false", "a page of another origin is turned away");
+    assert_eq!(
+        said, "large undefined; close 1006 false",
+        "a page of another origin is turned away"
+    );
     assert!(elsewhere.broker.log().contains("may not connect"), "{}", elsewhere.broker.log());
 }
