@@ -59,14 +59,8 @@ const U16_MAX: i64 = u16::MAX as i64;
 const U32_MAX: i64 = u32::MAX as i64;
 
 /// Every table of options. A section that has grown long has a table in a file of its own.
-const TABLES: &[&[Row]] = &[
-    ROWS,
-    transport_rows::ROWS,
-    tls_rows::ROWS,
-    access_rows::ROWS,
-    log_rows::ROWS,
-    http::ROWS,
-];
+const TABLES: &[&[Row]] =
+    &[ROWS, transport_rows::ROWS, tls_rows::ROWS, access_rows::ROWS, log_rows::ROWS, http::ROWS];
 
 /// The options of most sections.
 const ROWS: &[Row] = &[
