@@ -9,8 +9,7 @@ use martlet_device::client::Client;
 use martlet_device::event::Event;
 use martlet_device::settings::{Publication, Settings, Subscription, WhenFull};
 
-use crate::simulation::{Kept, Random};
-use crate::support::{ACCEPTED, LIMITS, RESUMED, ack, client, memory, publish};
+use crate::support::{ACCEPTED, Kept, LIMITS, RESUMED, ack, client, memory, publish};
 
 const WISH: &[Subscription<'static>] = &[Subscription { filter: "a/+", qos: QoS::ExactlyOnce }];
 const SETTINGS: Settings<'static> = {
@@ -20,6 +19,8 @@ const SETTINGS: Settings<'static> = {
 
 #[test]
 fn anything_may_come() {
+    use crate::support::Random;
+
     let mut connections = 0;
     for seed in 1..3_000 {
         let mut random = Random::new(seed);

@@ -6,7 +6,7 @@ use martlet_device::client::Client;
 use martlet_device::error::{Bound, Error, Misuse, TransportFault};
 use martlet_device::settings::{Publication, Settings, Subscription, WhenFull};
 
-use crate::simulation::Kept;
+use crate::support::Kept;
 use crate::support::{
     ACCEPTED, RESUMED, ack, client, connect, heard, id, memory, message, online, publish,
     reconnect, sent, words,

@@ -12,7 +12,6 @@ use martlet_codec::packet::Packet;
 use martlet_codec::reason::ProtocolVersion::V311;
 use martlet_codec::reason::QoS;
 use martlet_device::client::Client;
-use martlet_device::client::storage::Storage;
 use martlet_device::event::Event;
 use martlet_device::settings::{Publication, Settings, Subscription};
 use martlet_engine::input::{Connect, InPacket, Input, LinkId, LostCause, Time};
@@ -20,7 +19,7 @@ use martlet_engine::limits::Limits;
 use martlet_engine::snapshot::Snapshot;
 
 use crate::machine::{Machine, Parcel};
-use crate::support::{LIMITS, memory};
+use crate::support::{Kept, LIMITS, Random, memory};
 
 const SEEDS: u64 = 60;
 const ROOM: u32 = 4096;
@@ -354,41 +353,5 @@ impl Device {
         let mut out = [0; 50];
         let len = self.client.transmit(now, &mut out);
         self.up.extend_from_slice(&out[..len]);
-    }
-}
-
-/// Flash that never fails.
-#[derive(Default)]
-pub struct Kept(pub Vec<u8>);
-
-impl Storage for Kept {
-    type Error = ();
-
-    fn save(&mut self, parts: &[&[u8]]) -> Result<(), ()> {
-        self.0 = parts.concat();
-        Ok(())
-    }
-
-    fn load(&mut self, offset: usize, out: &mut [u8]) -> Result<usize, ()> {
-        let kept = self.0.get(offset..).unwrap_or_default();
-        let len = kept.len().min(out.len());
-        out[..len].copy_from_slice(&kept[..len]);
-        Ok(len)
-    }
-}
-
-/// xorshift64.
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 16) % bound
     }
 }

@@ -6,6 +6,7 @@ use martlet_codec::packet::{Ack, Delivery, Packet, PacketType};
 use martlet_codec::reason::ProtocolVersion::V311;
 use martlet_codec::reason::QoS;
 use martlet_device::client::Client;
+use martlet_device::client::storage::Storage;
 use martlet_device::error::Error;
 use martlet_device::event::Event;
 use martlet_device::settings::{Memory, Publication, Settings};
@@ -174,4 +175,40 @@ pub fn id(number: u16) -> PacketId {
 pub fn message(topic: &'static str, payload: &'static str, qos: u8) -> Publication<'static> {
     let qos = QoS::new(qos).expect("0 to 2");
     Publication::new(topic, payload.as_bytes()).qos(qos)
+}
+
+/// Flash that never fails.
+#[derive(Default)]
+pub struct Kept(pub Vec<u8>);
+
+impl Storage for Kept {
+    type Error = ();
+
+    fn save(&mut self, parts: &[&[u8]]) -> Result<(), ()> {
+        self.0 = parts.concat();
+        Ok(())
+    }
+
+    fn load(&mut self, offset: usize, out: &mut [u8]) -> Result<usize, ()> {
+        let kept = self.0.get(offset..).unwrap_or_default();
+        let len = kept.len().min(out.len());
+        out[..len].copy_from_slice(&kept[..len]);
+        Ok(len)
+    }
+}
+
+/// xorshift64.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) % bound
+    }
 }

@@ -1,21 +1,33 @@
 //! A sensor on Linux: publishes a temperature every second at QoS 1, and prints what comes to
-//! `sensors/commands`. Usage: raspberry-pi [HOST:PORT] [CLIENT-ID]
+//! `sensors/commands`.
+//!
+//! Usage: raspberry-pi [HOST:PORT [CLIENT-ID [CA.crt [OWN.crt OWN.key]]]]
+//!
+//! With an authority's certificate (`CA.crt`) it speaks TLS; with its own besides, it shows that.
 
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
+mod network;
 
-use embedded_io::ErrorType;
+use std::error::Error;
+use std::fs::read_to_string;
+use std::thread::sleep;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
 use martlet_codec::reason::QoS;
 use martlet_device::client::Client;
 use martlet_device::event::Event;
-use martlet_device::io::blocking::{Clock, Driver, Network};
+use martlet_device::io::blocking::Driver;
 use martlet_device::settings::{Memory, Publication, Settings, Subscription, WhenFull};
 
-fn main() -> Result<(), martlet_device::error::Error> {
-    let mut arguments = std::env::args().skip(1);
-    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:1883".into());
-    let client_id = arguments.next().unwrap_or_else(|| "raspberry-pi".into());
+use crate::network::{Link, READ_FOR, Started};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let argument = |place: usize| arguments.get(place).map(String::as_str);
+    let address = argument(0).unwrap_or("127.0.0.1:1883");
+    let link = match argument(2) {
+        None => Link::plain(address),
+        Some(authority) => Link::secret(address, authority, argument(3).zip(argument(4)))?,
+    };
 
     // All the memory that the client will ever use for packets.
     let (mut receive, mut outbox) = ([0; 1024], [0; 4096]);
@@ -25,10 +37,9 @@ fn main() -> Result<(), martlet_device::error::Error> {
         subscriptions: &commands,
         will: Some(Publication::new("sensors/state", b"lost").retained()),
         when_full: WhenFull::DropOldest,
-        ..Settings::new(&client_id)
+        ..Settings::new(argument(1).unwrap_or("raspberry-pi"))
     };
-    let client = Client::new(settings, memory)?;
-    let mut driver = Driver::new(client, Tcp { address, stream: None }, Started::now());
+    let mut driver = Driver::new(Client::new(settings, memory)?, link, Started::now());
 
     let mut reading_at = Instant::now();
     loop {
@@ -52,91 +63,15 @@ fn main() -> Result<(), martlet_device::error::Error> {
             Err(error) => println!("{error}; trying again"),
         }
         if !driver.client().is_attached() {
-            std::thread::sleep(READ_FOR); // Connected, the driver itself waits as long for bytes.
+            sleep(READ_FOR); // Connected, the driver itself waits as long for bytes.
         }
     }
 }
 
 /// The processor's temperature in degrees Celsius, or one that swings where Linux shows none.
 fn temperature() -> f32 {
-    let zone = std::fs::read_to_string("/sys/class/thermal/thermal_zone0/temp");
+    let zone = read_to_string("/sys/class/thermal/thermal_zone0/temp");
     let measured = zone.ok().and_then(|text| text.trim().parse::<f32>().ok());
-    let seconds = std::time::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs() % 60);
+    let seconds = UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs() % 60);
     measured.map_or(20.0 + seconds as f32 / 10.0, |thousandths| thousandths / 1000.0)
-}
-
-/// How long the driver waits for bytes before it looks at the clock again.
-const READ_FOR: Duration = Duration::from_millis(100);
-/// How long a broker may refuse to take bytes.
-const WRITE_FOR: Duration = Duration::from_secs(20);
-
-/// TCP of the standard library.
-struct Tcp {
-    address: String,
-    stream: Option<TcpStream>,
-}
-
-impl Tcp {
-    fn stream(&mut self) -> io::Result<&mut TcpStream> {
-        self.stream.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
-    }
-}
-
-impl ErrorType for Tcp {
-    type Error = io::Error;
-}
-
-impl embedded_io::Read for Tcp {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.stream()?.read(bytes).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(), // So Linux says it.
-            _ => error,
-        })
-    }
-}
-
-impl embedded_io::Write for Tcp {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream()?.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.stream()?.flush()
-    }
-}
-
-impl Network for Tcp {
-    fn open(&mut self) -> io::Result<()> {
-        let stream = TcpStream::connect(&self.address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(READ_FOR))?;
-        stream.set_write_timeout(Some(WRITE_FOR))?;
-        self.stream = Some(stream);
-        Ok(())
-    }
-
-    fn close(&mut self) {
-        self.stream = None;
-    }
-}
-
-/// The time since the program started.
-struct Started(Instant);
-
-impl Started {
-    fn now() -> Self {
-        Self(Instant::now())
-    }
-}
-
-impl Clock for Started {
-    fn now_ms(&mut self) -> u64 {
-        self.0.elapsed().as_millis() as u64
-    }
-
-    /// The nanoseconds at which something failed differ from machine to machine.
-    fn entropy(&mut self) -> u32 {
-        let nanoseconds = std::time::UNIX_EPOCH.elapsed().map_or(0, |time| time.subsec_nanos());
-        nanoseconds.wrapping_mul(0x9E37_79B9)
-    }
 }

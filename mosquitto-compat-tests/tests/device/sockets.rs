@@ -1,0 +1,259 @@
+//! The device client on this machine's sockets, with the network that the Linux example has:
+//! against Martlet and against Debian's mosquitto, over TCP and over TLS.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use martlet_codec::reason::QoS;
+use martlet_device::client::Client;
+use martlet_device::error::{Error, TransportFault};
+use martlet_device::event::Event;
+use martlet_device::io::blocking::Driver;
+use martlet_device::settings::{Backoff, Memory, Publication, Settings, Subscription};
+use mosquitto_compat_tests::broker::{Broker, Kind, mosquitto_binary};
+use mosquitto_compat_tests::martlet;
+use mosquitto_compat_tests::ports::Port;
+use mosquitto_compat_tests::tools::{publish, subscribe};
+use tempfile::TempDir;
+
+use crate::network::{Link, Started};
+
+const COMMANDS: &[Subscription<'static>] =
+    &[Subscription { filter: "command/+", qos: QoS::ExactlyOnce }];
+const SETTINGS: Settings<'static> = Settings {
+    subscriptions: COMMANDS,
+    backoff: Backoff { min_ms: 10, max_ms: 200 },
+    ..Settings::new("device")
+};
+/// Looks at the network until something must have happened: each takes a tenth of a second or less.
+const POLLS_MAX: usize = 600;
+
+type Device<'m> = Driver<'m, Link, Started>;
+
+fn device<'m>(receive: &'m mut [u8], outbox: &'m mut [u8], link: Link) -> Device<'m> {
+    let client = Client::new(SETTINGS, Memory { receive, outbox }).unwrap();
+    Driver::new(client, link, Started::now())
+}
+
+/// What happens next that `wanted` makes something of.
+#[track_caller]
+fn next<T>(
+    device: &mut Device<'_>,
+    mut wanted: impl FnMut(Result<Event<'_>, Error>) -> Option<T>,
+) -> T {
+    for _ in 0..POLLS_MAX {
+        let happened = device.poll().transpose();
+        if let Some(found) = happened.and_then(&mut wanted) {
+            return found;
+        }
+    }
+    panic!("it did not happen")
+}
+
+fn connected(device: &mut Device<'_>) -> bool {
+    next(device, |event| match event {
+        Ok(Event::Connected { session_present }) => Some(session_present),
+        _ => None,
+    })
+}
+
+fn subscribed(device: &mut Device<'_>) {
+    next(device, |event| matches!(event, Ok(Event::Subscribed { .. })).then_some(()));
+}
+
+/// All that a sensor does, each way and at each QoS, and a payload that is twenty buffers long.
+fn converse(broker: &Broker, link: Link) {
+    let (mut receive, mut outbox) = ([0; 256], [0; 1024]);
+    let mut device = device(&mut receive, &mut outbox, link);
+    assert!(!connected(&mut device));
+    subscribed(&mut device);
+
+    let mut watcher = subscribe(broker, &["-q", "2", "-t", "reading/#"]);
+    let readings = [(QoS::AtMostOnce, "a"), (QoS::AtLeastOnce, "b"), (QoS::ExactlyOnce, "c")];
+    for (qos, text) in readings {
+        let topic = format!("reading/{text}");
+        let reading = Publication::new(&topic, text.as_bytes()).qos(qos);
+        device.client().publish(&reading).unwrap();
+    }
+    for _ in 0..2 {
+        next(&mut device, |event| matches!(event, Ok(Event::Published(_))).then_some(()));
+    }
+    assert_eq!(watcher.texts(3), ["a", "b", "c"]);
+
+    for qos in ["0", "1", "2"] {
+        publish(broker, &["-q", qos, "-t", "command/a", "-m", qos]);
+        let (topic, text) = next(&mut device, whole);
+        assert_eq!((topic.as_str(), text.as_str()), ("command/a", qos));
+    }
+    let image: String = ('a'..='z').cycle().take(5_000).collect();
+    publish(broker, &["-q", "2", "-t", "command/image", "-m", &image]);
+    let mut came = String::new();
+    next(&mut device, |event| {
+        let Ok(Event::Message(message)) = event else { return None };
+        assert_eq!((message.offset, message.len), (came.len(), image.len()));
+        came += str::from_utf8(message.payload).unwrap();
+        message.is_last().then_some(())
+    });
+    assert_eq!(came, image);
+
+    device.client().disconnect();
+    next(&mut device, |event| matches!(event, Ok(Event::Disconnected)).then_some(()));
+}
+
+fn whole(event: Result<Event<'_>, Error>) -> Option<(String, String)> {
+    let Ok(Event::Message(message)) = event else { return None };
+    assert!(message.is_whole());
+    Some((message.topic.to_owned(), String::from_utf8_lossy(message.payload).into_owned()))
+}
+
+fn plain(broker: &Broker) -> Link {
+    Link::plain(&format!("127.0.0.1:{}", broker.port()))
+}
+
+#[test]
+fn a_sensor_converses_with_both_brokers() {
+    for broker in [Broker::martlet(), Broker::mosquitto()] {
+        converse(&broker, plain(&broker));
+    }
+}
+
+#[test]
+fn a_sensor_goes_on_where_it_was_when_its_broker_was_killed() {
+    let mut broker = Broker::martlet();
+    let (mut receive, mut outbox) = ([0; 256], [0; 2048]);
+    let mut device = device(&mut receive, &mut outbox, plain(&broker));
+    assert!(!connected(&mut device));
+    subscribed(&mut device);
+    let mut watcher = subscribe(&broker, &["-c", "-i", "watcher", "-q", "2", "-t", "reading"]);
+    publish(&broker, &["-q", "2", "-t", "command/a", "-m", "before"]);
+    broker.kill();
+    for number in 0..20 {
+        let text = number.to_string();
+        let reading = Publication::new("reading", text.as_bytes()).qos(QoS::ExactlyOnce);
+        device.client().publish(&reading).unwrap();
+    }
+    let lost = next(&mut device, Result::err);
+    assert!(matches!(lost, Error::Transport(_)), "{lost}");
+    broker.start_again();
+    let mut commands = 0;
+    for _ in 0..20 {
+        next(&mut device, |event| {
+            commands += usize::from(matches!(&event, Ok(Event::Message(_))));
+            matches!(event, Ok(Event::Published(_))).then_some(())
+        });
+    }
+    let numbers: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+    assert_eq!(watcher.texts(20), numbers);
+    publish(&broker, &["-q", "2", "-t", "command/a", "-m", "after"]);
+    while commands < 2 {
+        next(&mut device, whole);
+        commands += 1;
+    }
+}
+
+/// Who signs for whom: made by `martlet cert`.
+struct Authority(TempDir);
+
+impl Authority {
+    fn new(server: &str) -> Self {
+        let authority = Self(TempDir::with_prefix("martlet-certs-").unwrap());
+        authority.make(&["init"]);
+        authority.make(&["server", server]);
+        authority.make(&["device", "meter"]);
+        authority
+    }
+
+    fn make(&self, what: &[&str]) {
+        let mut command = Command::new(martlet::binary().unwrap());
+        let (verb, names) = what.split_first().unwrap();
+        command.args(["cert", verb, "--dir"]).arg(self.0.path().join("made")).args(names);
+        let made = command.output().unwrap();
+        assert!(made.status.success(), "{what:?}: {made:?}");
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.path().join("made").join(name)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.file(name).display().to_string()
+    }
+
+    /// A broker with two listeners: a plain one, and one for devices with certificates.
+    fn broker(&self, kind: Kind) -> (Broker, Port) {
+        let port = Port::reserve().unwrap();
+        let conf = format!(
+            "allow_anonymous true\nlistener {} 127.0.0.1\ncafile {}\ncertfile {}\nkeyfile {}\n\
+             require_certificate true\n",
+            port.number(),
+            self.path("ca.crt"),
+            self.path("server.crt"),
+            self.path("server.key"),
+        );
+        // mosquitto gives up its rights, and must still read its key.
+        self.open_to_all(self.0.path());
+        let program = match kind {
+            Kind::Martlet => martlet::binary().unwrap(),
+            Kind::Mosquitto => mosquitto_binary(),
+        };
+        (Broker::start_with_conf(kind, &program, &conf).unwrap(), port)
+    }
+
+    fn open_to_all(&self, folder: &Path) {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        mode(folder, 0o755);
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() { self.open_to_all(&entry) } else { mode(&entry, 0o644) }
+        }
+    }
+
+    fn own(&self) -> (String, String) {
+        (self.path("devices/meter.crt"), self.path("devices/meter.key"))
+    }
+}
+
+#[test]
+fn a_sensor_converses_with_both_brokers_over_tls() {
+    let authority = Authority::new("127.0.0.1");
+    for kind in [Kind::Martlet, Kind::Mosquitto] {
+        let (broker, port) = authority.broker(kind);
+        let (certificate, key) = authority.own();
+        let address = format!("localhost:{}", port.number());
+        let own = Some((certificate.as_str(), key.as_str()));
+        let link = Link::secret(&address, &authority.path("ca.crt"), own).unwrap();
+        converse(&broker, link);
+    }
+}
+
+#[test]
+fn a_sensor_speaks_to_nobody_who_cannot_prove_that_he_is_the_broker() {
+    let (right, wrong) = (Authority::new("127.0.0.1"), Authority::new("127.0.0.1"));
+    let (broker, port) = right.broker(Kind::Martlet);
+    let tls = port.number();
+    let (certificate, key) = right.own();
+    let own = Some((certificate.as_str(), key.as_str()));
+    // whose authority it trusts, what it shows, which port
+    let rows = [
+        ("another authority's", &wrong, own, tls),
+        ("no TLS at all", &right, own, broker.port()),
+        ("no certificate of ours", &right, None, tls),
+    ];
+    for (why, authority, own, port) in rows {
+        let address = format!("localhost:{port}");
+        let link = Link::secret(&address, &authority.path("ca.crt"), own).unwrap();
+        let (mut receive, mut outbox) = ([0; 256], [0; 256]);
+        let mut device = device(&mut receive, &mut outbox, link);
+        let refused = next(&mut device, |event| match event {
+            Ok(event) => panic!("{why}: {event:?}"),
+            Err(error) => Some(error),
+        });
+        let fault =
+            matches!(refused, Error::Transport(TransportFault::Failed | TransportFault::Closed));
+        assert!(fault, "{why}: {refused}");
+        assert_eq!(device.client().counters().connections, 0, "{why}");
+    }
+}
