@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
 
 mod board;
-#[allow(unreachable_pub, reason = "a whole program's")]
+#[allow(unreachable_pub, clippy::disallowed_methods, reason = "a whole program's own")]
 #[path = "../../../firmware-examples/raspberry-pi/src/network.rs"]
 mod network;
 mod sockets;
