@@ -110,7 +110,7 @@ pub(in crate::store) fn replay(
         if unread().next().is_none() {
             continue;
         }
-        let bytes = read(disk, &segment.path, true)?;
+        let bytes = read(disk, &segment.path, false)?;
         for place in unread() {
             if place.sequence > last + 1 {
                 if sure <= last {
@@ -174,7 +174,8 @@ fn numbers(disk: &dyn Disk, folder: &Path) -> Result<Vec<u64>, StoreError> {
     Ok(numbers)
 }
 
-/// `sync`: what a killed process wrote may not be safe yet, and what comes will rest on it.
+/// `sync`: what a killed process wrote may not be safe yet, and what comes will rest on it: on its
+/// frames, and on a header too, by which frames before it are void.
 fn read(disk: &dyn Disk, path: &Path, sync: bool) -> Result<Vec<u8>, StoreError> {
     let reading = |source| StoreError::io(format!("reading {}", path.display()), source);
     let file = disk.open(path).map_err(reading)?;
@@ -189,7 +190,7 @@ fn read(disk: &dyn Disk, path: &Path, sync: bool) -> Result<Vec<u8>, StoreError>
 
 fn find(disk: &dyn Disk, folder: &Path, number: u64) -> Result<Found, StoreError> {
     let path = path(folder, number);
-    let bytes = read(disk, &path, false)?;
+    let bytes = read(disk, &path, true)?;
     let header = SegmentHeader::read(&bytes);
     let header = header.filter(|header| header.segment == number);
     let mut frames: Vec<Place> = Vec::new();
