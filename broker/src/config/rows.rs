@@ -97,7 +97,7 @@ const ROWS: &[Row] = &[
         kind: Kind::Choice(&["mqtt", "websockets"]),
         default: text("mqtt"),
         mosquitto: Some("protocol"),
-        help: "What is spoken: `mqtt` is MQTT as it is, `websockets` is MQTT over WebSocket, on any \
+        help: "What is spoken: `mqtt` is MQTT as it is, `websockets` MQTT over WebSocket, on any \
                path. [listeners.md](listeners.md) has more.",
     },
     Row {

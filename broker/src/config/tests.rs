@@ -222,8 +222,8 @@ const ONE_MISTAKE: &[(&str, &str)] = &[
     ),
     (
         "[[listener]]\nport = 1\nproxy_protocol = 'v1'\nproxy_protocol_require_tls = true",
-        "4:30: \"proxy_protocol_require_tls\" wants version 2 of the PROXY protocol: version 1 does \
-         not speak of TLS",
+        "4:30: \"proxy_protocol_require_tls\" wants version 2 of the PROXY protocol: version 1 \
+         does not speak of TLS",
     ),
     (
         "[[listener]]\nport = 1\nproxies = '10.0.0.0/8'",

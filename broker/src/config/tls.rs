@@ -60,9 +60,9 @@ impl Section {
         }
     }
 
-    /// How the listener speaks TLS, if it does. `by_proxy`: a proxy in front may tell of certificates
-    /// of clients, without TLS at the listener itself. Its files are read for that, so that what is wrong
-    /// is known before a port opens; it is added to `mistakes`.
+    /// How the listener speaks TLS, if it does. Its files are read for that, so that what is wrong
+    /// is known before a port opens; it is added to `mistakes`. `by_proxy`: a proxy in front may
+    /// tell of certificates of clients, without TLS at the listener itself.
     pub(super) fn resolve(
         &self,
         written: &WrittenListener,

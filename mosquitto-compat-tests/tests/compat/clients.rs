@@ -64,7 +64,7 @@ impl Open {
     }
 }
 
-/// Says that something is not there, in one line. Where everything must be there, that is a failure.
+/// Says in one line that something is not there. Where everything must be, that is a failure.
 fn skipped(what: &str) {
     let everything = std::env::var_os("MARTLET_ALL_CLIENTS").is_some();
     assert!(!everything, "{what} is not installed: ./test tools");
