@@ -20,6 +20,7 @@ use crate::driver::link::Edge;
 use crate::net::arrival::log_lost;
 use crate::net::connection::{Connection, End};
 use crate::net::receive::{Incoming, Received, lost_by};
+use crate::net::tls::session::Negotiated;
 
 /// The longest CONNECT: five fields of 65,535 bytes with their lengths, two sets of properties,
 /// headers. Nobody who has not connected can make us keep more.
@@ -66,14 +67,13 @@ impl Connection {
             self.bearer.get_or_init(|| bearer);
         }
         self.throttle.lock().keep_alive(connect.keep_alive_s);
-        if let Some(negotiated) = self.writer.negotiated()
-            && self.shared.driver.logs_connections()
-        {
-            let (client, address) = (&connect.client_id, self.peer_address());
-            tracing::info!(%client, %address, "Client {client} negotiated {negotiated}");
-        }
+        let negotiated = self.writer.negotiated();
+        let negotiated = negotiated.map(|with| (with, connect.client_id.clone()));
         let link = self.link.attach(Arc::clone(self) as Arc<dyn Edge>);
         self.open(Input::Open { link, connect }, incoming)?;
+        if let Some((negotiated, client_id)) = negotiated {
+            self.log_negotiated(negotiated, &client_id);
+        }
         // Whoever exchanged the policy just now may have looked for links before this one.
         if !Arc::ptr_eq(&policy, &door.policy()) {
             self.submit(&mut vec![Input::Permits(vec![(link, self.permit())])]);
@@ -127,7 +127,7 @@ impl Connection {
 
     fn turn_down(&self, connect: &Connect, refusal: Refusal) -> End {
         let address = self.peer_address();
-        let client = if connect.client_id.is_empty() { "<unknown>" } else { &connect.client_id };
+        let client = known(&connect.client_id);
         // A token that is refused here may be good elsewhere: no log shows it.
         let user = connect.user_name.as_deref().filter(|user| !jwt::is_token(user));
         let user = user.unwrap_or_default();
@@ -189,9 +189,18 @@ impl Connection {
         End::Refused
     }
 
+    /// Tells what TLS was agreed on with a client that called itself so.
+    fn log_negotiated(&self, negotiated: Negotiated, client_id: &str) {
+        if self.shared.driver.logs_connections() {
+            // Whoever left its id empty has got one, unless the engine is busy.
+            let client = if client_id.is_empty() { self.link.client_id() } else { client_id };
+            tracing::info!(client, "Client {client} negotiated {negotiated}");
+        }
+    }
+
     pub(super) fn log_refused(&self, client: &str, reason: &str) {
         let address = self.peer_address();
-        let client = if client.is_empty() { "<unknown>" } else { client };
+        let client = known(client);
         tracing::warn!(client, %address, reason, "Client {client} [{address}] refused: {reason}.");
         if self.shared.driver.logs_connections() {
             let code = ConnectReturnCode::UnacceptableProtocolVersion;
@@ -212,6 +221,11 @@ impl Connection {
             }
         }
     }
+}
+
+/// What the log calls a client.
+fn known(client_id: &str) -> &str {
+    if client_id.is_empty() { "<unknown>" } else { client_id }
 }
 
 /// What the first bytes of a connection are, if they do not begin a CONNECT.

@@ -16,5 +16,6 @@ mod retained;
 mod rumqtt;
 mod sessions;
 mod sys;
+mod tls;
 mod versions;
 mod wills;

@@ -247,6 +247,16 @@ impl Writer {
     }
 }
 
+impl Drop for Session {
+    /// Takes leave, so that the peer knows that nothing was cut off.
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        state.tls.send_close_notify();
+        // What does not go out now never will.
+        let _ = state.flush(&self.socket);
+    }
+}
+
 impl Session {
     /// Waits until the socket has taken all that was encrypted.
     fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
