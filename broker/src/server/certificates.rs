@@ -26,7 +26,7 @@ impl Made {
         &mut self,
         listener: &listener::Settings,
     ) -> Result<Arc<Acceptor>, StartError> {
-        let terms = listener.tls.as_ref().map(|settings| self.terms(settings)).transpose();
+        let terms = spoken(listener).map(|settings| self.terms(&settings)).transpose();
         Ok(Arc::new(Acceptor::new(terms.map_err(StartError::Tls)?)))
     }
 
@@ -47,6 +47,13 @@ impl Made {
     }
 }
 
+/// How a listener speaks TLS, with the name of what is spoken in it.
+fn spoken(listener: &listener::Settings) -> Option<tls::settings::Settings> {
+    let websocket = listener.websocket.is_some();
+    let protocols: &[_] = if websocket { &["http/1.1"] } else { &["mqtt"] };
+    listener.tls.clone().map(|tls| tls::settings::Settings { protocols, ..tls })
+}
+
 impl Certificates {
     pub(super) fn new(desks: Vec<(Address, Arc<Acceptor>)>) -> Self {
         Self { desks }
@@ -57,11 +64,11 @@ impl Certificates {
     fn desks<'a>(
         &'a self,
         settings: &'a Settings,
-    ) -> impl Iterator<Item = (&'a Arc<Acceptor>, Option<&'a tls::settings::Settings>)> {
+    ) -> impl Iterator<Item = (&'a Arc<Acceptor>, Option<tls::settings::Settings>)> {
         self.desks.iter().filter_map(|(address, desk)| {
             let mut listeners = settings.listeners.iter().map(|(listener, _)| listener);
             let listener = listeners.find(|listener| listener.address == *address)?;
-            Some((desk, listener.tls.as_ref()))
+            Some((desk, spoken(listener)))
         })
     }
 }
@@ -74,7 +81,7 @@ impl Part for Certificates {
     fn prepare(&self, settings: &Settings) -> Result<Change, Vec<String>> {
         let (mut made, mut ready, mut mistakes) = (Made::default(), Vec::new(), Vec::new());
         for (desk, settings) in self.desks(settings) {
-            match settings.map(|settings| made.terms(settings)).transpose() {
+            match settings.map(|settings| made.terms(&settings)).transpose() {
                 Ok(terms) => ready.push((Arc::clone(desk), terms)),
                 Err(faults) => {
                     let faults = faults.iter().map(Fault::to_string);

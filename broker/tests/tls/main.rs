@@ -4,6 +4,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "a test")]
 
 mod authority;
+mod budget;
 mod cert;
 mod client;
 #[path = "../running/mod.rs"]
@@ -288,6 +289,20 @@ fn clients_come_and_go_while_certificates_change() {
     }
     for client in clients {
         client.join().expect("nobody noticed");
+    }
+}
+
+#[test]
+fn a_listener_may_begin_to_speak_tls_and_stop_again() {
+    let world = World::new();
+    let (clear, tls) = (running::settings(), settings(world.tls()));
+    let broker = Running::start(clear.clone());
+    let config = Arc::new(config(VERSIONS[1], &world.own, None));
+    for (number, (settings, speaks)) in [(&tls, true), (&clear, false)].into_iter().enumerate() {
+        let settings = settings.clone();
+        broker.reloader().prepare(settings).expect("good files").apply();
+        let comes_in = Client::connect(broker.address(), &config, "c").is_ok();
+        assert_eq!(comes_in, speaks, "{number}");
     }
 }
 

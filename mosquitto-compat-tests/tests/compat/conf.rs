@@ -21,9 +21,7 @@ const WAITING: &[&str] = &[
     "compose-websockets",
     "debian",
     "home-assistant",
-    "mutual-tls",
     "timestamps",
-    "tls",
 ];
 
 /// What is said of what is not there.

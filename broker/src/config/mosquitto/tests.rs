@@ -228,6 +228,11 @@ fn mistakes_name_the_line_and_what_to_do() {
           stands twice, first at m.conf:1:1",
         ),
         (
+            "listener 8883\npsk_hint broker",
+            "2:1: \"psk_hint\": TLS is rustls here, which has no pre-shared keys; give each device a \
+          certificate (`martlet cert device NAME`), or a password over TLS",
+        ),
+        (
             "max_packet_size 20",
             "1:1: \"max_packet_size\" takes a whole number from 1024 to \
           268435460, not \"20\"",
