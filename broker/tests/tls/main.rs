@@ -150,7 +150,7 @@ fn a_name_in_a_certificate_is_the_user() {
             let with = Arc::new(config(version, &world.own, Some(&identity)));
             Client::connect(broker.address(), &with, "meter").expect("it may").ping();
             let line = broker.log().with("connected from").pop().expect("one");
-            assert!(line.contains(" as meter (p4, c1, k60, u'meter 7')."), "{line}");
+            assert!(line.contains(" as meter (") && line.contains("u'meter 7')."), "{line}");
             let said = broker.log().with("Client meter negotiated TLSv1.");
             assert!(said.iter().all(|line| line.contains(" cipher ")), "{said:?}");
             let without = Arc::new(config(version, &world.own, None));
