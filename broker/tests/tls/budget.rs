@@ -48,7 +48,7 @@ fn idle_bytes<T: Send + 'static>(
     };
     // The first ones bring what all share.
     connect_some();
-    let cost = allocation_counter::measure(&mut connect_some);
+    let cost = allocation_counter::measure(connect_some);
     drop(more);
     clients.join().expect("they came in");
     cost.bytes_current / CONNECTIONS as i64

@@ -595,6 +595,8 @@ fn a_directory_of_signers_is_as_good_as_a_file() {
     let folder = Folder::new();
     folder.file("0a1b2c3d.0", &world.devices.pem());
     folder.file("README", "what lies here\n");
+    // An empty sequence.
+    folder.file("odd.pem", "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n");
     let tls = Settings {
         ca_file: None,
         ca_path: Some(folder.path().to_owned()),
@@ -604,4 +606,5 @@ fn a_directory_of_signers_is_as_good_as_a_file() {
     let identity = world.devices.issue(&device("d"));
     let config = Arc::new(config(VERSIONS[1], &world.own, Some(&identity)));
     Client::connect(broker.address(), &config, "c").expect("it may").ping();
+    lines(&broker, "1 of 2 certificates cannot be read and are passed over.", 1);
 }

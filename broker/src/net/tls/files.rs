@@ -58,7 +58,7 @@ pub(super) fn revocation_lists(
 }
 
 /// The certificates of every file in a directory that holds some.
-pub(super) fn directory(path: &Path) -> Result<Vec<(PathBuf, CertificateDer<'static>)>, Fault> {
+pub(super) fn directory(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
     let option = FaultyOption::CaPath;
     let fault = |text: String| Fault::new(option, path.to_owned(), text);
     let mut found = Vec::new();
@@ -66,8 +66,8 @@ pub(super) fn directory(path: &Path) -> Result<Vec<(PathBuf, CertificateDer<'sta
         let bytes = read(option, &file)?;
         // Directories of certificates hold other things too, such as lists and notes.
         for certificate in all(option, &file, &bytes)? {
-            if found.iter().all(|(_, other)| *other != certificate) {
-                found.push((file.clone(), certificate));
+            if !found.contains(&certificate) {
+                found.push(certificate);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The terms on which a listener speaks TLS: its settings with their files, read and checked.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -214,8 +214,6 @@ impl Reading<'_> {
             return None;
         }
         self.check_lists(&lists, &signers)?;
-        let signers: Vec<CertificateDer<'static>> =
-            signers.into_iter().map(|(_, certificate)| certificate).collect();
         let webpki = match webpki(settings, &self.provider, &signers, &lists) {
             Ok(webpki) => webpki,
             Err(error) => {
@@ -234,33 +232,46 @@ impl Reading<'_> {
         }))
     }
 
-    /// Who may sign certificates of clients, with the files where that stands.
-    fn signers(&mut self) -> Option<Vec<(PathBuf, CertificateDer<'static>)>> {
+    /// Who may sign certificates of clients. Public bundles hold odd ones; those are passed over.
+    fn signers(&mut self) -> Option<Vec<CertificateDer<'static>>> {
         let Settings { ca_file, ca_path, .. } = self.settings;
-        let mut signers = Vec::new();
+        let mut found = Vec::new();
         if let Some(path) = ca_file {
-            let found = self.take(files::certificates(FaultyOption::CaFile, path))?;
-            signers.extend(found.into_iter().map(|certificate| (path.clone(), certificate)));
+            let of_file = self.take(files::certificates(FaultyOption::CaFile, path))?;
+            found.push((FaultyOption::CaFile, path, of_file));
         }
         if let Some(path) = ca_path {
-            signers.extend(self.take(files::directory(path))?);
+            let of_folder = self.take(files::directory(path))?;
+            found.push((FaultyOption::CaPath, path, of_folder));
         }
-        let mut good = true;
-        for (path, certificate) in &signers {
-            if RootCertStore::empty().add(certificate.clone()).is_err() {
-                let text = "holds a certificate that cannot be read";
-                self.fault(FaultyOption::CaFile, Some(path), text);
-                good = false;
+        let mut signers = Vec::new();
+        for (option, path, certificates) in found {
+            let all = certificates.len();
+            let good = |der: &CertificateDer<'_>| {
+                let store = RootCertStore::empty().add(der.clone().into_owned());
+                store.is_ok() && der::certificate(der).is_some()
+            };
+            let good: Vec<_> = certificates.into_iter().filter(good).collect();
+            if good.is_empty() {
+                self.fault(option, Some(path), "holds no certificate that can be read");
+                return None;
             }
+            if good.len() < all {
+                let (path, bad) = (path.display(), all - good.len());
+                self.warnings.push(format!(
+                    "{path}: {bad} of {all} certificates cannot be read and are passed over."
+                ));
+            }
+            signers.extend(good);
         }
-        good.then_some(signers)
+        Some(signers)
     }
 
     /// A list that is of nobody here, or that its signer did not sign, would refuse everybody.
     fn check_lists(
         &mut self,
         lists: &[CertificateRevocationListDer<'_>],
-        signers: &[(PathBuf, CertificateDer<'static>)],
+        signers: &[CertificateDer<'static>],
     ) -> Option<()> {
         let Some(path) = &self.settings.crl_file else { return Some(()) };
         let algorithms = self.provider.signature_verification_algorithms.all;
@@ -274,7 +285,7 @@ impl Reading<'_> {
             let issuer = list.issuer();
             let mut named = signers
                 .iter()
-                .filter_map(|(_, signer)| der::certificate(signer))
+                .filter_map(der::certificate)
                 .filter(|signer| signer.subject().as_raw() == issuer.as_raw())
                 .peekable();
             if named.peek().is_none() {
