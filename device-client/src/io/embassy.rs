@@ -67,17 +67,20 @@ impl ErrorType for Tcp<'_> {
 }
 
 impl Read for Tcp<'_> {
+    /// Cancel-safe: dropped before it is ready, it has taken nothing.
     async fn read(&mut self, bytes: &mut [u8]) -> Result<usize, Unreachable> {
         Ok(self.socket.read(bytes).await?)
     }
 }
 
 impl Write for Tcp<'_> {
+    /// Cancel-safe: dropped before it is ready, it has sent nothing.
     async fn write(&mut self, bytes: &[u8]) -> Result<usize, Unreachable> {
         Ok(self.socket.write(bytes).await?)
     }
 
-    /// TCP sends by itself; to wait until the broker has it would be to wait for nothing.
+    /// TCP sends by itself; to wait until the broker has it would be to wait for nothing. It is
+    /// ready at once.
     async fn flush(&mut self) -> Result<(), Unreachable> {
         Ok(())
     }
@@ -103,6 +106,7 @@ impl Network for Tcp<'_> {
         if self.socket.may_send() { Ok(()) } else { Err(Unreachable) }
     }
 
+    /// Cancel-safe: what was written leaves all the same, and the next call waits for the rest.
     async fn finish(&mut self) -> Result<(), Unreachable> {
         self.socket.close();
         Ok(self.socket.flush().await?)
@@ -133,6 +137,7 @@ impl Clock for EmbassyClock {
         Instant::now().as_millis()
     }
 
+    /// Cancel-safe: there is nothing to lose.
     async fn sleep_until(&mut self, ms: u64) {
         if ms < FOREVER_MS {
             Timer::at(Instant::from_millis(ms)).await;
