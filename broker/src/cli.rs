@@ -9,12 +9,14 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::cli::cert::CertCommand;
+use crate::cli::log::LogCommand;
 use crate::cli::store::{Chore, StoreCommand};
 use crate::cli::token::Token;
 use crate::cli::why::Why;
 use crate::config::{self, Config, Mistake, Mistakes, Override, Resolved, Sources};
 
 pub mod cert;
+pub mod log;
 pub mod passwd;
 pub mod store;
 pub mod token;
@@ -96,6 +98,9 @@ enum Command {
     /// Look after what a broker keeps on disk, while it does not run.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Read what was recorded, while the broker runs or not.
+    #[command(subcommand)]
+    Log(LogCommand),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
@@ -167,6 +172,8 @@ pub enum Todo {
     Certify(CertCommand),
     /// Make or delete a token.
     Token(Token),
+    /// Read a log.
+    Log(log::Chore),
 }
 
 impl Arguments {
@@ -241,6 +248,10 @@ impl Arguments {
                     Ok,
                 );
                 Ok(Todo::Store(Chore::new(command, folder?)))
+            }
+            Some(Command::Log(command)) => {
+                let data = options.load(variables)?.config.data_dir;
+                Ok(Todo::Log(log::Chore::new(command, data)))
             }
             Some(Command::CompatReport { file, json }) => {
                 options.config = file.or(options.config);

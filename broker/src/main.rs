@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         Ok(Todo::Certify(command)) => said(command.run()),
         Ok(Todo::Token(token)) => said(token.run()),
         Ok(Todo::Store(chore)) => ExitCode::from(chore.run()),
+        Ok(Todo::Log(chore)) => ExitCode::from(chore.run()),
         Err(mistakes) => {
             complain(&mistakes.to_string());
             ExitCode::from(BAD_CONFIGURATION)

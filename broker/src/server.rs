@@ -22,6 +22,7 @@ use crate::net::tls::settings::Fault;
 use crate::server::certificates::{Certificates, Made};
 use crate::server::reload::{Change, Part, Reloader};
 use crate::store::{Store, StoreError};
+use crate::telemetry::log::Log;
 
 mod certificates;
 pub mod reload;
@@ -63,6 +64,8 @@ pub struct Server {
     connections_max: u32,
     stopping: watch::Sender<bool>,
     reloader: Arc<Reloader>,
+    /// What is recorded, if anything may be.
+    log: Option<Log>,
 }
 
 /// The engine's bounds, what the driver logs, and how fast a client may publish, as a part that
@@ -154,7 +157,27 @@ impl Server {
             Arc::new(Certificates::new(desks)),
         ];
         let reloader = Arc::new(Reloader::new(settings, parts));
-        Ok(Self { driver, listeners, window, connections, connections_max, stopping, reloader })
+        Ok(Self {
+            driver,
+            listeners,
+            window,
+            connections,
+            connections_max,
+            stopping,
+            reloader,
+            log: None,
+        })
+    }
+
+    /// The same, with the log that its store records to: it is seen to while the server runs.
+    #[must_use]
+    pub fn tending(self, log: Log) -> Self {
+        Self { log: Some(log), ..self }
+    }
+
+    /// What is recorded, for whoever reads it.
+    pub fn log(&self) -> Option<Log> {
+        self.log.clone()
     }
 
     /// Where it listens, in the order of the settings; sockets of the file system aside.
@@ -189,8 +212,12 @@ impl Server {
         }
         let pump = tokio::spawn(Arc::clone(&self.driver).run());
         let watch = tokio::spawn(reload::watch(self.reloader));
+        let tend = self.log.map(|log| tokio::spawn(tend(log, Arc::clone(&self.driver))));
         stop.await;
         watch.abort();
+        if let Some(tend) = tend {
+            tend.abort();
+        }
         self.stopping.send_replace(true);
         while accepting.join_next().await.is_some() {}
         self.driver.shut_down();
@@ -206,6 +233,26 @@ impl Server {
         let driver = self.driver;
         // A panic in there has been reported by the panic itself.
         let _ = tokio::task::spawn_blocking(move || driver.finish_commits()).await;
+    }
+}
+
+/// How often the log is looked after: what is too old goes, and a full disk is seen in time.
+const TEND_EVERY: Duration = Duration::from_secs(1);
+
+async fn tend(log: Log, driver: Arc<Driver>) {
+    let clock = Clock::start();
+    loop {
+        tokio::time::sleep(TEND_EVERY).await;
+        let (log, driver) = (log.clone(), Arc::clone(&driver));
+        let tended = tokio::task::spawn_blocking(move || {
+            if let Some(streams) = log.tend(clock.now().0) {
+                driver.record(streams);
+            }
+        });
+        // A panic in there has been reported by the panic itself.
+        if tended.await.is_err() {
+            return;
+        }
     }
 }
 

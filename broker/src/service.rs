@@ -15,8 +15,11 @@ use crate::logging::Log;
 use crate::server::reload::Reloader;
 use crate::server::{Server, StartError};
 use crate::signals::Request;
+use crate::store::disk::Real;
 use crate::store::memory::Volatile;
+use crate::store::recorder::Recorder;
 use crate::store::{Store, StoreError, durable};
+use crate::telemetry::log as records;
 use crate::{clock, daemon, logging, machine, server, signals};
 
 const VERSION: &str = concat!("martlet version ", env!("CARGO_PKG_VERSION"));
@@ -89,7 +92,8 @@ fn serve(
     tracing::debug!("At most {} connections at a time.", settings.connections_max);
     let heard = signals::listen(end_at_once).map_err(|e| format!("Cannot hear signals: {e}."))?;
     // May take a while: whoever asks it to stop meanwhile is heard.
-    let store = open_store(config).map_err(|error| format!("Cannot keep state: {error}."))?;
+    let (store, recorded) =
+        open_store(config).map_err(|error| format!("Cannot keep state: {error}."))?;
     settings.listeners.retain(|(listener, _)| {
         let optional = listener.address.ip().filter(|ip| config.optional_addresses.contains(ip));
         optional.is_none_or(exists_here)
@@ -100,6 +104,10 @@ fn serve(
             StartError::Bind { address, source } => machine::diagnose_bind(&address, &source),
             StartError::Store(_) | StartError::Tls(_) => error.to_string(),
         })?;
+        let server = match recorded {
+            Some(recorded) => server.tending(recorded),
+            None => server,
+        };
         let (reloader, driver) = (server.reloader(), server.driver());
         log.publish_with(Arc::new(driver::publisher(&driver)));
         let operated = Operated { resolved, sources, reloader, driver, log: log.clone() };
@@ -157,16 +165,21 @@ fn pass_on(config: &Config) {
     }
 }
 
-/// The store that the configuration asks for.
-fn open_store(config: &Config) -> Result<Box<dyn Store>, StoreError> {
+/// The store that the configuration asks for, and the log behind it.
+fn open_store(config: &Config) -> Result<(Box<dyn Store>, Option<records::Log>), StoreError> {
     let Some(sync) = config.sync else {
         tracing::warn!("data.sync is \"off\": sessions and retained messages end with the broker.");
-        return Ok(Box::new(Volatile));
+        return Ok((Box::new(Volatile), None));
     };
     let folder = config.data_dir.clone();
     tracing::info!("Opening the store in {}.", folder.display());
     let date = clock::date(clock::wall());
-    Ok(Box::new(durable::open(durable::Settings { sync, ..durable::Settings::new(folder, date) })?))
+    // Also without a stream: an earlier run may have left records in the journal.
+    let settings = records::Settings::new(&folder, config.streams.clone());
+    let log = records::Log::new(Arc::new(Real), settings);
+    let recorder: Option<Arc<dyn Recorder>> = Some(Arc::new(log.clone()));
+    let settings = durable::Settings { sync, recorder, ..durable::Settings::new(folder, date) };
+    Ok((Box::new(durable::open(settings)?), Some(log)))
 }
 
 fn exists_here(address: SocketAddr) -> bool {

@@ -19,6 +19,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use martlet::telemetry::Position;
+use martlet::telemetry::log::Log;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::raw::client::{Client, Heard};
@@ -33,7 +35,8 @@ const FENCE: &str = "load/fence/end";
 /// No bound may drop anything here.
 const CONFIGURATION: &str = "\
     [[listener]]\naddress = '127.0.0.1:0'\nallow_anonymous = true\n\
-    [limits]\nqueue_messages_max = 0\nqueue_bytes_max = 0\n";
+    [limits]\nqueue_messages_max = 0\nqueue_bytes_max = 0\n\
+    [[telemetry]]\nname = 'load'\nfilters = ['load/publisher-0/#', 'load/+/+']\n";
 
 #[test]
 fn killed_under_load_it_loses_nothing_and_repeats_nothing() {
@@ -81,6 +84,8 @@ struct Account {
     delivered: usize,
     /// Repeats that QoS 1 allows.
     repeated: usize,
+    /// Records in the log.
+    recorded: u64,
     wrongs: Vec<String>,
 }
 
@@ -119,6 +124,7 @@ impl Siege {
         // Nothing that was settled is kept either.
         assert!(said.contains("The store holds 6 sessions, 0 messages for them"), "{said}");
         self.settle_account();
+        self.settle_log();
         assert!(self.account.wrongs.is_empty(), "the account says what is wrong");
         self.account
     }
@@ -261,6 +267,37 @@ impl Siege {
     }
 }
 
+impl Siege {
+    /// What was acknowledged is in the log: once, unless its publisher had to send it again at
+    /// QoS 1; and nothing else is there.
+    fn settle_log(&mut self) {
+        let log = Log::look(&self.dir.path().join("data")).expect("it was written");
+        let mut reader = log.reader("load", Position::Earliest, None).expect("it was recorded");
+        let mut found: HashMap<(String, u64), u64> = HashMap::new();
+        let Account { recorded, wrongs, .. } = &mut self.account;
+        while let Some(record) = reader.next().expect("a disk that can be read") {
+            assert_eq!(record.offset, *recorded, "no gap");
+            *recorded += 1;
+            if record.topic == FENCE {
+                continue;
+            }
+            let publisher = self.publishers.iter().find(|p| p.owns(record.topic)).unwrap();
+            assert_eq!(record.client_id, Some(publisher.id.as_str()));
+            *found.entry((record.topic.to_owned(), number(record.payload))).or_default() += 1;
+        }
+        for publisher in &self.publishers {
+            for message in &publisher.acknowledged {
+                let times = found.remove(message).unwrap_or(0);
+                let may_repeat = publisher.qos == 1 && publisher.sent_again.contains(message);
+                if times == 0 || (times > 1 && !may_repeat) {
+                    wrongs.push(format!("{message:?} is {times} times in the log"));
+                }
+            }
+        }
+        assert!(found.is_empty(), "never sent: {found:?}");
+    }
+}
+
 impl Account {
     fn new(seed: u64) -> Self {
         let mut account = Self::default();
@@ -284,6 +321,7 @@ impl fmt::Display for Account {
         writeln!(f, "{} ends: {}", self.ends.len(), self.ends.join(", "))?;
         writeln!(f, "{} messages acknowledged to publishers", self.acknowledged)?;
         writeln!(f, "{} delivered, {} repeated", self.delivered, self.repeated)?;
+        writeln!(f, "{} in the log", self.recorded)?;
         writeln!(f, "{} wrongs", self.wrongs.len())?;
         self.wrongs.iter().take(50).try_for_each(|wrong| writeln!(f, "  {wrong}"))
     }
@@ -297,6 +335,8 @@ struct Publisher {
     open: VecDeque<Open>,
     /// Topics and sequence numbers.
     acknowledged: Vec<(String, u64)>,
+    /// Those of which nobody knew whether they had come.
+    sent_again: HashSet<(String, u64)>,
     kept_sent: Option<u64>,
     kept_acknowledged: Option<u64>,
 }
@@ -316,6 +356,7 @@ impl Publisher {
             next: 1,
             open: VecDeque::new(),
             acknowledged: Vec::new(),
+            sent_again: HashSet::new(),
             kept_sent: None,
             kept_acknowledged: None,
         }
@@ -335,6 +376,7 @@ impl Publisher {
         // [MQTT-4.4.0-1]
         for open in &mut self.open {
             open.message.dup = true;
+            self.sent_again.insert((open.message.topic.clone(), open.sequence));
             client.send(&open.packet());
         }
         loop {

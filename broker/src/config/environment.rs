@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 
 use crate::config::nearest::nearest;
 use crate::config::origin::{Mistake, Origin};
-use crate::config::rows::{self, LISTENER};
+use crate::config::rows;
 use crate::config::written::{Setting, Written};
 
 /// Takes the variables that begin with `MARTLET_`; what is wrong is added to `mistakes`.
@@ -45,9 +45,12 @@ fn setting(name: &str, value: OsString, origin: Origin) -> Result<Setting, Strin
 }
 
 fn unknown(name: &str) -> String {
-    let upper = LISTENER.to_uppercase();
-    if name.strip_prefix("MARTLET_").is_some_and(|rest| rest.starts_with(&upper)) {
-        return "listeners are a list, which the environment cannot set: use a file".to_owned();
+    let begins = |section: &str| {
+        let rest = name.strip_prefix("MARTLET_");
+        rest.is_some_and(|rest| rest.starts_with(&section.to_uppercase()))
+    };
+    if let Some((_, one)) = rows::REPEATED.iter().find(|(section, _)| begins(section)) {
+        return format!("{one}s are a list, which the environment cannot set: use a file");
     }
     let variables = rows::all().filter_map(|row| row.variable()).map(|name| (name.clone(), name));
     match nearest(name, variables) {

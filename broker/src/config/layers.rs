@@ -8,9 +8,9 @@ use config::{ConfigError, Map, Source, Value as Layered};
 
 use crate::config::Override;
 use crate::config::origin::{Mistake, Origin};
-use crate::config::rows::{self, LISTENER, Row};
+use crate::config::rows::{self, LISTENER, Row, TELEMETRY};
 use crate::config::value::Value;
-use crate::config::written::{Setting, Written, WrittenListener};
+use crate::config::written::{Setting, Written};
 
 /// Everything that was said, from the weakest voice to the strongest.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub(crate) struct Layers {
 impl Layers {
     pub(crate) fn merge(&self) -> Result<config::Config, ConfigError> {
         let mut builder = config::Config::builder();
-        for row in rows::all().filter(|row| row.section != LISTENER) {
+        for row in rows::all().filter(|row| !rows::is_repeated(row.section)) {
             if let Some(value) = &row.default {
                 builder = builder.set_default(row.key(), layered(value, &Origin::Default))?;
             }
@@ -92,10 +92,14 @@ impl Source for Written {
     }
 
     fn collect(&self) -> Result<Map<String, Layered>, ConfigError> {
-        let listeners: Vec<Layered> = self.listeners.iter().map(WrittenListener::layered).collect();
+        let listeners = self.listeners.iter().map(|listener| one_of(LISTENER, &listener.settings));
+        let listeners: Vec<Layered> = listeners.collect();
         let listeners = (!listeners.is_empty()).then(|| (LISTENER.to_owned(), listeners.into()));
+        let streams = self.streams.iter().map(|stream| one_of(TELEMETRY, &stream.settings));
+        let streams: Vec<Layered> = streams.collect();
+        let streams = (!streams.is_empty()).then(|| (TELEMETRY.to_owned(), streams.into()));
         let settings = self.settings.iter().map(|setting| (setting.row.key(), setting.layered()));
-        Ok(settings.chain(listeners).collect())
+        Ok(settings.chain(listeners).chain(streams).collect())
     }
 }
 
@@ -112,17 +116,14 @@ impl Setting {
     }
 }
 
-impl WrittenListener {
-    /// Lists are not merged, so a listener brings its defaults along.
-    fn layered(&self) -> Layered {
-        let defaults = rows::of(LISTENER).filter_map(|row| {
-            let default = layered(row.default.as_ref()?, &Origin::Default);
-            Some((row.name.to_owned(), default))
-        });
-        let set =
-            self.settings.iter().map(|setting| (setting.row.name.to_owned(), setting.layered()));
-        Layered::new(None, defaults.chain(set).collect::<Map<String, Layered>>())
-    }
+/// One of a list of sections. Lists are not merged, so each brings its defaults along.
+fn one_of(section: &'static str, settings: &[Setting]) -> Layered {
+    let defaults = rows::of(section).filter_map(|row| {
+        let default = layered(row.default.as_ref()?, &Origin::Default);
+        Some((row.name.to_owned(), default))
+    });
+    let set = settings.iter().map(|setting| (setting.row.name.to_owned(), setting.layered()));
+    Layered::new(None, defaults.chain(set).collect::<Map<String, Layered>>())
 }
 
 fn layered(value: &Value, origin: &Origin) -> Layered {
@@ -131,5 +132,6 @@ fn layered(value: &Value, origin: &Origin) -> Layered {
         Value::Bool(value) => Layered::new(origin.as_ref(), *value),
         Value::Integer(value) => Layered::new(origin.as_ref(), *value),
         Value::Text(text) => Layered::new(origin.as_ref(), text.clone().into_owned()),
+        Value::List(texts) => Layered::new(origin.as_ref(), texts.clone()),
     }
 }

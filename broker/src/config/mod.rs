@@ -23,6 +23,8 @@ mod origin;
 mod reload;
 mod rows;
 mod show;
+mod telemetry;
+mod telemetry_rows;
 mod tls;
 mod tls_rows;
 mod tokens;
@@ -51,6 +53,7 @@ use crate::config::origin::Origin;
 use crate::config::written::Written;
 use crate::net::throttle;
 use crate::store::durable::Sync;
+use crate::telemetry::log::StreamSettings;
 use crate::{driver, logging, server};
 
 /// Where a configuration comes from.
@@ -107,6 +110,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// When what is kept there is safe; `None`: nothing is kept.
     pub sync: Option<Sync>,
+    /// What is recorded.
+    pub streams: Vec<StreamSettings>,
     /// What the operator should know although nothing is wrong.
     pub warnings: Vec<String>,
     /// What is worth a line in the log: what mosquitto says of its own file.
@@ -208,6 +213,9 @@ fn resolve(
     };
     let listeners = listeners::resolve(&all.listener, written, &access, &mut mistakes);
     let window = all.http.resolve(&access, all.limits.decode(), &layers, &mut mistakes);
+    let nothing_kept = all.data.sync.0.is_none().then(|| layers.origin("data", "sync"));
+    let streams =
+        telemetry::resolve(&all.telemetry, &layers.written.streams, nothing_kept, &mut mistakes);
     if !mistakes.is_empty() {
         mistakes.sort();
         return Err(Mistakes(mistakes));
@@ -226,7 +234,8 @@ fn resolve(
         data_dir: all.data.dir.clone(),
         sync: all.data.sync.0,
         notices: layers.written.notices.clone(),
-        server: all.server(listeners, window),
+        server: all.server(listeners, window, &streams),
+        streams,
     };
     Ok(Resolved { config, merged })
 }
@@ -269,6 +278,8 @@ struct Settings {
     log: log::Section,
     sys: SysSection,
     data: StateSection,
+    #[serde(default)]
+    telemetry: Vec<telemetry::Section>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -333,6 +344,7 @@ impl Settings {
         self,
         listeners: Vec<listeners::Listener>,
         window: Option<server::Window>,
+        streams: &[StreamSettings],
     ) -> server::Settings {
         server::Settings {
             listeners: listeners.into_iter().map(|l| (l.settings, l.policy)).collect(),
@@ -351,7 +363,7 @@ impl Settings {
             password_checks_max: self.limits.password_checks_max,
             guard: self.access.guard(self.limits.connects_per_address_per_s),
             driver: driver::Settings {
-                streams: Vec::new(),
+                streams: streams.iter().map(StreamSettings::stream).collect(),
                 outbox_bytes_max: self.limits.outbox_bytes_max,
                 connection_messages: self.log.connection_messages,
                 wording: self.log.compat,

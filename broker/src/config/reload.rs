@@ -95,24 +95,27 @@ impl Resolved {
     /// their new values.
     pub fn waits_for_restart(&self, new: &Self) -> Vec<String> {
         let mut changed = BTreeSet::new();
-        let (before, after) = (self.listeners(), new.listeners());
-        if before.len() != after.len() {
-            changed.insert("The number of listeners".to_owned());
-        } else {
+        for (section, one) in rows::REPEATED {
+            let (before, after) = (self.all_of(section), new.all_of(section));
+            if before.len() != after.len() {
+                changed.insert(format!("The number of {one}s"));
+                continue;
+            }
             for (before, after) in before.iter().zip(&after) {
-                compare(LISTENER, before, after, &mut changed);
+                compare(section, before, after, &mut changed);
             }
         }
-        for section in rows::all().map(|row| row.section).filter(|section| *section != LISTENER) {
+        let sections = rows::all().map(|row| row.section);
+        for section in sections.filter(|section| !rows::is_repeated(section)) {
             let table = |resolved: &Self| resolved.merged.get_table(section).unwrap_or_default();
             compare(section, &table(self), &table(new), &mut changed);
         }
         changed.into_iter().collect()
     }
 
-    fn listeners(&self) -> Vec<Map<String, Layered>> {
-        let listeners = self.merged.get_array(LISTENER).unwrap_or_default();
-        listeners.into_iter().map(|listener| listener.into_table().unwrap_or_default()).collect()
+    fn all_of(&self, section: &str) -> Vec<Map<String, Layered>> {
+        let all = self.merged.get_array(section).unwrap_or_default();
+        all.into_iter().map(|one| one.into_table().unwrap_or_default()).collect()
     }
 }
 

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use crate::config::access_rows::{self, BACKENDS};
 use crate::config::http;
 use crate::config::log_rows;
+use crate::config::telemetry_rows;
 use crate::config::tls_rows;
 use crate::config::transport_rows;
 use crate::config::value::{Kind, Value, bool, integer, text};
@@ -26,6 +27,12 @@ pub(crate) struct Row {
 
 /// The section that may stand many times, as `[[listener]]`.
 pub(crate) const LISTENER: &str = "listener";
+
+/// Another one.
+pub(crate) const TELEMETRY: &str = "telemetry";
+
+/// Both, each with what one of them is called.
+pub(crate) const REPEATED: [(&str, &str); 2] = [(LISTENER, "listener"), (TELEMETRY, "stream")];
 
 /// Every section in the order of the manual, with its introduction.
 pub(crate) const SECTIONS: &[(&str, &str)] = &[
@@ -53,14 +60,26 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("log", "The log: what is written, how, and where to; one line per event."),
     ("sys", "The broker's own topics, `$SYS/...`."),
     ("data", "What the broker keeps."),
+    (
+        TELEMETRY,
+        "What the log records: a stream each. The section may stand several times. The \
+         environment cannot set these options. [telemetry.md](telemetry.md) has the whole of it.",
+    ),
 ];
 
 const U16_MAX: i64 = u16::MAX as i64;
 const U32_MAX: i64 = u32::MAX as i64;
 
 /// Every table of options. A section that has grown long has a table in a file of its own.
-const TABLES: &[&[Row]] =
-    &[ROWS, transport_rows::ROWS, tls_rows::ROWS, access_rows::ROWS, log_rows::ROWS, http::ROWS];
+const TABLES: &[&[Row]] = &[
+    ROWS,
+    transport_rows::ROWS,
+    tls_rows::ROWS,
+    access_rows::ROWS,
+    log_rows::ROWS,
+    http::ROWS,
+    telemetry_rows::ROWS,
+];
 
 /// The options of most sections.
 const ROWS: &[Row] = &[
@@ -391,7 +410,12 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Row> {
 
 /// The line that begins a section.
 pub(crate) fn header(section: &str) -> String {
-    if section == LISTENER { "[[listener]]".to_owned() } else { format!("[{section}]") }
+    if is_repeated(section) { format!("[[{section}]]") } else { format!("[{section}]") }
+}
+
+/// Whether a section may stand several times.
+pub(crate) fn is_repeated(section: &str) -> bool {
+    REPEATED.iter().any(|(repeated, _)| *repeated == section)
 }
 
 /// The option of that name.
@@ -405,10 +429,10 @@ pub(crate) fn of(section: &str) -> impl Iterator<Item = &'static Row> {
 }
 
 impl Row {
-    /// The environment variable that sets it; none for listeners, which are a list.
+    /// The environment variable that sets it; none where the section is one of a list.
     pub(crate) fn variable(&self) -> Option<String> {
         let name = format!("MARTLET_{}__{}", self.section, self.name);
-        (self.section != LISTENER).then(|| name.to_uppercase())
+        (!is_repeated(self.section)).then(|| name.to_uppercase())
     }
 
     /// Takes a value that has the right TOML type or says what the option takes instead.
@@ -446,7 +470,9 @@ impl Row {
             | Kind::Keeping
             | Kind::LogKinds
             | Kind::LogDestinations
-            | Kind::TimePattern => Some(Value::Text(words.clone())),
+            | Kind::TimePattern
+            | Kind::Name
+            | Kind::Filters => Some(Value::Text(words.clone())),
         };
         value
             .filter(|value| self.kind.allows(value))

@@ -11,13 +11,13 @@ use crate::config::value::Value;
 pub(crate) fn show(merged: &config::Config, local_only: bool) -> String {
     let mut out = String::new();
     for (section, _) in SECTIONS {
-        if *section == LISTENER {
-            if local_only {
+        if rows::is_repeated(section) {
+            if *section == LISTENER && local_only {
                 out.push_str("# Local only mode: no listener is configured.\n");
             }
-            for listener in merged.get_array(LISTENER).unwrap_or_default() {
-                let listener = listener.into_table().unwrap_or_default();
-                show_section(&mut out, section, &listener);
+            for one in merged.get_array(section).unwrap_or_default() {
+                let one = one.into_table().unwrap_or_default();
+                show_section(&mut out, section, &one);
             }
         } else {
             let values = merged.get_table(section).unwrap_or_default();
@@ -43,12 +43,19 @@ fn show_section(out: &mut String, section: &str, values: &Map<String, Layered>) 
     }
 }
 
-/// Nothing but these three kinds was put in.
+/// Nothing but these kinds was put in.
 fn value(kind: &ValueKind) -> Option<Value> {
     match kind {
         ValueKind::Boolean(value) => Some(Value::Bool(*value)),
         ValueKind::I64(value) => Some(Value::Integer(*value)),
         ValueKind::String(text) => Some(Value::Text(text.clone().into())),
+        ValueKind::Array(items) => {
+            let texts = items.iter().map(|item| match &item.kind {
+                ValueKind::String(text) => Some(text.clone()),
+                _ => None,
+            });
+            Some(Value::List(texts.collect::<Option<_>>()?))
+        }
         _ => None,
     }
 }

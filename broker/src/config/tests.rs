@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use super::*;
-use crate::config::rows::{self, LISTENER, Row};
+use crate::config::rows::{self, LISTENER, Row, TELEMETRY};
 use crate::config::tls_rows;
 use crate::config::value::{Kind, Value};
 
@@ -157,7 +157,7 @@ const ONE_MISTAKE: &[(&str, &str)] = &[
     (
         "[colours]",
         "1:2: unknown section [colours]; there are: listener, access, auth_jwt, limits, \
-          clients, http, log, sys, data",
+          clients, http, log, sys, data, telemetry",
     ),
     (
         "max_inflight = 1",
@@ -466,6 +466,8 @@ fn other_value(row: &Row) -> Value {
         (Kind::LogKinds, _) => text("error, subscribe"),
         (Kind::LogDestinations, _) => text("syslog, file /tmp/a b.log"),
         (Kind::TimePattern, _) => text("%Y-%m-%d %H:%M:%S"),
+        (Kind::Name, _) => text("another"),
+        (Kind::Filters, _) => Value::List(vec!["a/+".to_owned(), "b \"c\"/#".to_owned()]),
         (kind, default) => panic!("{kind:?} with {default:?}"),
     }
 }
@@ -480,6 +482,9 @@ fn every_option_can_be_set_to_its_bounds_and_is_shown_as_it_was_set() {
         for value in bounds {
             let line = format!("{} = {value}\n", row.name);
             let text = match (row.section, row.name) {
+                (TELEMETRY, "name") => format!("[[telemetry]]\nfilters = ['#']\n{line}"),
+                (TELEMETRY, "filters") => format!("[[telemetry]]\nname = 'n'\n{line}"),
+                (TELEMETRY, _) => format!("[[telemetry]]\nname = 'n'\nfilters = ['#']\n{line}"),
                 (LISTENER, name) => {
                     let of_tls = tls_rows::ROWS.iter().any(|row| row.name == name);
                     let beside = if of_tls { tls_lines(name) } else { String::new() };
@@ -527,6 +532,50 @@ fn what_show_prints_loads_as_the_same_configuration() {
         };
         assert_eq!(all(&first.config), all(&second.config), "{text}");
     }
+}
+
+#[test]
+fn every_example_of_a_configuration_loads() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples");
+    let examples = std::fs::read_dir(folder).expect("there are some");
+    let mut count = 0;
+    for example in examples.map(|entry| entry.expect("a file").path()) {
+        let sources = Sources { file: Some(example.clone()), ..Sources::default() };
+        load(&sources).unwrap_or_else(|said| panic!("{}: {said}", example.display()));
+        count += 1;
+    }
+    assert!(count > 0);
+}
+
+#[test]
+fn a_stream_says_what_it_lacks_and_where() {
+    let good = "[[telemetry]]\nname = 'n'\nfilters = ['a/#', '$SYS/#']\nkeep_s = 60\n";
+    let config = load_text(good).expect("good").config;
+    assert_eq!(config.server.driver.streams[0].filters.len(), 2);
+    assert_eq!(config.streams[0].keep, Some(Duration::from_secs(60)));
+    assert_eq!(config.streams[0].keep_bytes, None);
+    let filters = "\"filters\" takes a list of topic filters such as [\"sensors/#\"], not";
+    let rows = [
+        ("[[telemetry]]\n", "1:1: a stream wants a \"name\" and \"filters\""),
+        ("[telemetry]\n", "1:2: a stream begins with [[telemetry]], in double brackets"),
+        ("[[telemetry]]\nname = 'a/b'\n", "2:8: \"name\" takes a name of at most 64 letters"),
+        ("[[telemetry]]\nfilters = []\n", &format!("2:11: {filters} []")),
+        ("[[telemetry]]\nfilters = ['a#']\n", &format!("2:11: {filters} [\"a#\"]")),
+        ("[[telemetry]]\nfilters = ['$share/g/a']\n", &format!("2:11: {filters}")),
+        ("[[telemetry]]\nfilters = [1]\n", &format!("2:11: {filters} a list")),
+        ("[[telemetry]]\nfilters = '#'\n", &format!("2:11: {filters} \"#\"")),
+        ("[[telemetry]]\nfilter = ['#']\n", "2:1: unknown option \"filter\" in [[telemetry]]"),
+    ];
+    for (text, expected) in rows {
+        let said = mistakes(text);
+        assert!(said.iter().any(|line| line.contains(expected)), "{text}{said:#?}");
+    }
+    let twice = mistakes(&format!("{good}{good}"));
+    let there = "martlet.toml:5:1: the stream \"n\" is there already (martlet.toml:1:1)";
+    assert_eq!(twice, [there]);
+    let nothing_kept = mistakes(&format!("{good}[data]\nsync = 'off'\n"));
+    let wants = "1:1: a stream wants \"data.sync\" other than \"off\" (martlet.toml:6:8)";
+    assert_eq!(nothing_kept, [format!("martlet.toml:{wants}")]);
 }
 
 #[test]

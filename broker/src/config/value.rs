@@ -4,8 +4,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use martlet_engine::filter::Filter;
+
 use crate::config::keeping::{self, Keeping};
 use crate::logging::{DESTINATIONS_TAKES, Destinations, KINDS_TAKES, Kinds, Pattern};
+use crate::telemetry::log::{NAME_BYTES_MAX, is_name};
 
 /// A value of an option; displayed as TOML writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +16,8 @@ pub(crate) enum Value {
     Bool(bool),
     Integer(i64),
     Text(Cow<'static, str>),
+    /// Texts.
+    List(Vec<String>),
 }
 
 /// What an option takes.
@@ -50,6 +55,10 @@ pub(crate) enum Kind {
     LogDestinations,
     /// How the time is written, as `strftime` has it.
     TimePattern,
+    /// The name of a stream of the log.
+    Name,
+    /// Topic filters.
+    Filters,
 }
 
 impl Kind {
@@ -73,6 +82,10 @@ impl Kind {
             (Self::LogDestinations, Value::Text(text)) => text.parse::<Destinations>().is_ok(),
             (Self::TimePattern, Value::Text(text)) => {
                 Pattern::new(text).is_ok() && !text.contains(char::is_control)
+            }
+            (Self::Name, Value::Text(text)) => is_name(text),
+            (Self::Filters, Value::List(texts)) => {
+                !texts.is_empty() && texts.iter().all(|text| is_filter(text))
             }
             (Self::Path, Value::Text(text)) => !text.is_empty() && !text.contains('\0'),
             _ => false,
@@ -104,6 +117,10 @@ impl fmt::Display for Kind {
             Self::LogKinds => f.write_str(KINDS_TAKES),
             Self::LogDestinations => f.write_str(DESTINATIONS_TAKES),
             Self::TimePattern => f.write_str("what strftime takes, such as \"%Y-%m-%dT%H:%M:%S\""),
+            Self::Name => {
+                write!(f, "a name of at most {NAME_BYTES_MAX} letters, digits, \"-\" and \"_\"")
+            }
+            Self::Filters => f.write_str("a list of topic filters such as [\"sensors/#\"]"),
         }
     }
 }
@@ -114,6 +131,7 @@ impl Value {
             Self::Bool(value) => value.to_string().into(),
             Self::Integer(value) => value.to_string().into(),
             Self::Text(text) => text.clone(),
+            Self::List(_) => self.to_string().into(),
         }
     }
 }
@@ -124,8 +142,21 @@ impl fmt::Display for Value {
             Self::Bool(value) => value.fmt(f),
             Self::Integer(value) => value.fmt(f),
             Self::Text(text) => write_toml_string(f, text),
+            Self::List(texts) => {
+                f.write_str("[")?;
+                for (at, text) in texts.iter().enumerate() {
+                    f.write_str(if at > 0 { ", " } else { "" })?;
+                    write_toml_string(f, text)?;
+                }
+                f.write_str("]")
+            }
         }
     }
+}
+
+/// A filter that a stream may have: it shares nothing.
+fn is_filter(text: &str) -> bool {
+    Filter::parse(text).is_ok_and(|filter| filter.share().is_none())
 }
 
 /// A basic string of TOML: on one line, every control character escaped.

@@ -11,7 +11,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use crate::config::mosquitto::{self, Entry};
 use crate::config::nearest::nearest;
 use crate::config::origin::{Mistake, Origin};
-use crate::config::rows::{self, LISTENER, Row, SECTIONS};
+use crate::config::rows::{self, LISTENER, REPEATED, Row, SECTIONS, TELEMETRY};
 use crate::config::value::Value;
 
 /// One option that somebody set, with a value that it allows.
@@ -33,11 +33,21 @@ pub(crate) struct WrittenListener {
     pub(crate) unnamed: bool,
 }
 
+/// One `[[telemetry]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct WrittenStream {
+    pub(crate) origin: Origin,
+    pub(crate) settings: Vec<Setting>,
+    /// It has mistakes, so what is missing in it says nothing.
+    pub(crate) broken: bool,
+}
+
 /// A file as it was written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Written {
     pub(crate) settings: Vec<Setting>,
     pub(crate) listeners: Vec<WrittenListener>,
+    pub(crate) streams: Vec<WrittenStream>,
     /// What it says for the listeners of local only mode.
     pub(crate) local: Vec<Setting>,
     /// What is worth a line in the log, with the place.
@@ -139,13 +149,19 @@ impl Walk<'_> {
         match value.get_ref() {
             DeValue::Array(tables) if name == LISTENER => {
                 for table in tables {
-                    let listener = self.listener(table);
+                    let (origin, settings, broken) = self.repeated(LISTENER, table);
+                    let listener = WrittenListener { origin, settings, broken, unnamed: false };
                     written.listeners.push(listener);
                 }
             }
-            _ if name == LISTENER => {
-                let text = "a listener begins with [[listener]], in double brackets";
-                self.mistake(key.span().start, text);
+            DeValue::Array(tables) if name == TELEMETRY => {
+                for table in tables {
+                    let (origin, settings, broken) = self.repeated(TELEMETRY, table);
+                    written.streams.push(WrittenStream { origin, settings, broken });
+                }
+            }
+            _ if rows::is_repeated(name) => {
+                self.mistake(key.span().start, in_double_brackets(name));
             }
             DeValue::Table(table) => match SECTIONS.iter().find(|(section, _)| *section == name) {
                 Some((section, _)) => self.section(section, table, &mut written.settings),
@@ -155,16 +171,22 @@ impl Walk<'_> {
         }
     }
 
-    fn listener(&mut self, table: &Spanned<DeValue<'_>>) -> WrittenListener {
+    /// One of a section that may stand several times: its place, what it sets, and whether it has
+    /// mistakes.
+    fn repeated(
+        &mut self,
+        section: &str,
+        table: &Spanned<DeValue<'_>>,
+    ) -> (Origin, Vec<Setting>, bool) {
         let at = table.span().start;
         let mistakes_before = self.mistakes.len();
         let mut settings = Vec::new();
         match table.get_ref() {
-            DeValue::Table(table) => self.section(LISTENER, table, &mut settings),
-            _ => self.mistake(at, "a listener begins with [[listener]], in double brackets"),
+            DeValue::Table(table) => self.section(section, table, &mut settings),
+            _ => self.mistake(at, in_double_brackets(section)),
         }
         let broken = self.mistakes.len() > mistakes_before;
-        WrittenListener { origin: self.source.origin(at), settings, broken, unnamed: false }
+        (self.source.origin(at), settings, broken)
     }
 
     fn section(&mut self, section: &str, table: &DeTable<'_>, settings: &mut Vec<Setting>) {
@@ -254,6 +276,11 @@ fn known_as(
     })
 }
 
+fn in_double_brackets(section: &str) -> String {
+    let one = REPEATED.iter().find(|(name, _)| *name == section).map_or(section, |(_, one)| one);
+    format!("a {one} begins with [[{section}]], in double brackets")
+}
+
 /// A value that some option could take, or what it is instead.
 fn typed(value: &DeValue<'_>) -> Result<Value, String> {
     match value {
@@ -264,7 +291,13 @@ fn typed(value: &DeValue<'_>) -> Result<Value, String> {
             .map_err(|_| format!("{} (too large)", number.as_str())),
         DeValue::Float(number) => Err(number.as_str().to_owned()),
         DeValue::Datetime(_) => Err("a date or time".to_owned()),
-        DeValue::Array(_) => Err("a list".to_owned()),
+        DeValue::Array(items) => {
+            let texts = items.iter().map(|item| match item.get_ref() {
+                DeValue::String(text) => Ok(text.clone().into_owned()),
+                _ => Err("a list".to_owned()),
+            });
+            texts.collect::<Result<_, _>>().map(Value::List)
+        }
         DeValue::Table(_) => Err("a section".to_owned()),
     }
 }

@@ -190,6 +190,11 @@ impl Driver {
         self.submit_from_inside(vec![Input::Limits(Box::new(settings.limits))]);
     }
 
+    /// From here on these streams record, and no others.
+    pub fn record(&self, streams: Vec<Stream>) {
+        self.submit_from_inside(vec![Input::Streams(streams)]);
+    }
+
     /// Lets the store write down what only its journal has, without waiting for that.
     pub fn checkpoint(&self) {
         self.commits.ask_for_checkpoint();

@@ -59,6 +59,15 @@ pub trait Disk: Debug + Send + Sync {
     /// The operating system's.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>>;
 
+    /// Bytes that are free for this process on the disk that holds a folder.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
+        let _ = folder;
+        Ok(u64::MAX)
+    }
+
     /// The process that has taken this file, in words, where that can be known.
     fn holder(&self, path: &Path) -> Option<String> {
         let _ = path;
@@ -175,6 +184,11 @@ impl Disk for Real {
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
+        let found = rustix::fs::statvfs(folder)?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
     /// As Linux tells it.

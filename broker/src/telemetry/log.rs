@@ -1,6 +1,6 @@
 //! All streams: one log, shared by the store that appends to it and by all who read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use martlet_engine::change::{Change, Recorded};
 use martlet_engine::filter::Filter;
+use martlet_engine::recording;
 use parking_lot::Mutex;
 
 use crate::store::StoreError;
 use crate::store::disk::Disk;
 use crate::store::recorder::{Ends, Recorder};
+use crate::telemetry::look::ReadOnly;
 use crate::telemetry::reader::Reader;
+use crate::telemetry::room;
 use crate::telemetry::stream::Stream;
 use crate::telemetry::topics::{self, Topics};
 use crate::telemetry::{KeptRecord, LogError, Position, StreamStats};
@@ -41,6 +44,40 @@ pub struct StreamSettings {
     pub keep: Option<Duration>,
     /// How many bytes are kept; `None`: any.
     pub keep_bytes: Option<u64>,
+    /// What happens when less than `free_bytes_min` is free.
+    pub full: WhenFull,
+    /// Bytes of the disk that are left free for everything else.
+    pub free_bytes_min: u64,
+}
+
+/// What a stream does when its disk is full.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenFull {
+    /// Records nothing until there is room again.
+    Stop,
+    /// Deletes its oldest segments; if there are none, it stops.
+    DropOldest,
+}
+
+impl StreamSettings {
+    /// A stream that keeps everything as long as there is any room.
+    pub fn new(name: &str, filters: Vec<Filter>) -> Self {
+        Self {
+            name: name.into(),
+            filters,
+            keep: None,
+            keep_bytes: None,
+            full: WhenFull::Stop,
+            free_bytes_min: 0,
+        }
+    }
+
+    /// As the engine is told of it.
+    pub fn stream(&self) -> recording::Stream {
+        let (name, filters) = (self.name.clone(), self.filters.clone());
+        recording::Stream { name, filters, stopped: false }
+    }
 }
 
 /// The name of the log's folder in that of the broker.
@@ -61,6 +98,8 @@ struct Shared {
     disk: Arc<dyn Disk>,
     settings: Settings,
     streams: Mutex<BTreeMap<Arc<str>, Arc<Stream>>>,
+    /// Streams that record nothing for now.
+    stopped: Mutex<BTreeSet<Arc<str>>>,
 }
 
 impl Settings {
@@ -73,18 +112,28 @@ impl Settings {
 impl Log {
     /// A log that is empty until the store has [restored](Recorder::restore) it.
     pub fn new(disk: Arc<dyn Disk>, settings: Settings) -> Self {
-        Self(Arc::new(Shared { disk, settings, streams: Mutex::default() }))
+        let (streams, stopped) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Shared { disk, settings, streams, stopped }))
     }
 
-    /// The log in this folder as it lies there, for who only looks.
+    /// The log in the folder of a broker as it lies there, for who only looks; a broker may be
+    /// writing it.
     ///
     /// # Errors
     /// When the disk cannot be read.
-    pub fn look(disk: Arc<dyn Disk>, folder: PathBuf) -> Result<Self, LogError> {
-        let settings = Settings { folder, streams: Vec::new(), segment_bytes: SEGMENT_BYTES };
-        let log = Self::new(disk, settings);
+    pub fn look(data: &Path) -> Result<Self, LogError> {
+        let log = Self::new(Arc::new(ReadOnly), Settings::new(data, Vec::new()));
         log.open(&Ends::default())?;
         Ok(log)
+    }
+
+    /// Sees what a broker has written since.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub fn look_again(&self) -> Result<(), LogError> {
+        self.open(&Ends::default())?;
+        self.all().iter().try_for_each(|stream| stream.look_again())
     }
 
     /// The names of all streams, those included that are recorded no more.
@@ -137,7 +186,8 @@ impl Log {
     /// # Errors
     /// When there is no such stream.
     pub fn stats(&self, stream: &str) -> Result<StreamStats, LogError> {
-        Ok(self.stream(stream)?.stats())
+        let is_stopped = self.0.stopped.lock().contains(stream);
+        Ok(StreamStats { is_stopped, ..self.stream(stream)?.stats() })
     }
 
     /// Ready once there are records at or above `offset` to read; answers the offset behind the
@@ -149,21 +199,28 @@ impl Log {
         Ok(Newer { stream: self.stream(stream)?, offset })
     }
 
-    /// Deletes what is older than its stream keeps it, or is more than that; `now_ms`: the time.
-    ///
-    /// # Errors
-    /// When a file cannot be deleted; the next call goes on.
-    pub fn expire(&self, now_ms: u64) -> Result<(), LogError> {
-        for StreamSettings { name, keep, keep_bytes, .. } in &self.0.settings.streams {
-            let keep_ms = keep.map(|keep| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
-            let oldest = keep_ms.map(|keep| now_ms.saturating_sub(keep));
-            let Ok(stream) = self.stream(name) else { continue };
-            let gone = stream.expire(oldest, *keep_bytes)?;
-            if gone > 0 {
-                tracing::info!("Stream {name}: {gone} records have reached the end of their time.");
-            }
+    /// Deletes what is older than its stream keeps it, or is more than that, and sees whether there
+    /// is room on the disk; `now_ms`: the time. To be called every second or so. What the engine is
+    /// to be told, if that has changed.
+    pub fn tend(&self, now_ms: u64) -> Option<Vec<recording::Stream>> {
+        let mut stopped = self.0.stopped.lock();
+        let before = stopped.clone();
+        for settings in &self.0.settings.streams {
+            let Ok(stream) = self.stream(&settings.name) else { continue };
+            room::expire(&stream, settings, now_ms);
+            let is_stopped = stopped.contains(&settings.name);
+            match room::is_full(&*self.0.disk, &stream, settings, is_stopped) {
+                true => stopped.insert(settings.name.clone()),
+                false => stopped.remove(&settings.name),
+            };
         }
-        Ok(())
+        (*stopped != before).then(|| {
+            let streams = self.0.settings.streams.iter().map(|settings| recording::Stream {
+                stopped: stopped.contains(&settings.name),
+                ..settings.stream()
+            });
+            streams.collect()
+        })
     }
 
     fn stream(&self, name: &str) -> Result<Arc<Stream>, LogError> {

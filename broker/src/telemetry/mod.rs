@@ -17,13 +17,17 @@ use martlet_codec::reason::QoS;
 
 use crate::store::StoreError;
 
+pub mod lines;
 pub mod log;
+pub mod look;
+pub mod position;
 pub mod reader;
 pub mod topics;
 
 mod batch;
 mod index;
 mod plan;
+mod room;
 mod segment;
 mod stream;
 
@@ -133,8 +137,10 @@ pub struct StreamStats {
     pub last_time_ms: Option<u64>,
     /// Bytes that the disk did not take yet; they are in the journal.
     pub unwritten_bytes: u64,
-    /// Records that retention has deleted since the start.
+    /// Records that were deleted since the start: they were too old, or too many.
     pub expired: u64,
+    /// It records nothing for now: the disk is full.
+    pub is_stopped: bool,
 }
 
 /// Why the log could not be read or written.

@@ -164,7 +164,8 @@ fn of_sealed(
     let path = segment::path(&stream.folder, sealed.base);
     let file: Arc<dyn File> = match stream.disk.open(&path) {
         Ok(file) => file.into(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_gone(stream, sealed) => {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            stream.forget(sealed.base);
             return Ok(None);
         }
         Err(error) => return Err(LogError::io("opening", &path, error)),

@@ -1,6 +1,7 @@
 //! A segment: a file of batches, named by the offset of its first record.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -45,16 +46,17 @@ pub(super) struct Scanned {
     pub(super) torn_bytes: u64,
 }
 
-/// Hands over every whole batch below `limit` with its place, and goes on behind what is none. A
-/// batch at or above `limit` ends the scan.
+/// Hands over every whole batch that begins in the file at `within.start` or behind it, and goes on
+/// behind what is none. A batch whose first offset is `within.end` or more ends the scan.
 pub(super) fn scan(
     file: &dyn File,
-    limit: u64,
+    within: Range<u64>,
     mut visit: impl FnMut(Batch<'_>, u64),
 ) -> io::Result<Scanned> {
-    let len = file.len()?;
+    let (len, limit) = (file.len()?, within.end);
     let mut window = Window { file, len, at: 0, bytes: Vec::new() };
-    let (mut at, mut next, mut scanned) = (0, 0, Scanned::default());
+    let (mut at, mut next) = (within.start, 0);
+    let mut scanned = Scanned { end: at, ..Scanned::default() };
     while at < len {
         let whole = window.batch(at)?.filter(|batch| batch.first >= next);
         match whole {
@@ -69,7 +71,7 @@ pub(super) fn scan(
             None => at += 1,
         }
     }
-    scanned.torn_bytes = len - scanned.end;
+    scanned.torn_bytes = len.saturating_sub(scanned.end);
     Ok(scanned)
 }
 
@@ -183,7 +185,7 @@ pub(super) fn read_index(
 
 pub(super) fn make_index(file: &dyn File, limit: u64) -> io::Result<(Index, Scanned)> {
     let mut index = Index::default();
-    let scanned = scan(file, limit, |batch, at| index.add(batch, at))?;
+    let scanned = scan(file, 0..limit, |batch, at| index.add(batch, at))?;
     Ok((index, scanned))
 }
 

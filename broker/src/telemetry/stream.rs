@@ -165,6 +165,41 @@ impl Stream {
         Ok(gone)
     }
 
+    /// Deletes the oldest segment, to make room; `None`: there is none that can go.
+    pub(super) fn drop_oldest(&self) -> Result<Option<u64>, LogError> {
+        let oldest = {
+            let mut inner = self.inner.lock();
+            match inner.sealed.first() {
+                Some(oldest) if oldest.unsafe_yet.is_none() => inner.sealed.remove(0),
+                _ => return Ok(None),
+            }
+        };
+        let records = oldest.end - oldest.base;
+        self.inner.lock().expired += records;
+        segment::remove(&*self.disk, &self.folder, oldest.base)?;
+        Ok(Some(records))
+    }
+
+    /// For who only looks: sees what was written since.
+    pub(super) fn look_again(&self) -> Result<(), LogError> {
+        let newest = segment::bases(&*self.disk, &self.folder)?.pop();
+        let mut inner = self.inner.lock();
+        match &mut inner.active {
+            Some(active) if Some(active.base) == newest => {
+                let end = active.look_again(&self.folder)?;
+                inner.end = inner.end.max(end);
+                inner.shown = inner.end;
+            }
+            _ => *inner = load(&*self.disk, &self.folder, None)?,
+        }
+        Ok(())
+    }
+
+    /// A segment's file is gone.
+    pub(super) fn forget(&self, base: u64) {
+        self.inner.lock().sealed.retain(|sealed| sealed.base != base);
+    }
+
     /// The offset behind the last record to see; asked again when there is more than `seen`.
     pub(super) fn poll_newer(&self, seen: u64, waker: &Waker) -> Poll<u64> {
         let mut inner = self.inner.lock();
@@ -201,6 +236,7 @@ impl Stream {
             last_time_ms: (latest > 0).then_some(latest),
             unwritten_bytes: active.map_or(0, |active| active.unwritten.len() as u64),
             expired: inner.expired,
+            is_stopped: false,
         }
     }
 
@@ -330,6 +366,18 @@ impl Active {
         let (at, start) = (self.len(), self.unwritten.len());
         batch::write(&mut self.unwritten, records);
         self.index.add(batch::trusted(&self.unwritten[start..]), at);
+    }
+
+    /// Reads what was written since by somebody else; the offset behind it.
+    fn look_again(&mut self, folder: &Path) -> Result<u64, LogError> {
+        let path = segment::path(folder, self.base);
+        let reading = |source| LogError::io("reading", &path, source);
+        let Some(file) = &self.file else { return Ok(self.base) };
+        let scanned = segment::scan(&**file, self.written..u64::MAX, |batch, at| {
+            self.index.add(batch, at);
+        });
+        self.written = scanned.map_err(reading)?.end;
+        Ok(self.index.end().unwrap_or(self.base))
     }
 
     fn write_out(&mut self, disk: &dyn Disk, folder: &Path) -> Result<(), LogError> {

@@ -25,6 +25,7 @@ pub(super) fn written(path: &str, read: &Read, mistakes: &mut Vec<Mistake>) -> W
     let all: Vec<Setting> = pieces.iter().map(|(_, setting)| setting.clone()).collect();
     let account = account::of_lines(read, &all);
     Written {
+        streams: Vec::new(),
         warnings: warnings(read, &settings),
         settings,
         listeners: listeners(read, &pieces, mistakes),
