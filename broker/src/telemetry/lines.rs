@@ -120,7 +120,8 @@ mod tests {
     #[test]
     fn a_record_as_json() {
         let start = "{\"offset\":7,\"time\":\"2025-11-30T00:00:00.123Z\",\
-                     \"topic\":\"a/\\\"b\\\",c\",\"qos\":1,\"retain\":true,\"client_id\":\"c\\n1\",";
+                     \"topic\":\"a/\\\"b\\\",c\",\"qos\":1,\
+                     \"retain\":true,\"client_id\":\"c\\n1\",";
         let text = written(write_json, b"21.5");
         assert_eq!(text, format!("{start}\"payload\":\"21.5\"}}\n"));
         let bytes = written(write_json, &[0xFF, 0]);
