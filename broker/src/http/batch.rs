@@ -99,6 +99,8 @@ impl Batch<'_> {
             self.rest.extend_from_slice(piece);
             self.end_line().await?;
         }
+        // Nobody knows when the next piece comes: what is there goes on.
+        self.publisher.flush().await?;
         self.rest.extend_from_slice(last);
         let max = u64::from(self.shared.settings.decode_limits.packet_size_max);
         if self.rest.len() as u64 > max {

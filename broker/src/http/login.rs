@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderName, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64ct::{Base64, Encoding};
@@ -257,10 +257,18 @@ pub(super) async fn enter(
         }
         Err(problem) => {
             shared.counted.refused(problem.status());
-            problem.into_response()
+            let mut response = problem.into_response();
+            // A browser would ask by itself, over our page, which asks too.
+            let scripted = request.headers().get("sec-fetch-mode").is_some_and(|m| m != "navigate");
+            if let (true, Some(challenge)) = (scripted, response.headers_mut().get_mut(CHALLENGE)) {
+                *challenge = HeaderValue::from_static("Bearer realm=\"martlet\"");
+            }
+            response
         }
     }
 }
+
+const CHALLENGE: HeaderName = header::WWW_AUTHENTICATE;
 
 async fn let_in(
     shared: &Shared,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Json;
@@ -243,16 +244,33 @@ impl Publisher {
             self.client.say(InPacket::PingReq);
         }
         while self.open.len() > open_max || (open_max == 0 && self.pinging) {
-            for packet in self.client.hear().await.map_err(closed)? {
-                match packet {
-                    OutPacket::PubAck(id) | OutPacket::PubComp(id) => drop(self.open.remove(&id)),
-                    OutPacket::PubRec(id) => self.client.say(InPacket::PubRel(id)),
-                    OutPacket::PingResp => self.pinging = false,
-                    _ => {}
-                }
-            }
+            let heard = self.client.hear().await.map_err(closed)?;
+            self.take(heard);
         }
         Ok(())
+    }
+
+    /// Lets the broker have what was begun, and waits for nothing.
+    pub(super) async fn flush(&mut self) -> Result<(), Problem> {
+        let mut heard = Vec::new();
+        let sent = poll_fn(|cx| match self.client.poll_hear(cx, &mut heard) {
+            Poll::Ready(Err(farewell)) => Poll::Ready(Err(closed(farewell))),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(())),
+        });
+        sent.await?;
+        self.take(heard);
+        Ok(())
+    }
+
+    fn take(&mut self, heard: Vec<OutPacket>) {
+        for packet in heard {
+            match packet {
+                OutPacket::PubAck(id) | OutPacket::PubComp(id) => drop(self.open.remove(&id)),
+                OutPacket::PubRec(id) => self.client.say(InPacket::PubRel(id)),
+                OutPacket::PingResp => self.pinging = false,
+                _ => {}
+            }
+        }
     }
 
     fn next_id(&mut self) -> PacketId {

@@ -3,10 +3,12 @@
 
 #![allow(missing_docs, unreachable_pub, reason = "a test")]
 
+mod browser;
 mod client;
 mod entry;
 mod messages;
 mod page;
+mod paper;
 #[path = "../raw/mod.rs"]
 mod raw;
 #[path = "../running/mod.rs"]

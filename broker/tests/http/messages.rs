@@ -96,6 +96,22 @@ fn a_batch_is_published_line_by_line() {
 }
 
 #[test]
+fn a_batch_is_published_while_it_still_comes() {
+    let broker = Running::start(settings());
+    let mut subscriber = subscriber(&broker, "#");
+    let mut http = open(&broker);
+    http.send_bytes(b"POST /push/t HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n");
+    http.send_bytes(b"Content-Type: application/x-ndjson\r\n\r\n");
+    for n in 0..3 {
+        let line = format!("{{\"payload\":{n}}}\n");
+        http.send_bytes(format!("{:x}\r\n{line}\r\n", line.len()).as_bytes());
+        assert_eq!(heard(&mut subscriber).1, n.to_string().as_bytes());
+    }
+    http.send_bytes(b"0\r\n\r\n");
+    assert_eq!(http.answer().json()["published"], 3);
+}
+
+#[test]
 fn a_bad_line_ends_a_batch_and_says_which_it_is_and_what_was_done() {
     let broker = Running::start(settings());
     let good = "{\"payload\":\"x\"}\n";

@@ -1,14 +1,17 @@
 // What the pages ask of the broker, and what they say when it says no.
 
-let token = sessionStorage.getItem("token") ?? "";
+/** What every request shows; it stays in this tab. */
+let credentials = sessionStorage.getItem("credentials") ?? "";
 
-export function useToken(text) {
-  token = text;
-  sessionStorage.setItem("token", text);
+/** A password of this user, or a token where no user is named. Nothing: nobody. */
+export function logIn(user, secret) {
+  const basic = () => btoa(String.fromCharCode(...new TextEncoder().encode(`${user}:${secret}`)));
+  credentials = user ? `Basic ${basic()}` : secret && `Bearer ${secret}`;
+  sessionStorage.setItem("credentials", credentials);
 }
 
-export function hasToken() {
-  return token !== "";
+export function isLoggedIn() {
+  return credentials !== "";
 }
 
 export class Refused extends Error {
@@ -18,12 +21,12 @@ export class Refused extends Error {
   }
 }
 
-/** A request; an answer that says no is thrown as what it says. */
+/** A request; an answer that says no is thrown as what it says, unless it is wanted `raw`. */
 export async function ask(path, options = {}) {
   const headers = new Headers(options.headers);
-  if (token) headers.set("Authorization", `Bearer ${token}`);
+  if (credentials) headers.set("Authorization", credentials);
   const answer = await fetch(path, { ...options, headers, cache: "no-store" });
-  if (answer.ok) return answer;
+  if (answer.ok || options.raw) return answer;
   const text = await answer.text();
   let detail = text || answer.statusText;
   try {

@@ -1,6 +1,6 @@
 // The page's frame: which part is shown, in which light, and by which keys.
 
-import { hasToken, useToken } from "./api.js";
+import { isLoggedIn, logIn } from "./api.js";
 import * as overview from "./overview.js";
 import * as publish from "./publish.js";
 import * as sessions from "./sessions.js";
@@ -39,8 +39,9 @@ function showState(words, good, status) {
 
 function setUpKeys() {
   addEventListener("keydown", (event) => {
-    const typing = event.target.closest("input, textarea, select, dialog");
-    if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    const typing = event.target.closest("input, textarea, select");
+    const asked = document.querySelector("dialog[open]");
+    if (typing || asked || event.ctrlKey || event.metaKey || event.altKey) return;
     const wanted = PARTS[Number(event.key) - 1];
     if (wanted) location.hash = wanted;
     else if (event.key === "/") focusFilter(event);
@@ -59,13 +60,16 @@ function focusFilter(event) {
 function setUpLogin() {
   const dialog = document.getElementById("login");
   const button = document.getElementById("who");
-  button.setAttribute("aria-pressed", String(hasToken()));
+  const say = () => (button.textContent = isLoggedIn() ? "Logged in" : "Log in");
+  say();
   button.addEventListener("click", () => dialog.showModal());
   dialog.addEventListener("close", () => {
     if (dialog.returnValue !== "use") return;
-    useToken(document.getElementById("token").value.trim());
-    button.setAttribute("aria-pressed", String(hasToken()));
+    const [user, secret] = ["user", "secret"].map((id) => document.getElementById(id).value.trim());
+    logIn(user, secret);
+    say();
     topics.watch();
+    overview.ask();
   });
 }
 

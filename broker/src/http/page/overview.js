@@ -21,26 +21,29 @@ const CARDS = [
 ];
 
 const history = CARDS.map(() => []);
-let cards;
-let before;
+let cards, before, timer, tell, lost;
 
 /** Draws the cards and keeps them fresh; `state` is told how the broker is. */
 export function start(state) {
   cards = CARDS.map(([title]) => card(title));
   document.getElementById("cards").replaceChildren(...cards.map((card) => card.root));
-  let lost = 0;
-  const tick = async () => {
-    try {
-      show(await json("/stats"), state);
-      lost = 0;
-    } catch (error) {
-      before = undefined;
-      state(error.status ? error.message : "no connection", false, error.status);
-      lost += 1;
-    }
-    setTimeout(tick, Math.min(EVERY_MS * 2 ** lost, 20_000));
-  };
-  tick();
+  [tell, lost] = [state, 0];
+  ask();
+}
+
+/** Asks now, and then again and again; less often where nobody answers. */
+export async function ask() {
+  clearTimeout(timer);
+  try {
+    show(await json("/stats"), tell);
+    lost = 0;
+  } catch (error) {
+    before = undefined;
+    tell(error.status ? error.message : "no connection", false, error.status);
+    lost += 1;
+  }
+  clearTimeout(timer);
+  timer = setTimeout(ask, Math.min(EVERY_MS * 2 ** lost, 20_000));
 }
 
 function show(stats, state) {

@@ -62,7 +62,7 @@ function draw(clients) {
       return short((client[name] - past[name]) / seconds);
     };
     const row = document.createElement("tr");
-    const away = client.connected ? client.address : `away since ${client.away_since}`;
+    const away = client.connected ? client.address : `away since ${new Date(client.away_since).toLocaleString()}`;
     const cells = [
       [client.client_id, "topic"], [client.user ?? "", ""], [away, "time"],
       [short(client.subscriptions), "number"], [short(client.queued), "number"],

@@ -1,6 +1,6 @@
 // A page to try every path on, made from the description of them.
 
-import { json, useToken } from "./api.js";
+import { ask, json, logIn } from "./api.js";
 import { setUpTheme } from "./theme.js";
 
 /** A stream has no end: this much of it is shown. */
@@ -18,7 +18,7 @@ function operation(method, path, about) {
   const article = element("article", "operation");
   const title = element("h3", "");
   title.append(element("span", "pill", method.toUpperCase()), ` ${path}`);
-  article.append(title, element("p", "quiet", [about.summary, about.description].join(" ")));
+  article.append(title, element("p", "quiet about", [about.summary, about.description].join(" ")));
   const form = element("form", "row");
   const inputs = (about.parameters ?? []).map((parameter) => field(form, parameter));
   const body = about.requestBody ? bodyField(form, about.requestBody) : undefined;
@@ -75,15 +75,13 @@ async function attempt(method, path, { inputs, body, said, button }) {
     else if (input.value !== "") query.set(parameter.name, input.value);
   }
   const headers = new Headers();
-  const token = document.getElementById("token").value.trim();
-  if (token) headers.set("Authorization", `Bearer ${token}`);
   if (body) headers.set("Content-Type", body.kind.value);
   said.hidden = false;
   said.textContent = "…";
   try {
     const url = query.size ? `${path}?${query}` : path;
     const options = { method, headers, signal: running.signal, body: body?.area.value };
-    await print(await fetch(url, options), said);
+    await print(await ask(url, { ...options, raw: true }), said);
   } catch (error) {
     if (error.name !== "AbortError") said.textContent += `\n${error.message}`;
   }
@@ -112,7 +110,8 @@ function pretty(text) {
 }
 
 setUpTheme();
-document.getElementById("token").addEventListener("change", (event) => useToken(event.target.value.trim()));
+document.getElementById("login").addEventListener("submit", (event) => event.preventDefault());
+document.getElementById("token").addEventListener("change", (event) => logIn("", event.target.value.trim()));
 const spec = await json("/spec");
 document.getElementById("about").textContent = spec.info.description;
 document.getElementById("version").textContent = `${spec.info.version} · OpenAPI ${spec.openapi}`;
