@@ -172,6 +172,9 @@ impl Server {
     /// The same, with the log that its store records to: it is seen to while the server runs.
     #[must_use]
     pub fn tending(self, log: Log) -> Self {
+        if let Some(window) = &self.window {
+            window.show(log.clone());
+        }
         Self { log: Some(log), ..self }
     }
 

@@ -4,8 +4,8 @@
 //! the users, passwords and rights are MQTT's. What it tells of the broker comes from the driver.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use axum::http::StatusCode;
 use martlet_codec::decode::DecodeLimits;
@@ -15,10 +15,15 @@ use tokio::sync::watch;
 use crate::driver::Driver;
 use crate::http::login::Gate;
 pub use crate::http::login::Keys;
+use crate::telemetry::log::Log;
 
 mod batch;
 mod dashboard;
+mod follow;
+mod form;
 mod health;
+#[expect(unused_qualifications, reason = "what utoipa's macro writes")]
+mod history;
 mod link;
 mod login;
 mod message;
@@ -32,8 +37,10 @@ mod push;
 #[expect(unused_qualifications, reason = "what utoipa's macro writes")]
 mod realtime;
 mod routes;
+mod scan;
 #[expect(unused_qualifications, reason = "what utoipa's macro writes")]
 mod sessions;
+mod socket;
 mod spec;
 mod tail;
 pub mod window;
@@ -62,6 +69,8 @@ pub(crate) struct Shared {
     driver: Arc<Driver>,
     gate: Arc<Gate>,
     settings: Settings,
+    /// What is recorded, once that is known.
+    log: OnceLock<Log>,
     /// It listens on this machine only.
     is_loopback: bool,
     counted: Counted,

@@ -1,6 +1,6 @@
 //! `POST /push/{topic}`: a message, or many as JSON lines, and an answer once it is on disk.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,9 +18,11 @@ use martlet_codec::packet::Delivery;
 use martlet_codec::reason::QoS;
 use martlet_codec::topic::TopicName;
 use martlet_engine::effects::{Farewell, OutPacket};
-use martlet_engine::input::InPacket;
+use martlet_engine::filter::Filter;
+use martlet_engine::input::{InPacket, Time};
 use martlet_engine::message::Message;
 use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 
@@ -29,7 +31,9 @@ use crate::http::login::{Caller, Visitor};
 use crate::http::message::rfc3339;
 use crate::http::params::{self, Params, Rest};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::{Shared, batch};
+use crate::http::{Shared, batch, history};
+use crate::telemetry::LogError;
+use crate::telemetry::log::Log;
 
 /// How a message is published.
 #[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
@@ -64,6 +68,17 @@ pub(super) struct Pushed {
     time: String,
     /// Whether a power cut cannot take it any more from those whom it is kept for.
     durable: bool,
+    /// Where it is recorded; at QoS 0 nobody waits to know.
+    records: Vec<Recorded>,
+}
+
+/// A place in a stream.
+#[derive(Debug, Serialize, ToSchema)]
+struct Recorded {
+    stream: String,
+    offset: u64,
+    /// When the broker received it, in UTC.
+    time: String,
 }
 
 /// A client that publishes, for as long as one connection of HTTP asks it to.
@@ -74,6 +89,8 @@ pub(super) struct Publisher {
     last: PacketId,
     /// Those that are not settled yet.
     open: BTreeSet<PacketId>,
+    /// The last offset of each stream that was told of.
+    told: BTreeMap<Arc<str>, u64>,
     /// Their PINGRESP says that what came before it at QoS 0 was taken.
     pinging: bool,
 }
@@ -132,12 +149,19 @@ pub(super) async fn push(
     let publisher = Publisher::at(&mut place, &shared, &caller);
     let done = async {
         publisher.begin(message)?;
-        publisher.settle(0).await
+        publisher.settle(0).await?;
+        match (qos, shared.log.get()) {
+            (QoS::AtMostOnce, _) | (_, None) => Ok(Vec::new()),
+            (_, Some(log)) => publisher.find(log, topic).await,
+        }
     };
-    if let Err(problem) = done.await {
-        *place = None;
-        return Err(problem);
-    }
+    let records = match done.await {
+        Ok(records) => records,
+        Err(problem) => {
+            *place = None;
+            return Err(problem);
+        }
+    };
     let (status, durable) = match qos {
         QoS::AtMostOnce => (StatusCode::ACCEPTED, false),
         QoS::AtLeastOnce | QoS::ExactlyOnce => (StatusCode::OK, shared.driver.keeps()),
@@ -148,6 +172,7 @@ pub(super) async fn push(
         retain: params.retain,
         time: rfc3339(shared.driver.now()),
         durable,
+        records,
     };
     Ok((status, Json(pushed)).into_response())
 }
@@ -211,6 +236,7 @@ impl Publisher {
             caller: caller.clone(),
             last: PacketId::FIRST,
             open: BTreeSet::new(),
+            told: BTreeMap::new(),
             pinging: false,
         })
     }
@@ -248,6 +274,35 @@ impl Publisher {
             self.take(heard);
         }
         Ok(())
+    }
+
+    /// Where the message of this topic is recorded that was just settled: nobody else publishes
+    /// under this client id, and what was told of before is not told again.
+    async fn find(&mut self, log: &Log, topic: TopicName<'_>) -> Result<Vec<Recorded>, Problem> {
+        const LOOKED_AT: usize = 16;
+        let Ok(filter) = Filter::parse(topic.as_str()) else { return Ok(Vec::new()) };
+        let log = log.clone();
+        let read = spawn_blocking(move || {
+            let last = |stream: Arc<str>| {
+                let records = log.last(&stream, Some(filter.clone()), LOOKED_AT)?;
+                Ok((stream, records))
+            };
+            log.streams().into_iter().map(last).collect::<Result<Vec<_>, LogError>>()
+        });
+        let found = read.await.expect("a read does not panic").map_err(history::wrong)?;
+        let mut records = Vec::new();
+        for (stream, last) in found {
+            let own = Some(&self.caller.client_id);
+            let newest = last.iter().rev().find(|record| record.client_id.as_ref() == own);
+            let Some(record) = newest else { continue };
+            if self.told.get(&stream).is_some_and(|told| record.offset <= *told) {
+                continue;
+            }
+            let time = rfc3339(Time(record.time_ms));
+            records.push(Recorded { stream: stream.to_string(), offset: record.offset, time });
+            self.told.insert(stream, record.offset);
+        }
+        Ok(records)
     }
 
     /// Lets the broker have what was begun, and waits for nothing.

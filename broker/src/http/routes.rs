@@ -12,7 +12,8 @@ use axum::routing::{get, post};
 
 use crate::http::problem::Problem;
 use crate::http::{
-    Counted, Shared, dashboard, health, login, metrics, origin, push, realtime, sessions, spec,
+    Counted, Shared, dashboard, health, history, login, metrics, origin, push, realtime, sessions,
+    spec,
 };
 
 /// What a wrong path is told.
@@ -26,6 +27,12 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .route("/push/{*topic}", post(push::push))
         .route("/realtime/", get(realtime::everything))
         .route("/realtime/{*filter}", get(realtime::realtime))
+        .route("/consume/", get(history::consume_all))
+        .route("/consume/{*filter}", get(history::consume))
+        .route("/latest/{*filter}", get(history::latest))
+        .route("/latest_time/{*filter}", get(history::latest_time))
+        .route("/topics/", get(history::topics))
+        .route("/streams", get(history::streams))
         .route("/metrics", get(metrics::metrics))
         .route("/clients", get(sessions::clients))
         .route("/stats", get(metrics::stats))

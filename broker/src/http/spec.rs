@@ -5,7 +5,7 @@ use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use crate::http::{batch, health, message, metrics, problem, push, realtime, sessions};
+use crate::http::{batch, health, history, message, metrics, problem, push, realtime, sessions};
 
 /// The description.
 #[derive(OpenApi)]
@@ -19,6 +19,11 @@ use crate::http::{batch, health, message, metrics, problem, push, realtime, sess
     paths(
         push::push,
         realtime::realtime,
+        history::consume,
+        history::latest,
+        history::latest_time,
+        history::topics,
+        history::streams,
         sessions::clients,
         metrics::stats,
         metrics::metrics,

@@ -58,7 +58,7 @@ struct Sampled {
 }
 
 /// After how long without a message the reader is told that all is well.
-const ALIVE_EVERY: Duration = Duration::from_secs(15);
+pub(super) const ALIVE_EVERY: Duration = Duration::from_secs(15);
 
 /// Topics whose last message is kept between two times. At the bound: messages of others are lost,
 /// and the reader is told how many.

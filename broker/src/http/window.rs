@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -26,6 +26,7 @@ use crate::http::{Counted, Settings, Shared, routes};
 use crate::net::door::Door;
 use crate::net::listener::{self, Listener};
 use crate::net::socket::Socket;
+use crate::telemetry::log::Log;
 
 /// A window whose port is open.
 #[derive(Debug)]
@@ -73,6 +74,7 @@ impl Window {
             gate: Arc::new(Gate::new(door, keys)),
             settings,
             is_loopback: address.ip().is_loopback(),
+            log: OnceLock::new(),
             counted: Counted::default(),
             started: driver.now(),
             stopping,
@@ -83,6 +85,12 @@ impl Window {
     /// Where it listens, with the port that the system chose if it was to.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// From here on it shows what is recorded there.
+    pub fn show(&self, log: Log) {
+        // A server has one log.
+        let _ = self.shared.log.set(log);
     }
 
     /// What takes new settings while the window runs.

@@ -11,6 +11,7 @@ mod page;
 mod paper;
 #[path = "../raw/mod.rs"]
 mod raw;
+mod recorded;
 #[path = "../running/mod.rs"]
 mod running;
 mod watching;

@@ -1,5 +1,7 @@
 //! Publishing and the live tail.
 
+use std::net::TcpStream;
+
 use martlet_engine::counters::Bound;
 use serde_json::{Value, json};
 
@@ -266,6 +268,33 @@ fn a_reader_that_wants_less_gets_the_last_of_each_topic() {
         }
     }
     assert!(seen < 1000, "{seen}");
+}
+
+#[test]
+fn a_tail_comes_over_a_websocket() {
+    let broker = Running::start(settings());
+    let mut http = open(&broker);
+    http.ask("POST /push/t?retain=true", &[], b"kept");
+    let stream = TcpStream::connect(broker.window()).expect("the window is open");
+    let url = format!("ws://{}/realtime/t", broker.window());
+    let (mut socket, answer) = tungstenite::client(&url, stream).expect("a WebSocket");
+    assert_eq!(answer.status(), 101);
+    let mut next = || {
+        let text = socket.read().expect("a message").into_text().expect("text");
+        serde_json::from_str::<Value>(&text).expect("JSON")
+    };
+    assert_eq!((next()["payload"].take(), 1), (json!("kept"), 1));
+    http.ask("POST /push/t", &[], b"live");
+    let message = next();
+    assert_eq!((&message["payload"], &message["retain"]), (&json!("live"), &json!(false)));
+    socket.close(None).expect("it is open");
+    assert!(socket.read().is_err() || socket.read().is_err(), "it is closed from both ends");
+    while broker.driver().numbers().gauges.subscriptions > 0 {
+        std::thread::yield_now();
+    }
+    let bad = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "8")];
+    let answer = open(&broker).ask("GET /realtime/t", &bad, b"");
+    assert_eq!((answer.status, answer.header("sec-websocket-version")), (400, Some("13")));
 }
 
 #[test]

@@ -35,7 +35,9 @@ export function start(state) {
 export async function ask() {
   clearTimeout(timer);
   try {
-    show(await json("/stats"), tell);
+    const [stats, streams] = await Promise.all([json("/stats"), json("/streams")]);
+    show(stats, tell);
+    showStreams(streams);
     lost = 0;
   } catch (error) {
     before = undefined;
@@ -81,6 +83,25 @@ function showDrops(stats, before, seconds) {
     row.append(cell(bound, "topic"), cell(short(count), "number"), cell(short(perSecond), "number"));
     return row;
   }));
+}
+
+/** By stream: the offset that came next, and when that was asked. */
+let recorded = new Map();
+
+function showStreams(streams) {
+  document.getElementById("streams").hidden = !streams.length;
+  const now = performance.now();
+  const rows = streams.map(({ stream, first_offset, next_offset, bytes: size, first_time }) => {
+    const past = recorded.get(stream);
+    const rate = past ? ((next_offset - past.next) * 1000) / (now - past.at) : 0;
+    recorded.set(stream, { next: next_offset, at: now });
+    const row = document.createElement("tr");
+    const since = first_time ? new Date(first_time).toLocaleString() : "";
+    row.append(cell(stream, "topic"), cell(short(next_offset - first_offset), "number"),
+      cell(short(rate), "number"), cell(bytes(size), "number"), cell(since, "time"));
+    return row;
+  });
+  document.getElementById("stream-rows").replaceChildren(...rows);
 }
 
 function showDisk(stats) {

@@ -1,6 +1,6 @@
 // The tree of topics with their last values, and the history of one of them.
 
-import { follow, payloadOf } from "./api.js";
+import { follow, inPath, json, payloadOf } from "./api.js";
 import { chart, clock, sparkline, svg } from "./draw.js";
 
 /** The broker sends the last message of each topic so often; a flood costs the page no more. */
@@ -97,6 +97,20 @@ function numbers(text) {
   }
 }
 
+/** Puts what the log has of a topic in front of what was seen; where nothing is recorded, nothing. */
+async function recall(node) {
+  node.asked = true;
+  const seen = new Set([...node.history.values()].flat().map(([time]) => time));
+  for (const { stream } of await json("/streams").catch(() => [])) {
+    const path = `/latest/${inPath(node.topic)}?n=${HISTORY_MAX}&stream=${encodeURIComponent(stream)}`;
+    const { records } = await json(path).catch(() => ({ records: [] }));
+    const old = records.filter((record) => !seen.has(Date.parse(record.time)));
+    for (const record of old) remember(node, record);
+  }
+  for (const points of node.history.values()) points.sort(([a], [b]) => a - b);
+  refresh(node);
+}
+
 /** Shows a new child where its parent is open, in its place. */
 function attach(parent, child) {
   const list = parent === root ? tree : parent.list;
@@ -174,6 +188,7 @@ function choose(node, toggles) {
   if (toggles && node.children.size) expand(node, node.item.getAttribute("aria-expanded") !== "true");
   chosen?.item?.removeAttribute("aria-selected");
   if (chosen !== node) field = undefined;
+  if (node.topic && !node.asked) recall(node);
   chosen = node;
   node.item.setAttribute("aria-selected", "true");
   roam(node.item);

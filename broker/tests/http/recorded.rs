@@ -1,0 +1,273 @@
+//! What is recorded, read over HTTP.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use martlet::server::Server;
+use martlet::store::disk::Real;
+use martlet::store::durable;
+use martlet::telemetry::log::{Log, Settings, StreamSettings};
+use martlet_engine::filter::Filter;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+
+use crate::client::{Http, Lines};
+use crate::settings;
+
+const LINES: (&str, &str) = ("Content-Type", "application/x-ndjson");
+const ACCEPT_LINES: (&str, &str) = ("Accept", "application/x-ndjson");
+
+/// A broker with a store on disk that records `sensors/#` as the stream `plant`.
+struct Recording {
+    window: std::net::SocketAddr,
+    threads: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    _folder: TempDir,
+}
+
+impl Recording {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let stream = StreamSettings::new("plant", vec![Filter::parse("sensors/#").expect("one")]);
+        let mut settings = settings();
+        settings.driver.streams = vec![stream.stream()];
+        let log = Log::new(Arc::new(Real), Settings::new(folder.path(), vec![stream]));
+        let opened = durable::Settings {
+            recorder: Some(Arc::new(log.clone())),
+            ..durable::Settings::new(folder.path().to_owned(), "now".to_owned())
+        };
+        let store = durable::open(opened).expect("a store in a folder of ours");
+        let (started, window) = std::sync::mpsc::sync_channel(1);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            runtime.expect("a runtime of tokio's").block_on(async {
+                let server = Server::start(settings, Box::new(store)).expect("a server starts");
+                let server = server.tending(log);
+                started.send(server.window().expect("it has one")).expect("the test waits");
+                server.run(async { drop(stopped.await) }).await;
+            });
+        });
+        let window = window.recv().expect("it says where it listens");
+        Self { window, threads: Some((stop, thread)), _folder: folder }
+    }
+
+    fn open(&self) -> Http {
+        Http::open(self.window)
+    }
+
+    /// Publishes so many numbers, in turns to three sensors.
+    fn publish(&self, numbers: std::ops::Range<u64>) {
+        let line = |n: u64| format!("{{\"topic\":\"sensors/{}/t\",\"payload\":{n}}}\n", n % 3);
+        let body: String = numbers.map(line).collect();
+        let answer = self.open().ask("POST /push/", &[LINES], body.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        let Some((stop, thread)) = self.threads.take() else { return };
+        drop(stop);
+        assert!(thread.join().is_ok() || std::thread::panicking(), "the server panicked");
+    }
+}
+
+fn payloads(records: &Value) -> Vec<u64> {
+    let records = records["records"].as_array().expect("a list").iter();
+    let number = |record: &Value| record["payload"].as_str()?.parse().ok();
+    records.map(|record| number(record).expect("a number")).collect()
+}
+
+#[test]
+fn a_push_says_where_it_is_recorded() {
+    let broker = Recording::start();
+    let mut http = broker.open();
+    for offset in 0..3 {
+        let pushed = http.ask("POST /push/sensors/a", &[], b"x").json();
+        let records = pushed["records"].as_array().expect("a list").clone();
+        assert_eq!(records.len(), 1, "{pushed}");
+        assert_eq!(
+            (&records[0]["stream"], &records[0]["offset"]),
+            (&json!("plant"), &json!(offset))
+        );
+        assert!(records[0]["time"].is_string(), "{pushed}");
+    }
+    assert_eq!(http.ask("POST /push/elsewhere", &[], b"x").json()["records"], json!([]));
+}
+
+#[test]
+fn records_are_read_from_an_offset_and_on_from_there() {
+    let broker = Recording::start();
+    broker.publish(0..10);
+    let mut http = broker.open();
+    let mut read = |path: &str| http.get(path).json();
+    assert_eq!(payloads(&read("/consume/")), (0..10).collect::<Vec<_>>());
+    assert_eq!(payloads(&read("/consume/sensors/%23?offset=7")), [7, 8, 9]);
+    assert_eq!(payloads(&read("/consume/sensors/1/t")), [1, 4, 7]);
+    assert_eq!(
+        payloads(&read("/consume/sensors/+/t?stream=plant&limit=2&offset=earliest")),
+        [0, 1]
+    );
+    assert!(payloads(&read("/consume/%23?offset=latest")).is_empty());
+    let (mut all, mut next) = (Vec::new(), 0);
+    loop {
+        let page = read(&format!("/consume/sensors/%23?limit=3&offset={next}"));
+        next = page["next"].as_u64().expect("where to go on");
+        let found = payloads(&page);
+        if found.is_empty() {
+            break;
+        }
+        all.extend(found);
+    }
+    assert_eq!((all, next), ((0..10).collect(), 10));
+}
+
+#[test]
+fn records_come_as_json_as_lines_and_as_csv() {
+    let broker = Recording::start();
+    broker.publish(0..2);
+    let get = |accept: &str| broker.open().ask("GET /consume/", &[("Accept", accept)], b"");
+    let lines = get("application/x-ndjson").text();
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+    let first: Value = serde_json::from_str(lines.lines().next().expect("one")).expect("JSON");
+    assert_eq!((&first["topic"], &first["offset"]), (&json!("sensors/0/t"), &json!(0)));
+    assert!(first["client_id"].as_str().is_some_and(|id| id.starts_with("http-")), "{first}");
+    let csv = get("text/csv").text();
+    assert!(csv.starts_with("offset,time,topic,") && csv.lines().count() == 3, "{csv}");
+    let refused = get("image/png");
+    assert_eq!(refused.status, 406);
+    assert!(refused.text().contains("application/x-ndjson, text/csv"), "{}", refused.text());
+}
+
+#[test]
+fn the_last_records_and_those_of_a_time() {
+    let broker = Recording::start();
+    broker.publish(0..9);
+    let mut http = broker.open();
+    let mut read = |path: &str| http.get(path).json();
+    assert_eq!(payloads(&read("/latest/sensors/%23?n=2")), [7, 8]);
+    assert_eq!(payloads(&read("/latest/sensors/2/t")), [2, 5, 8]);
+    assert_eq!(payloads(&read("/latest_time/sensors/%23?since=3600&limit=4")), [0, 1, 2, 3]);
+    assert_eq!(payloads(&read("/latest_time/sensors/0/t?from=-1h")), [0, 3, 6]);
+    let none = "/latest_time/%23?from=2020-01-01T00:00:00Z&to=2020-01-02T00:00:00Z";
+    assert!(payloads(&read(none)).is_empty());
+}
+
+#[test]
+fn topics_and_streams_are_counted() {
+    let broker = Recording::start();
+    broker.publish(0..9);
+    let mut http = broker.open();
+    let page = http.get("/topics/?limit=2").json();
+    let names = |page: &Value| {
+        let topics = page["topics"].as_array().expect("a list").iter();
+        topics.map(|topic| topic["topic"].to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&page), ["\"sensors/0/t\"", "\"sensors/1/t\""]);
+    assert_eq!((&page["topics"][0]["records"], &page["next"]), (&json!(3), &json!("sensors/1/t")));
+    let rest = http.get("/topics/?after=sensors/1/t").json();
+    assert_eq!(names(&rest), ["\"sensors/2/t\""]);
+    assert_eq!(rest["next"], Value::Null);
+    let streams = http.get("/streams").json();
+    assert_eq!((&streams[0]["stream"], &streams[0]["next_offset"]), (&json!("plant"), &json!(9)));
+}
+
+/// Who follows a stream sees what it missed, and goes on without a gap.
+#[test]
+fn a_tail_of_the_log_misses_nothing() {
+    let broker = Recording::start();
+    broker.publish(0..5);
+    let mut tail = Lines::of(broker.open(), "/realtime/sensors/%23?stream=plant&offset=3", &[]);
+    let mut event = || {
+        let id = tail.next().expect("an id");
+        let data = tail.next().expect("data");
+        assert_eq!(tail.next().as_deref(), Some(""), "{id} {data}");
+        let data: Value =
+            serde_json::from_str(data.strip_prefix("data: ").expect("data")).expect("JSON");
+        assert_eq!(id, format!("id: {}", data["offset"]));
+        data["payload"].as_str().expect("text").to_owned()
+    };
+    assert_eq!([event(), event()], ["3", "4"]);
+    broker.publish(5..7);
+    assert_eq!([event(), event()], ["5", "6"]);
+    let headers = [("Last-Event-ID", "5"), ACCEPT_LINES];
+    let mut back = Lines::of(broker.open(), "/realtime/sensors/%23", &headers);
+    broker.publish(7..8);
+    assert_eq!([&back.json()["payload"], &back.json()["payload"]], ["6", "7"]);
+}
+
+#[test]
+fn a_stream_is_followed_over_a_websocket_too() {
+    let broker = Recording::start();
+    broker.publish(0..3);
+    let stream = std::net::TcpStream::connect(broker.window).expect("the window is open");
+    let url = format!("ws://{}/realtime/%23?stream=plant&offset=1", broker.window);
+    let (mut socket, _) = tungstenite::client(&url, stream).expect("a WebSocket");
+    broker.publish(3..4);
+    for offset in 1..4 {
+        let text = socket.read().expect("a message").into_text().expect("text");
+        let record: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(record["offset"], offset);
+    }
+}
+
+/// Whole histories go through in bounded memory, whoever else stalls or goes away.
+#[test]
+fn a_long_history_comes_whole_beside_readers_that_stall_and_vanish() {
+    const RECORDS: u64 = 20_000;
+    let broker = Recording::start();
+    broker.publish(0..RECORDS);
+    let path = format!("/consume/?limit={RECORDS}");
+    let mut stalled: Vec<Http> = (0..3).map(|_| broker.open()).collect();
+    for http in &mut stalled {
+        http.send(&format!("GET {path}"), &[], b"");
+    }
+    let mut gone = broker.open();
+    gone.send(&format!("GET {path}"), &[ACCEPT_LINES], b"");
+    assert_eq!(gone.head().status, 200);
+    gone.vanish();
+    let lines = broker.open().ask(&format!("GET {path}"), &[ACCEPT_LINES], b"").text();
+    assert_eq!(lines.lines().count() as u64, RECORDS);
+    assert_eq!(payloads(&stalled.remove(0).answer().json()).len() as u64, RECORDS);
+}
+
+#[test]
+fn what_cannot_be_read_is_told_why() {
+    let broker = Recording::start();
+    broker.publish(0..3);
+    let mut http = broker.open();
+    let rows = [
+        ("/consume/a/%23/b", 400, "is no topic filter"),
+        ("/consume/%23?offset=4", 400, "has not come yet: the next one is 3"),
+        ("/consume/%23?offset=first", 400, "offset takes \\\"earliest\\\""),
+        ("/consume/%23?offset=99999999999999999999", 400, "offset takes"),
+        ("/consume/%23?limit=0", 400, "limit is at least 1"),
+        ("/consume/%23?limit=-1", 400, "limit: invalid digit"),
+        (
+            "/consume/%23?stream=factory",
+            404,
+            "there is no stream \\\"factory\\\"; there are: plant",
+        ),
+        ("/consume/$share/g/%23", 400, "a share has no place here"),
+        ("/latest/%23?n=0", 400, "n is 1 to 10000"),
+        ("/latest/%23?n=10001", 400, "n is 1 to 10000"),
+        ("/latest_time/%23", 400, "say from"),
+        ("/latest_time/%23?from=yesterday", 400, "from is a time in UTC such as"),
+        ("/latest_time/%23?since=1&to=2000-01-01T00:00:00Z", 400, "to is before from"),
+        ("/topics/?limit=0", 400, "limit is 1 to 10000"),
+        ("/realtime/%23?stream=plant&offset=9", 400, "has not come yet"),
+    ];
+    for (path, status, part) in rows {
+        let answer = http.get(path);
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+        assert!(answer.text().contains(part), "{path}: {}", answer.text());
+    }
+    let answer = http.ask("GET /realtime/%23", &[("Last-Event-ID", "x")], b"");
+    assert!(answer.text().contains("Last-Event-ID is the offset"), "{}", answer.text());
+    let without = crate::running::Running::start(settings());
+    let answer = crate::open(&without).get("/consume/");
+    assert_eq!(answer.status, 404);
+    assert!(answer.text().contains("[[telemetry]]"), "{}", answer.text());
+}
