@@ -49,6 +49,45 @@ pub fn raise_open_files() -> Option<u64> {
     }
 }
 
+/// A folder, and the disk that it is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes of the files in the folder and those below it.
+    pub used_bytes: u64,
+    /// Bytes that the disk still takes from this user.
+    pub free_bytes: u64,
+    /// Bytes of the disk.
+    pub size_bytes: u64,
+}
+
+/// How much is in a folder, and how much still fits on its disk.
+///
+/// # Errors
+/// The operating system's.
+pub fn space(folder: &Path) -> io::Result<Space> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(Space {
+        used_bytes: folder_bytes(folder)?,
+        free_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
+        size_bytes: disk.f_blocks.saturating_mul(disk.f_frsize),
+    })
+}
+
+fn folder_bytes(folder: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.metadata() {
+            Ok(found) if found.is_dir() => bytes += folder_bytes(&entry.path())?,
+            Ok(found) => bytes += found.len(),
+            // Retention deletes files meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(bytes)
+}
+
 /// How many connections the open files are enough for, if that is fewer than `connections_max`.
 ///
 /// # Errors
@@ -166,6 +205,18 @@ fn diagnose_bind_ip(address: SocketAddr, error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_has_what_its_files_have() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("below")).expect("a folder of ours");
+        fs::write(folder.path().join("a"), [0; 1000]).expect("a folder of ours");
+        fs::write(folder.path().join("below/b"), [0; 24]).expect("a folder of ours");
+        let space = space(folder.path()).expect("it is there");
+        assert_eq!(space.used_bytes, 1024);
+        assert!(0 < space.free_bytes && space.free_bytes <= space.size_bytes, "{space:?}");
+        assert!(super::space(&folder.path().join("nowhere")).is_err());
+    }
 
     #[test]
     fn every_refusal_says_what_to_do() {

@@ -123,7 +123,7 @@ impl Section {
     pub(super) fn resolve(
         &self,
         access: &Sections<'_>,
-        decode_limits: DecodeLimits,
+        (decode_limits, folder): (DecodeLimits, Option<PathBuf>),
         layers: &Layers,
         mistakes: &mut Vec<Mistake>,
     ) -> Option<(Settings, Arc<Policy>)> {
@@ -148,6 +148,7 @@ impl Section {
             connections_max: self.connections_max,
             body_bytes_max: self.body_bytes_max,
             decode_limits,
+            folder,
             keys: Arc::new(keys?),
         };
         Some((settings, policy))

@@ -212,7 +212,9 @@ fn resolve(
         backends: layers.origin("access", "backends"),
     };
     let listeners = listeners::resolve(&all.listener, written, &access, &mut mistakes);
-    let window = all.http.resolve(&access, all.limits.decode(), &layers, &mut mistakes);
+    let folder = all.data.sync.0.is_some().then(|| all.data.dir.clone());
+    let with = (all.limits.decode(), folder);
+    let window = all.http.resolve(&access, with, &layers, &mut mistakes);
     let nothing_kept = all.data.sync.0.is_none().then(|| layers.origin("data", "sync"));
     let streams =
         telemetry::resolve(&all.telemetry, &layers.written.streams, nothing_kept, &mut mistakes);

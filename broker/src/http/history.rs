@@ -360,8 +360,11 @@ pub(super) async fn streams(
     Ok(Json(stats.map(StreamBody::from).collect()))
 }
 
+/// The log, and the name of a stream of it.
+pub(super) type Named = (Log, Arc<str>);
+
 /// The log and a stream of it: the one that is named, or the only one.
-pub(super) fn stream(shared: &Shared, named: Option<&str>) -> Result<(Log, Arc<str>), Problem> {
+pub(super) fn stream(shared: &Shared, named: Option<&str>) -> Result<Named, Problem> {
     let streams = shared.log.get().map(Log::streams).unwrap_or_default();
     let (Some(log), false) = (shared.log.get(), streams.is_empty()) else {
         let detail =

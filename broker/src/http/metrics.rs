@@ -19,17 +19,22 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
+use tokio::task::spawn_blocking;
 use utoipa::ToSchema;
 
 use crate::driver::report::Numbers;
 use crate::http::Shared;
 use crate::http::login::Caller;
 use crate::http::problem::{Problem, ProblemBody};
+use crate::machine::{self, Space};
+use crate::telemetry::StreamStats;
 
 /// The broker at one moment.
 #[derive(Debug)]
 struct Snapshot {
     numbers: Numbers,
+    streams: Vec<StreamStats>,
+    space: Option<Space>,
     uptime_s: u64,
     window: [(&'static str, &'static str, u64); 5],
 }
@@ -37,6 +42,18 @@ struct Snapshot {
 /// Figures that stand there twice because mosquitto has two names for them.
 const OLDER_NAMES: &[&str] =
     &["$SYS/broker/clients/active", "$SYS/broker/clients/inactive", "$SYS/broker/messages/stored"];
+
+/// A name, one sentence, what kind of number it is, and the number.
+type StreamRow = (&'static str, &'static str, Kind, fn(&StreamStats) -> u64);
+
+/// What is told of each stream of the log.
+const STREAM_ROWS: [StreamRow; 3] = [
+    ("records", "Records of a stream since it began", Kind::Total, |stats| stats.next_offset),
+    ("first_offset", "Offset of the oldest record that is kept", Kind::Now, |stats| {
+        stats.first_offset
+    }),
+    ("bytes", "Bytes of a stream on disk", Kind::Now, |stats| stats.bytes),
+];
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -56,7 +73,8 @@ pub(super) async fn metrics(
 ) -> Result<impl IntoResponse, Problem> {
     caller.must_read_sys()?;
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Snapshot::take(&shared)));
+    let snapshot = Snapshot { space: space(&shared).await, ..Snapshot::take(&shared) };
+    registry.register_collector(Box::new(snapshot));
     let mut out = String::new();
     text::encode(&mut out, &registry).expect("a string takes everything");
     Ok(([(CONTENT_TYPE, OPENMETRICS)], out))
@@ -81,6 +99,20 @@ pub(super) struct Stats {
     ready: bool,
     /// Whether what is acknowledged is on disk.
     durable: bool,
+    /// The broker's folder, and the disk that it is on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk: Option<Disk>,
+}
+
+/// A folder, and the disk that it is on.
+#[derive(Debug, Serialize, ToSchema)]
+struct Disk {
+    /// Bytes of all files in the folder.
+    used_bytes: u64,
+    /// Bytes that the disk still takes.
+    free_bytes: u64,
+    /// Bytes of the disk.
+    size_bytes: u64,
 }
 
 /// The broker's numbers, as JSON.
@@ -97,13 +129,18 @@ pub(super) async fn stats(
     caller: Caller,
 ) -> Result<Json<Stats>, Problem> {
     caller.must_read_sys()?;
-    let Snapshot { numbers, uptime_s, window } = Snapshot::take(&shared);
+    let Snapshot { numbers, uptime_s, window, .. } = Snapshot::take(&shared);
     let Numbers { counters, gauges } = &numbers;
     let figures = FIGURES.iter().map(|figure| {
         let name = figure.topic.trim_start_matches("$SYS/broker/");
         (name, (figure.value)(counters, gauges))
     });
     let dropped = Bound::ALL.iter().map(|bound| (bound.name(), counters.dropped(*bound)));
+    let disk = space(&shared).await.map(|Space { used_bytes, free_bytes, size_bytes }| Disk {
+        used_bytes,
+        free_bytes,
+        size_bytes,
+    });
     Ok(Json(Stats {
         version: crate::http::VERSION.to_owned(),
         uptime_s,
@@ -113,7 +150,15 @@ pub(super) async fn stats(
         http: window.map(|(name, _, value)| (name, value)).into(),
         ready: counters.store.failing_since.is_none(),
         durable: shared.driver.keeps(),
+        disk,
     }))
+}
+
+/// How much is on the disk: away from the network's threads, which wait for no disk.
+async fn space(shared: &Shared) -> Option<Space> {
+    let folder = shared.settings.folder.clone()?;
+    let found = spawn_blocking(move || machine::space(&folder)).await;
+    found.ok()?.inspect_err(|error| tracing::debug!(%error, "The disk cannot be looked at.")).ok()
 }
 
 impl Snapshot {
@@ -127,8 +172,14 @@ impl Snapshot {
             ("forbidden", "Requests of pages of others.", &counted.forbidden),
             ("tail_dropped", "Messages that a live tail was too slow for.", &counted.tail_dropped),
         ];
+        let log = shared.log.get();
+        let streams = log
+            .into_iter()
+            .flat_map(|log| log.streams().into_iter().filter_map(|stream| log.stats(&stream).ok()));
         Self {
             numbers: shared.driver.numbers(),
+            streams: streams.collect(),
+            space: None,
             uptime_s: (now.0 - shared.started.0) / 1000,
             window: rows.map(|(name, help, count)| (name, help, count.load(Ordering::Relaxed))),
         }
@@ -155,6 +206,20 @@ impl Collector for Snapshot {
             let labels = [("bound", bound.name())];
             let number = Number(Kind::Total, counters.dropped(bound));
             number.encode(family.encode_family(&labels)?)?;
+        }
+        for (name, help, kind, value) in STREAM_ROWS.iter().filter(|_| !self.streams.is_empty()) {
+            let (name, of) = (format!("martlet_stream_{name}"), Number(*kind, 0).metric_type());
+            let mut family = encoder.encode_descriptor(&name, help, None, of)?;
+            for stats in &self.streams {
+                let labels = [("stream", &*stats.stream)];
+                Number(*kind, value(stats)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        if let Some(Space { used_bytes, free_bytes, .. }) = self.space {
+            let help = "Bytes of the files in the broker's folder.";
+            one(&mut encoder, "martlet_disk_used_bytes", help, Kind::Now, used_bytes)?;
+            let help = "Bytes that the disk of that folder still takes.";
+            one(&mut encoder, "martlet_disk_free_bytes", help, Kind::Now, free_bytes)?;
         }
         for (name, help, value) in self.window {
             let name = format!("martlet_http_{name}");

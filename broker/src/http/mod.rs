@@ -4,6 +4,7 @@
 //! the users, passwords and rights are MQTT's. What it tells of the broker comes from the driver.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -57,6 +58,8 @@ pub struct Settings {
     pub body_bytes_max: u64,
     /// What a message may be, as for every client.
     pub decode_limits: DecodeLimits,
+    /// The broker's folder, if it keeps anything.
+    pub folder: Option<PathBuf>,
     /// Tokens, admins, origins.
     pub keys: Arc<Keys>,
 }

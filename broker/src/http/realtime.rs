@@ -19,6 +19,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::http::follow::Followed;
+use crate::http::history::Named;
 use crate::http::login::Caller;
 use crate::http::message::MessageBody;
 use crate::http::params::{self, Params, Rest};
@@ -27,7 +28,6 @@ use crate::http::socket::{self, Source};
 use crate::http::tail::{Event, Tail};
 use crate::http::{Shared, history};
 use crate::telemetry::Position;
-use crate::telemetry::log::Log;
 
 /// How a live tail comes.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
@@ -130,7 +130,7 @@ fn recorded(
     shared: &Shared,
     params: &TailParams,
     headers: &HeaderMap,
-) -> Result<Option<((Log, Arc<str>), Position)>, Problem> {
+) -> Result<Option<(Named, Position)>, Problem> {
     let last = headers.get("last-event-id").and_then(|last| last.to_str().ok());
     let last = last.map(|last| {
         let next = last.parse::<u64>().ok().and_then(|last| last.checked_add(1));

@@ -40,6 +40,7 @@ fn window(policy: Arc<Policy>, keys: Keys) -> server::Window {
         connections_max: 20,
         body_bytes_max: 1 << 20,
         decode_limits: running::settings().decode_limits,
+        folder: None,
         keys: Arc::new(keys),
     };
     (settings, policy)

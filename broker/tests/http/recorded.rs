@@ -32,6 +32,7 @@ impl Recording {
         let stream = StreamSettings::new("plant", vec![Filter::parse("sensors/#").expect("one")]);
         let mut settings = settings();
         settings.driver.streams = vec![stream.stream()];
+        settings.window.as_mut().expect("it has one").0.folder = Some(folder.path().to_owned());
         let log = Log::new(Arc::new(Real), Settings::new(folder.path(), vec![stream]));
         let opened = durable::Settings {
             recorder: Some(Arc::new(log.clone())),
@@ -170,6 +171,11 @@ fn topics_and_streams_are_counted() {
     let rest = http.get("/topics/?after=sensors/1/t").json();
     assert_eq!(names(&rest), ["\"sensors/2/t\""]);
     assert_eq!(rest["next"], Value::Null);
+    let metrics = http.get("/metrics").text();
+    let line = "martlet_stream_records_total{stream=\"plant\"} 9";
+    assert!(metrics.lines().any(|found| found == line), "{metrics}");
+    assert!(metrics.contains("\nmartlet_disk_free_bytes "), "{metrics}");
+    assert!(http.get("/stats").json()["disk"]["used_bytes"].as_u64().is_some_and(|used| used > 0));
     let streams = http.get("/streams").json();
     assert_eq!((&streams[0]["stream"], &streams[0]["next_offset"]), (&json!("plant"), &json!(9)));
 }
