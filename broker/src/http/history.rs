@@ -400,12 +400,13 @@ pub(super) fn recorded(shared: &Shared, text: &str) -> Result<Filter, Problem> {
 /// What the log says no to.
 pub(super) fn wrong(error: LogError) -> Problem {
     match error {
-        LogError::NoStream { .. } => Problem::not_found(error.to_string()),
-        LogError::Beyond { .. } => Problem::bad(error.to_string()),
         LogError::Io { .. } => {
             tracing::error!(%error, "The log could not be read for HTTP: {error}.");
             Problem::unavailable("the log cannot be read; the broker's log says why")
         }
+        LogError::NoStream { .. } => Problem::not_found(error.to_string()),
+        // What was asked for is not what there is; the words say what would be.
+        _ => Problem::bad(error.to_string()),
     }
 }
 
