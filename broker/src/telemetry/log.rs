@@ -10,11 +10,13 @@ use std::time::Duration;
 use martlet_engine::change::{Change, Recorded};
 use martlet_engine::filter::Filter;
 use martlet_engine::recording;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::store::StoreError;
 use crate::store::disk::Disk;
 use crate::store::recorder::{Ends, Recorder};
+use crate::telemetry::catalog::Catalog;
+use crate::telemetry::cursors::Shelf;
 use crate::telemetry::look::ReadOnly;
 use crate::telemetry::reader::Reader;
 use crate::telemetry::room;
@@ -100,6 +102,7 @@ struct Shared {
     streams: Mutex<BTreeMap<Arc<str>, Arc<Stream>>>,
     /// Streams that record nothing for now.
     stopped: Mutex<BTreeSet<Arc<str>>>,
+    shelf: Mutex<Shelf>,
 }
 
 impl Settings {
@@ -113,7 +116,8 @@ impl Log {
     /// A log that is empty until the store has [restored](Recorder::restore) it.
     pub fn new(disk: Arc<dyn Disk>, settings: Settings) -> Self {
         let (streams, stopped) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Shared { disk, settings, streams, stopped }))
+        let shelf = Mutex::default();
+        Self(Arc::new(Shared { disk, settings, streams, stopped, shelf }))
     }
 
     /// The log in the folder of a broker as it lies there, for who only looks; a broker may be
@@ -248,7 +252,26 @@ impl Log {
         for name in on_disk.chain(configured) {
             self.open_stream(&name, ends.get(&name).copied())?;
         }
+        let mut shelf = self.shelf();
+        shelf.catalog = Catalog::load(&*self.0.disk, folder)?;
+        self.tell_deleted(&shelf.catalog);
         Ok(())
+    }
+
+    pub(super) fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.0.shelf.lock()
+    }
+
+    pub(super) fn save(&self, catalog: &Catalog) -> Result<(), LogError> {
+        catalog.save(&*self.0.disk, &self.0.settings.folder)
+    }
+
+    /// Each stream learns which topics were deleted.
+    pub(super) fn tell_deleted(&self, catalog: &Catalog) {
+        for stream in self.all() {
+            let deleted = catalog.deleted.get(&*stream.name).cloned().unwrap_or_default();
+            stream.set_deleted(deleted);
+        }
     }
 
     fn open_stream(&self, name: &Arc<str>, limit: Option<u64>) -> Result<Arc<Stream>, LogError> {

@@ -17,6 +17,7 @@ use martlet_codec::reason::QoS;
 
 use crate::store::StoreError;
 
+pub mod cursors;
 pub mod lines;
 pub mod log;
 pub mod look;
@@ -25,6 +26,7 @@ pub mod reader;
 pub mod topics;
 
 mod batch;
+mod catalog;
 mod index;
 mod plan;
 mod room;
@@ -161,6 +163,44 @@ pub enum LogError {
         stream: String,
         /// Those that there are.
         known: String,
+    },
+    /// There is no cursor of that name.
+    #[error("there is no cursor {cursor:?}; there are: {known}")]
+    NoCursor {
+        /// The name.
+        cursor: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// The lease is not out: it was acknowledged, or its time was over.
+    #[error("cursor {cursor:?} has no lease {lease}: its time was over, or it was acknowledged")]
+    NoLease {
+        /// Of which cursor.
+        cursor: String,
+        /// Which lease.
+        lease: u64,
+    },
+    /// A cursor cannot be called that.
+    #[error("{name:?} is no name: letters, digits, \"-\" and \"_\", 64 at most")]
+    BadName {
+        /// What it was to be called.
+        name: String,
+    },
+    /// There is a bound.
+    #[error("there are {most} {what} already, which is the most")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The bound.
+        most: usize,
+    },
+    /// A newer broker wrote the catalog.
+    #[error("the log's catalog has format {found} and this broker reads up to {known}")]
+    Newer {
+        /// Its format version.
+        found: u32,
+        /// The newest that is known here.
+        known: u32,
     },
     /// The offset has not come yet.
     #[error("offset {offset} of {stream} has not come yet: the next one is {end}")]

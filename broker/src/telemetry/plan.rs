@@ -7,6 +7,8 @@ use martlet_engine::filter::Filter;
 
 use crate::store::disk::File;
 use crate::telemetry::LogError;
+use crate::telemetry::batch::{Batch, Place};
+use crate::telemetry::catalog::Deleted;
 use crate::telemetry::index::{Block, Index, Posting, Written};
 use crate::telemetry::segment::{self, Sealed};
 use crate::telemetry::stream::Stream;
@@ -18,6 +20,7 @@ pub(super) struct Wanted {
     /// The first and the last time, both included.
     pub(super) from_ms: u64,
     pub(super) until_ms: u64,
+    pub(super) deleted: Arc<Deleted>,
 }
 
 /// Blocks of one segment, in order.
@@ -36,12 +39,23 @@ const FEW_BLOCKS: usize = 4;
 
 impl Wanted {
     pub(super) fn everything() -> Self {
-        Self { filter: None, from_ms: 0, until_ms: u64::MAX }
+        Self { filter: None, from_ms: 0, until_ms: u64::MAX, deleted: Arc::default() }
     }
 
-    /// Whether it wants a record of this topic and time.
-    pub(super) fn takes(&self, topic: &[u8], time: u64) -> bool {
-        self.takes_time(time, time) && self.takes_topic(topic)
+    /// Whether it wants this record.
+    pub(super) fn takes(&self, place: &Place, batch: Batch<'_>) -> bool {
+        let topic = place.topic(batch.bytes);
+        self.takes_time(place.time, place.time)
+            && self.takes_topic(topic)
+            && !self.is_deleted(topic, place.offset)
+    }
+
+    fn is_deleted(&self, topic: &[u8], offset: u64) -> bool {
+        if self.deleted.is_empty() {
+            return false;
+        }
+        let topic = std::str::from_utf8(topic).unwrap_or("");
+        self.deleted.get(topic).is_some_and(|below| offset < *below)
     }
 
     fn takes_time(&self, min: u64, max: u64) -> bool {

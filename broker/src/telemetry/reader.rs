@@ -131,7 +131,7 @@ impl Reader {
                 continue;
             }
             self.next = place.offset + 1;
-            if self.wanted.takes(place.topic(batch.bytes), place.time) {
+            if self.wanted.takes(&place, batch) {
                 return Some((self.batch_at, place));
             }
         }
@@ -213,6 +213,7 @@ impl Reader {
         self.bytes.clear();
         (self.begun, self.batch_at, self.record_at) = (0, 0, 0);
         self.next = self.next.max(plan::bounds(&self.stream).0);
+        self.wanted.deleted = self.stream.deleted();
         self.plan = plan::next(&self.stream, self.next, &self.wanted)?;
         Ok(self.plan.is_some())
     }

@@ -9,6 +9,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::store::disk::{Disk, File};
 use crate::telemetry::batch;
+use crate::telemetry::catalog::Deleted;
 use crate::telemetry::index::Index;
 use crate::telemetry::segment::{self, Sealed};
 use crate::telemetry::{LogError, StreamStats};
@@ -34,6 +35,7 @@ pub(super) struct Stream {
     news: Condvar,
     /// One sync at a time.
     syncing: Mutex<()>,
+    deleted: Mutex<Arc<Deleted>>,
 }
 
 #[derive(Debug)]
@@ -77,8 +79,18 @@ impl Stream {
         limit: Option<u64>,
     ) -> Result<Self, LogError> {
         let inner = load(&*disk, &folder, limit)?;
-        let (news, syncing) = (Condvar::new(), Mutex::new(()));
-        Ok(Self { name, folder, disk, segment_bytes, inner: Mutex::new(inner), news, syncing })
+        let inner = Mutex::new(inner);
+        let (news, syncing, deleted) = (Condvar::new(), Mutex::new(()), Mutex::default());
+        Ok(Self { name, folder, disk, segment_bytes, inner, news, syncing, deleted })
+    }
+
+    /// Topics that were deleted.
+    pub(super) fn deleted(&self) -> Arc<Deleted> {
+        Arc::clone(&self.deleted.lock())
+    }
+
+    pub(super) fn set_deleted(&self, deleted: Deleted) {
+        *self.deleted.lock() = Arc::new(deleted);
     }
 
     /// The offset that the next record gets.

@@ -41,7 +41,8 @@ pub struct Topics {
     pub is_incomplete: bool,
 }
 
-/// Topics that begin with `prefix` and come after `after`, `limit` at most.
+/// Topics that begin with `prefix` and come after `after`, `limit` at most. Of a topic that was
+/// deleted and came again, the segment in which that was is counted wholly.
 pub(super) fn topics(
     stream: &Stream,
     prefix: &str,
@@ -49,7 +50,12 @@ pub(super) fn topics(
     limit: usize,
 ) -> Result<Topics, LogError> {
     let mut page = Page { found: BTreeMap::new(), prefix, after, limit, has_more: false };
-    let is_incomplete = stream.each_index(|topic, posting| page.add(topic, posting))?;
+    let deleted = stream.deleted();
+    let is_incomplete = stream.each_index(|topic, posting| {
+        if deleted.get(topic).is_none_or(|below| posting.last_offset >= *below) {
+            page.add(topic, posting);
+        }
+    })?;
     let topics = page.found.into_values().collect();
     Ok(Topics { topics, has_more: page.has_more, is_incomplete })
 }
@@ -111,7 +117,7 @@ pub(super) fn last(
     filter: Option<Filter>,
     count: usize,
 ) -> Result<Vec<KeptRecord>, LogError> {
-    let wanted = Wanted { filter, ..Wanted::everything() };
+    let wanted = Wanted { filter, deleted: stream.deleted(), ..Wanted::everything() };
     let (bases, shown) = plan::segments(stream);
     let mut last = VecDeque::new();
     for base in bases.into_iter().rev() {
@@ -152,8 +158,6 @@ fn in_block(
 }
 
 fn wanted_of(batch: Batch<'_>, wanted: &Wanted, shown: u64) -> Vec<KeptRecord> {
-    let places = batch
-        .places()
-        .filter(|place| place.offset < shown && wanted.takes(place.topic(batch.bytes), place.time));
+    let places = batch.places().filter(|place| place.offset < shown && wanted.takes(place, batch));
     places.map(|place| place.record(batch.bytes).keep()).collect()
 }

@@ -4,6 +4,7 @@
 
 mod compaction;
 mod crashes;
+mod cursors;
 mod damage;
 mod economy;
 mod facts;

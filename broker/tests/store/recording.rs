@@ -64,7 +64,7 @@ pub fn read(log: &Log) -> Records {
     streams.collect()
 }
 
-fn read_stream(log: &Log, name: &str, from: Position, wanted: Option<&str>) -> Vec<KeptRecord> {
+pub fn read_stream(log: &Log, name: &str, from: Position, wanted: Option<&str>) -> Vec<KeptRecord> {
     let mut reader = log.reader(name, from, wanted.map(filter)).expect("there is the stream");
     let mut found = Vec::new();
     while let Some(record) = reader.next().expect("a disk that can be read") {
@@ -86,7 +86,7 @@ pub fn record(offset: u64, topic: &str, payload: &[u8]) -> Change {
     })
 }
 
-fn open(disk: &Simulated, log: &Log) -> Durable {
+pub fn open(disk: &Simulated, log: &Log) -> Durable {
     let recorder: Arc<dyn Recorder> = Arc::new(log.clone());
     let settings = Settings {
         recorder: Some(recorder),
@@ -98,7 +98,7 @@ fn open(disk: &Simulated, log: &Log) -> Durable {
 }
 
 /// A log of 1,000 records on ten topics in segments of this size, and the store that wrote it.
-fn filled(disk: &Simulated, segment_bytes: u64) -> (Durable, Log) {
+pub fn filled(disk: &Simulated, segment_bytes: u64) -> (Durable, Log) {
     let log = log(disk, segment_bytes);
     let mut store = open(disk, &log);
     store.load().expect("loaded");
@@ -111,7 +111,7 @@ fn filled(disk: &Simulated, segment_bytes: u64) -> (Durable, Log) {
     (store, log)
 }
 
-fn offsets(records: &[KeptRecord]) -> Vec<u64> {
+pub fn offsets(records: &[KeptRecord]) -> Vec<u64> {
     records.iter().map(|record| record.offset).collect()
 }
 
