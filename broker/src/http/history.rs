@@ -404,7 +404,9 @@ pub(super) fn wrong(error: LogError) -> Problem {
             tracing::error!(%error, "The log could not be read for HTTP: {error}.");
             Problem::unavailable("the log cannot be read; the broker's log says why")
         }
-        LogError::NoStream { .. } => Problem::not_found(error.to_string()),
+        LogError::NoStream { .. } | LogError::NoCursor { .. } => {
+            Problem::not_found(error.to_string())
+        }
         // What was asked for is not what there is; the words say what would be.
         _ => Problem::bad(error.to_string()),
     }

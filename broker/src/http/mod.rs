@@ -19,8 +19,11 @@ pub use crate::http::login::Keys;
 use crate::telemetry::log::Log;
 
 mod batch;
+#[expect(unused_qualifications, reason = "what utoipa's macro writes")]
+mod cursors;
 mod dashboard;
 mod follow;
+mod forget;
 mod form;
 mod health;
 #[expect(unused_qualifications, reason = "what utoipa's macro writes")]

@@ -8,12 +8,12 @@ use axum::http::header::{self, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post, put};
 
 use crate::http::problem::Problem;
 use crate::http::{
-    Counted, Shared, dashboard, health, history, login, metrics, origin, push, realtime, sessions,
-    spec,
+    Counted, Shared, cursors, dashboard, forget, health, history, login, metrics, origin, push,
+    realtime, sessions, spec,
 };
 
 /// What a wrong path is told.
@@ -31,6 +31,11 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .route("/consume/{*filter}", get(history::consume))
         .route("/latest/{*filter}", get(history::latest))
         .route("/latest_time/{*filter}", get(history::latest_time))
+        .route("/cursors/", get(cursors::cursors))
+        .route("/cursors/{name}", put(cursors::put).delete(cursors::delete))
+        .route("/cursors/{name}/take", post(cursors::take))
+        .route("/cursors/{name}/ack", post(cursors::acknowledge))
+        .route("/delete/{*topic}", delete(forget::delete))
         .route("/topics/", get(history::topics))
         .route("/streams", get(history::streams))
         .route("/metrics", get(metrics::metrics))

@@ -5,7 +5,9 @@ use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use crate::http::{batch, health, history, message, metrics, problem, push, realtime, sessions};
+use crate::http::{
+    batch, cursors, forget, health, history, message, metrics, problem, push, realtime, sessions,
+};
 
 /// The description.
 #[derive(OpenApi)]
@@ -24,6 +26,12 @@ use crate::http::{batch, health, history, message, metrics, problem, push, realt
         history::latest_time,
         history::topics,
         history::streams,
+        cursors::cursors,
+        cursors::put,
+        cursors::delete,
+        cursors::take,
+        cursors::acknowledge,
+        forget::delete,
         sessions::clients,
         metrics::stats,
         metrics::metrics,

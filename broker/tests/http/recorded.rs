@@ -219,6 +219,73 @@ fn a_stream_is_followed_over_a_websocket_too() {
     }
 }
 
+#[test]
+fn a_cursor_is_shared_on_leases_and_kept() {
+    let broker = Recording::start();
+    broker.publish(0..6);
+    let mut http = broker.open();
+    let put = http.ask("PUT /cursors/jobs?offset=earliest&filter=sensors/%23", &[], b"");
+    assert_eq!((put.status, &put.json()["lag"]), (200, &json!(6)), "{}", put.text());
+    let mut take = |path: &str| {
+        let answer = http.ask(&format!("POST /cursors/jobs/take{path}"), &[], b"");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let (first, second) = (take("?n=2"), take("?n=2"));
+    assert_eq!((payloads(&first), payloads(&second)), (vec![0, 1], vec![2, 3]));
+    assert_eq!(payloads(&take("?n=2&commit=true")), [4, 5]);
+    assert_eq!(payloads(&take("")), Vec::<u64>::new(), "what is out comes to nobody else");
+    for (lease, position) in [(&second, 0), (&first, 6)] {
+        let ack = format!("POST /cursors/jobs/ack?lease={}", lease["lease"]);
+        let answer = broker.open().ask(&ack, &[], b"");
+        assert_eq!(answer.json(), json!({"position": position}));
+    }
+    let again = format!("POST /cursors/jobs/ack?lease={}", first["lease"]);
+    let answer = broker.open().ask(&again, &[], b"");
+    assert!(answer.status == 400 && answer.text().contains("has no lease"), "{}", answer.text());
+    let cursors = broker.open().get("/cursors/").json();
+    let expected = json!([{"name": "jobs", "stream": "plant", "filter": "sensors/#", "position": 6,
+        "lag": 0, "leases": 0}]);
+    assert_eq!(cursors, expected);
+    let mut http = broker.open();
+    let rows = [
+        ("PUT /cursors/a%20b", 400, "is no name"),
+        ("PUT /cursors/a?stream=x", 404, "there is no stream"),
+        ("PUT /cursors/a?offset=99", 400, "has not come yet"),
+        ("POST /cursors/none/take", 404, "there is no cursor \\\"none\\\"; there are: jobs"),
+        ("POST /cursors/jobs/take?n=0", 400, "n is 1 to 10000"),
+        ("POST /cursors/jobs/ack", 400, "missing field `lease`"),
+        ("DELETE /cursors/none", 404, "there are: jobs"),
+        ("DELETE /cursors/jobs", 204, ""),
+        ("DELETE /cursors/jobs", 404, "there is no cursor"),
+    ];
+    for (line, status, part) in rows {
+        let answer = http.ask(line, &[], b"");
+        assert_eq!(answer.status, status, "{line}: {}", answer.text());
+        assert!(answer.text().contains(part), "{line}: {}", answer.text());
+    }
+}
+
+#[test]
+fn a_topic_is_forgotten() {
+    let broker = Recording::start();
+    broker.publish(0..6);
+    let mut http = broker.open();
+    http.ask("POST /push/sensors/0/t?retain=true", &[], b"100");
+    http.ask("PUT /cursors/zero?filter=sensors/0/t", &[], b"");
+    http.ask("PUT /cursors/all?filter=sensors/%23", &[], b"");
+    assert_eq!(http.ask("DELETE /delete/sensors/0/t", &[], b"").status, 204);
+    assert_eq!(payloads(&http.get("/consume/").json()), [1, 2, 4, 5]);
+    let cursors = http.get("/cursors/").json();
+    assert_eq!((cursors.as_array().map(Vec::len), &cursors[0]["name"]), (Some(1), &json!("all")));
+    http.ask("POST /push/sensors/0/t", &[], b"101");
+    assert_eq!(payloads(&http.get("/consume/sensors/0/t").json()), [101], "it may begin anew");
+    let mut tail = Lines::of(broker.open(), "/realtime/sensors/%23?every=100", &[ACCEPT_LINES]);
+    http.ask("POST /push/sensors/live", &[], b"1");
+    assert_eq!(tail.json()["topic"], "sensors/live", "nothing is retained");
+    assert_eq!(http.ask("DELETE /delete/a/%23", &[], b"").status, 400);
+}
+
 /// Whole histories go through in bounded memory, whoever else stalls or goes away.
 #[test]
 fn a_long_history_comes_whole_beside_readers_that_stall_and_vanish() {
