@@ -10,6 +10,7 @@
 //! - [`driver`]: runs the engine, hands its facts to the store and its packets to the links.
 //! - [`net`]: sockets; bytes to packets and back.
 //! - [`http`]: the window: HTTP for people, scripts and whoever watches.
+//! - [`inquiry`]: asks services over HTTP who may.
 //! - [`server`]: builds every part, runs them, stops them in order.
 //! - [`config`]: what the operator wrote, from every source, checked and resolved.
 //! - [`machine`], [`signals`], [`logging`]: what the system allows, asks and is told.
@@ -25,6 +26,7 @@ pub mod config;
 pub mod daemon;
 pub mod driver;
 pub mod http;
+pub mod inquiry;
 pub mod logging;
 pub mod machine;
 pub mod net;

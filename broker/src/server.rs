@@ -13,6 +13,7 @@ use crate::access::{Policy, guard};
 use crate::clock::Clock;
 use crate::driver::{self, Driver};
 use crate::http;
+use crate::inquiry::Inquiry;
 use crate::net::address::Address;
 use crate::net::connection::Shared;
 use crate::net::door::{Door, Porch};
@@ -38,6 +39,8 @@ pub struct Settings {
     pub password_checks_max: u32,
     /// Which addresses are turned away.
     pub guard: guard::Limits,
+    /// Who is asked besides the policies. Read at the start alone.
+    pub inquiry: Option<Arc<Inquiry>>,
     /// The engine and its bounds.
     pub driver: driver::Settings,
     /// What a packet may be.
@@ -113,7 +116,8 @@ impl Server {
         let clock = Clock::start();
         let driver = Driver::start(settings.driver.clone(), clock, store)?;
         let (stopping, stopped) = watch::channel(false);
-        let porch = Arc::new(Porch::new(settings.password_checks_max, settings.guard, clock));
+        let porch = Porch::new(settings.password_checks_max, settings.guard, clock);
+        let porch = Arc::new(porch.asking(settings.inquiry.clone()));
         let (mut listeners, mut doors) = (Vec::new(), Vec::new());
         let rates = Arc::new(Rates::default());
         rates.set(settings.rates);
@@ -287,7 +291,8 @@ impl Part for Access {
             listeners.find(|(listener, _)| listener.address == *wanted).map(|(_, policy)| policy)
         };
         let kept = self.doors.iter().filter_map(|(address, door)| {
-            Some((Arc::clone(door), Arc::clone(policy_of(address)?)))
+            let policy = policy_of(address)?.asking_as(&door.policy());
+            Some((Arc::clone(door), Arc::new(policy)))
         });
         // A window that comes or goes waits for the next start, too.
         let window = self.window.clone().zip(settings.window.clone());
@@ -295,6 +300,7 @@ impl Part for Access {
         let (porch, limits) = (Arc::clone(&self.porch), settings.guard);
         Ok(Box::new(move || {
             porch.limit(limits);
+            porch.forget_answers();
             for (door, policy) in policies {
                 door.replace(policy);
             }

@@ -448,6 +448,18 @@ fn why_names_the_line_and_ends_with_its_answer() {
         assert!(ended.out.contains(words), "{arguments:?} {ended:?}");
         assert_eq!(ended.out.lines().count(), 1, "both addresses have one policy: {ended:?}");
     }
+    fs::write(
+        dir.path().join("h.conf"),
+        "listener 1\nauth_plugin /x/go-auth.so\nauth_opt_backends files,http\n\
+         auth_opt_files_acl_path acl\nauth_opt_http_host h\nauth_opt_http_port 80\n\
+         auth_opt_http_getuser_uri /u\nauth_opt_http_aclcheck_uri /a\n",
+    )
+    .unwrap();
+    let asked = ["why", "--config", "h.conf", "--client", "c", "--user", "ann", "publish", "b"];
+    let ended = run(dir.path(), &asked);
+    let words = "would be asked: POST http://h:80/a {\"acc\":2,\"clientid\":\"c\",\"topic\":\"b\",\
+                 \"username\":\"ann\"}\n";
+    assert!(ended.code == Some(1) && ended.out.ends_with(words), "{ended:?}");
     let ended = run(dir.path(), &["why", "publish", "a/#"]);
     assert_eq!((ended.code, ended.out.as_str()), (Some(78), ""), "{ended:?}");
     assert!(ended.err.starts_with("command line TOPIC: \"a/#\" is no topic name"), "{ended:?}");

@@ -76,6 +76,11 @@ pub const FIGURES: &[Figure] = &[
         |c, _| c.traffic.turned_away,
     ),
     total(
+        "$SYS/broker/martlet/rights/unanswered",
+        "Clients and packets of which nobody answered whether they may.",
+        |c, _| c.traffic.unanswered,
+    ),
+    total(
         "$SYS/broker/martlet/publishers/slowed",
         "Times that a client published too fast and was not read from for a while.",
         |c, _| c.traffic.publishers_slowed,

@@ -119,6 +119,14 @@ pub enum InPacket {
         /// QoS with Packet Identifier and DUP.
         delivery: Delivery,
     },
+    /// PUBLISH of which others have said that its client may not: it is acknowledged, and goes
+    /// nowhere.
+    DeniedPublish {
+        /// As above.
+        message: Message,
+        /// As above.
+        delivery: Delivery,
+    },
     /// PUBACK.
     PubAck(PacketId),
     /// PUBREC.
@@ -250,6 +258,8 @@ pub struct Traffic {
     pub turned_away: u64,
     /// How often a client began to publish faster than it may, and was read more slowly.
     pub publishers_slowed: u64,
+    /// Clients and packets that got no further because nobody answered whether they may.
+    pub unanswered: u64,
 }
 
 /// How the store is.

@@ -176,6 +176,9 @@ impl Engine {
             InPacket::Publish { message, delivery } => {
                 self.on_publish(index, &message, delivery, fx);
             }
+            InPacket::DeniedPublish { message, delivery } => {
+                self.on_denied_publish(index, &message, delivery, fx);
+            }
             InPacket::PubAck(id) => self.on_puback(index, id, fx),
             InPacket::PubRec(id) => self.on_pubrec(index, id, fx),
             InPacket::PubRel(id) => self.on_pubrel(index, id, fx),

@@ -44,14 +44,37 @@ impl Engine {
         delivery: Delivery,
         fx: &mut Effects,
     ) {
+        let allowed = self.sessions[from].may_publish(message);
+        self.take_publish(from, message, delivery, allowed, fx);
+    }
+
+    /// The same for one that others have denied.
+    pub(crate) fn on_denied_publish(
+        &mut self,
+        from: SessionIndex,
+        message: &Message,
+        delivery: Delivery,
+        fx: &mut Effects,
+    ) {
+        self.take_publish(from, message, delivery, false, fx);
+    }
+
+    fn take_publish(
+        &mut self,
+        from: SessionIndex,
+        message: &Message,
+        delivery: Delivery,
+        allowed: bool,
+        fx: &mut Effects,
+    ) {
         self.counters.publishes_received += 1;
         self.sessions[from].tally.received += 1;
         self.counters.publish_bytes_received += message.payload().len() as u64;
         match delivery {
-            Delivery::AtMostOnce => self.accept_from(from, message, delivery, fx),
+            Delivery::AtMostOnce => self.accept_from(from, message, delivery, allowed, fx),
             Delivery::AtLeastOnce { id, .. } => {
                 // DUP or not, it is a new message [MQTT-4.3.2-2]
-                self.accept_from(from, message, delivery, fx);
+                self.accept_from(from, message, delivery, allowed, fx);
                 self.send(from, OutPacket::PubAck(id), fx); // [MQTT-3.3.4-1]
             }
             Delivery::ExactlyOnce { id, .. } => {
@@ -68,7 +91,8 @@ impl Engine {
                         let client_id = session.client_id.clone();
                         fx.changes.push(Change::MarkReceived { client_id, id });
                     }
-                    self.accept_from(from, message, delivery, fx); // once only [MQTT-4.3.3-2]
+                    // once only [MQTT-4.3.3-2]
+                    self.accept_from(from, message, delivery, allowed, fx);
                 }
                 self.send(from, OutPacket::PubRec(id), fx); // [MQTT-3.3.4-1]
             }
@@ -80,10 +104,10 @@ impl Engine {
         from: SessionIndex,
         message: &Message,
         delivery: Delivery,
+        allowed: bool,
         fx: &mut Effects,
     ) {
         let session = &self.sessions[from];
-        let allowed = session.may_publish(message);
         let (client_id, user_name) = (session.client_id.clone(), session.user_name.clone());
         let publisher = Publisher { client_id: Some(&client_id), user_name: user_name.as_ref() };
         self.accept(publisher, message, delivery, allowed, fx);

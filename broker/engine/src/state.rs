@@ -198,6 +198,12 @@ impl Engine {
         })
     }
 
+    /// What this client has subscribed to.
+    pub fn subscriptions_of(&self, client_id: &str) -> impl Iterator<Item = &Filter> {
+        let session = self.sessions.find(client_id).map(|index| &self.sessions[index]);
+        session.into_iter().flat_map(|session| session.subscriptions.keys())
+    }
+
     /// What is there now.
     pub fn gauges(&self) -> Gauges {
         Gauges {

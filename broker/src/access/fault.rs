@@ -20,11 +20,13 @@ pub struct Fault {
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
 impl Fault {
-    pub(super) fn at(file: &Path, line: usize, text: impl Into<String>) -> Self {
+    /// Something is wrong with this line.
+    pub fn at(file: &Path, line: usize, text: impl Into<String>) -> Self {
         Self { file: file.to_owned(), line: Some(line), text: text.into() }
     }
 
-    pub(super) fn of(file: &Path, text: impl Into<String>) -> Self {
+    /// Something is wrong with the file as a whole.
+    pub fn of(file: &Path, text: impl Into<String>) -> Self {
         Self { file: file.to_owned(), line: None, text: text.into() }
     }
 }

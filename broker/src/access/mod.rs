@@ -1,18 +1,20 @@
 //! Who may: pure decisions over files that were read.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use martlet_codec::packet::Connect;
 use martlet_engine::permit::Permission;
 
+use crate::access::ask::Backends;
 use crate::access::fault::Fault;
 use crate::access::jwt::{Bearer, TokenFault, Tokens};
 use crate::access::peer::{CertificateNames, Peer};
-use crate::access::permit::{Subscribing, UserPermit};
-use crate::access::rules::{Rules, Who};
+use crate::access::permit::{AskedPermit, Subscribing, UserPermit};
+use crate::access::rules::{Dialect, Rules, Who};
 use crate::access::users::Users;
 
+pub mod ask;
 pub mod edit;
 pub mod fault;
 pub mod guard;
@@ -47,6 +49,12 @@ pub struct Settings {
     pub user_from_certificate: Option<CertificateName>,
     /// What is asked of tokens. `None`: a token is a password like any other.
     pub tokens: Option<jwt::Settings>,
+    /// Who is asked besides.
+    pub backends: Backends,
+    /// How the ACL file is read.
+    pub acl_dialect: Dialect,
+    /// It says alone what clients may do; nobody else is asked about that.
+    pub acl_file_decides: bool,
 }
 
 /// A name in a certificate.
@@ -59,10 +67,10 @@ pub enum CertificateName {
 }
 
 /// Who may come in at a listener, and what they may do then.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Policy {
     settings: Settings,
-    users: Option<Users>,
+    users: Option<Arc<Users>>,
     rules: Option<Arc<Rules>>,
     tokens: Option<Tokens>,
 }
@@ -93,6 +101,8 @@ pub struct Admission {
     pub permit: Permission,
     /// What its token says, if it came in with one.
     pub bearer: Option<Box<Bearer>>,
+    /// Its rights are to be asked for.
+    pub asks: bool,
 }
 
 /// Who somebody has shown to be.
@@ -132,6 +142,9 @@ pub enum Refusal {
     /// The client id begins with something else.
     #[error("not authorised, the client id lacks the prefix")]
     NoPrefix,
+    /// Who would know does not say.
+    #[error("server unavailable, nobody answers who may come in")]
+    NoAnswer,
 }
 
 impl Refusal {
@@ -141,7 +154,11 @@ impl Refusal {
         match self {
             Self::UnknownUser | Self::NoPassword | Self::WrongPassword | Self::UnknownToken => true,
             Self::Token(fault) => !matches!(fault, TokenFault::Expired | TokenFault::TooEarly),
-            Self::Anonymous | Self::NoCertificateName | Self::NoUserName | Self::NoPrefix => false,
+            Self::Anonymous
+            | Self::NoCertificateName
+            | Self::NoUserName
+            | Self::NoPrefix
+            | Self::NoAnswer => false,
         }
     }
 }
@@ -153,11 +170,13 @@ impl Policy {
     /// All that is wrong with them.
     pub fn load(settings: &Settings) -> Result<Self, Vec<Fault>> {
         let users = settings.password_file.as_deref().map(Users::read).transpose();
-        let rules = settings.acl_file.as_deref().map(Rules::read).transpose();
+        let read = |path| Rules::read(path, settings.acl_dialect);
+        let rules = settings.acl_file.as_deref().map(read).transpose();
         let tokens = settings.tokens.as_ref().map(Tokens::load).transpose();
         match (users, rules, tokens) {
             (Ok(users), Ok(rules), Ok(tokens)) => {
                 let (settings, rules) = (settings.clone(), rules.map(Arc::new));
+                let users = users.map(Arc::new);
                 Ok(Self { settings, users, rules, tokens })
             }
             (users, rules, tokens) => {
@@ -180,17 +199,73 @@ impl Policy {
     /// # Errors
     /// When this client may not connect.
     pub fn admit(&self, candidate: &Candidate) -> Result<Admission, Refusal> {
-        let Identity { user, bearer } = self.authenticate(candidate)?;
+        self.welcome(candidate, self.authenticate(candidate)?)
+    }
+
+    /// Whether somebody whom this policy refuses may be known to those who are asked besides.
+    pub fn asks_about(&self, candidate: &Candidate, refusal: Refusal) -> bool {
+        let tried = candidate.user_name.is_some() && candidate.password.is_some();
+        let unknown = matches!(refusal, Refusal::UnknownUser | Refusal::WrongPassword);
+        !self.settings.backends.is_empty() && tried && unknown
+    }
+
+    /// Lets somebody in whom another has said to be who it says.
+    ///
+    /// # Errors
+    /// When this client may not connect all the same.
+    pub fn vouched(&self, candidate: &Candidate) -> Result<Admission, Refusal> {
+        self.welcome(candidate, Identity { user: candidate.user_name.clone(), bearer: None })
+    }
+
+    fn welcome(&self, candidate: &Candidate, who: Identity) -> Result<Admission, Refusal> {
+        let Identity { user, bearer } = who;
         let client_id = self.client_id(&candidate.client_id, user.as_deref())?.into();
         let permit = self.permit(user.as_deref(), bearer.as_deref());
-        Ok(Admission { client_id, user_name: user, permit, bearer })
+        let has_rights = bearer.as_ref().is_some_and(|bearer| bearer.rights.is_some());
+        let asks = self.asks_about_rights() && user.is_some() && !has_rights;
+        Ok(Admission { client_id, user_name: user, permit, bearer, asks })
     }
 
     /// What the clients of this user may do. `bearer` is what the token says that it came in with.
     pub fn permit(&self, user: Option<&str>, bearer: Option<&Bearer>) -> Permission {
         let rights = bearer.and_then(|bearer| bearer.rights.as_ref());
-        let rules = rights.or(self.rules.as_ref())?;
+        let rules = rights.or(self.rules.as_ref()).or(self.unruled())?;
         Some(Arc::new(UserPermit::new(rules, user, self.settings.subscribing)))
+    }
+
+    /// The same for a client of whose rights others know, too. `before` is what it had until now.
+    pub fn asked_permit(&self, user: &str, before: Option<&AskedPermit>) -> AskedPermit {
+        let rules = self.rules.as_ref().unwrap_or(&NOTHING);
+        let own = UserPermit::new(rules, Some(user), self.settings.subscribing);
+        match before {
+            Some(before) => before.renewed(own),
+            None => AskedPermit::new(own),
+        }
+    }
+
+    /// Without an ACL file everything is allowed, but where others know more.
+    fn unruled(&self) -> Option<&Arc<Rules>> {
+        self.asks_about_rights().then_some(&*NOTHING)
+    }
+
+    /// Whether others are asked what clients may do.
+    pub fn asks_about_rights(&self) -> bool {
+        !self.settings.backends.is_empty() && !self.settings.acl_file_decides
+    }
+
+    /// The same, asking those whom `before` asked: they are chosen when the broker starts.
+    #[must_use]
+    pub fn asking_as(&self, before: &Self) -> Self {
+        let mut policy = self.clone();
+        policy.settings.backends = before.settings.backends;
+        policy.settings.acl_file_decides = before.settings.acl_file_decides;
+        policy.tokens = match (&before.tokens, &self.tokens) {
+            (None, _) => None,
+            (Some(before), None) => Some(before.clone()),
+            (Some(_), Some(new)) => Some(new.clone()),
+        };
+        policy.settings.tokens = policy.tokens.as_ref().map(|tokens| tokens.settings().clone());
+        policy
     }
 
     /// The ACL file, if there is one.
@@ -217,7 +292,7 @@ impl Policy {
     /// Whether nobody can come in.
     pub fn is_shut(&self) -> bool {
         let users = self.users.as_ref().is_some_and(|users| !users.is_empty());
-        let others = self.settings.user_from_certificate.is_some() || self.tokens.is_some();
+        let others = self.settings.user_from_certificate.is_some() || self.has_others();
         !(self.settings.allow_anonymous || users || others)
     }
 
@@ -238,7 +313,7 @@ impl Policy {
         let Settings { allow_anonymous, user_from_certificate, .. } = self.settings;
         match (who.user, &self.users) {
             (None, _) if user_from_certificate.is_some() => Err(Refusal::NoCertificateName),
-            (Some(_), _) if user_from_certificate.is_some() || self.tokens.is_some() => Ok(()),
+            (Some(_), _) if user_from_certificate.is_some() || self.has_others() => Ok(()),
             (None, _) if !allow_anonymous => Err(Refusal::Anonymous),
             (Some(_), None) if !allow_anonymous => Err(Refusal::UnknownUser),
             (Some(user), Some(users)) if !users.knows(user) => Err(Refusal::UnknownUser),
@@ -271,6 +346,11 @@ impl Policy {
         if client_id.starts_with(prefix) { Ok(client_id) } else { Err(Refusal::NoPrefix) }
     }
 
+    /// Whether others know users whom no password file has.
+    fn has_others(&self) -> bool {
+        self.tokens.is_some() || !self.settings.backends.is_empty()
+    }
+
     /// The token that a client has brought, where tokens are asked for.
     fn token<'a>(&self, candidate: &'a Candidate) -> Option<&'a str> {
         let password = candidate.password.as_deref();
@@ -297,7 +377,7 @@ impl Policy {
             (None, _, _) if self.settings.allow_anonymous => Ok(None),
             (None, _, _) => Err(Refusal::Anonymous),
             // Nobody keeps users: what a client calls itself is as good as nothing.
-            (user, _, None) if self.settings.allow_anonymous && self.tokens.is_none() => Ok(user),
+            (user, _, None) if self.settings.allow_anonymous && !self.has_others() => Ok(user),
             (_, _, None) => Err(Refusal::UnknownUser),
             (_, None, _) => Err(Refusal::NoPassword),
             (Some(user), Some(password), Some(users)) => {
@@ -306,6 +386,10 @@ impl Policy {
         }
     }
 }
+
+/// Where others know who may, no file says that everybody may.
+static NOTHING: LazyLock<Arc<Rules>> =
+    LazyLock::new(|| Arc::new(Rules::granted("", &[], &[]).expect("no filter is wrong")));
 
 impl CertificateName {
     /// What it is in this client's certificate.

@@ -6,8 +6,8 @@ use martlet_codec::topic::TopicName;
 use martlet_engine::filter::Filter;
 use martlet_engine::permit::Permit;
 
-use crate::access::rules::{Part, Question, Rules, Who};
-use crate::access::topics::Bits;
+use crate::access::rules::{Access, Part, Question, Rule, Rules, Who};
+use crate::access::topics::{Bits, Topics};
 
 /// What happens to a SUBSCRIBE for more than the client may receive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Subscribing {
 }
 
 /// The lines of an ACL file for one user.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct UserPermit {
     rules: Arc<Rules>,
     part: Option<Arc<Part>>,
@@ -40,6 +40,76 @@ impl UserPermit {
 
     fn may(&self, client_id: &str, topic: TopicName<'_>, bit: Bits) -> bool {
         self.rules.answer(self.part.as_deref(), self.who(client_id), topic.as_str(), bit)
+    }
+}
+
+/// What a client may do of whose rights others know, too. The connection asks them before it gives
+/// a packet to the engine, which then asks here what was answered.
+#[derive(Debug)]
+pub struct AskedPermit {
+    own: UserPermit,
+    /// What it was allowed to subscribe to; it may receive what comes by that.
+    granted: Vec<Filter>,
+    receives: Topics,
+    /// The topic of its will, if it may not publish there.
+    refused_will: Option<Box<str>>,
+}
+
+impl AskedPermit {
+    pub(super) fn new(own: UserPermit) -> Self {
+        Self { own, granted: Vec::new(), receives: Topics::default(), refused_will: None }
+    }
+
+    /// The same with other rules of its own.
+    #[must_use]
+    pub(super) fn renewed(&self, own: UserPermit) -> Self {
+        Self { refused_will: self.refused_will.clone(), ..Self::new(own) }.granting(&self.granted)
+    }
+
+    /// The same with these filters granted, besides those that are.
+    #[must_use]
+    pub fn granting(&self, filters: &[Filter]) -> Self {
+        let mut granted = self.granted.clone();
+        granted.extend(filters.iter().filter(|filter| !self.granted.contains(filter)).cloned());
+        let rules = granted.iter().map(|filter| Rule {
+            line: 0,
+            access: Access::Read,
+            filter: filter.topic_filter().as_str().into(),
+            pattern: false,
+        });
+        let receives = Topics::new(&rules.collect::<Vec<_>>());
+        let (own, refused_will) = (self.own.clone(), self.refused_will.clone());
+        Self { own, granted, receives, refused_will }
+    }
+
+    /// The same without the will.
+    #[must_use]
+    pub fn refusing_will(self, topic: &str) -> Self {
+        Self { refused_will: Some(topic.into()), ..self }
+    }
+
+    /// Whether a client may publish there without anybody being asked.
+    pub fn allows_unasked(&self, client_id: &str, topic: TopicName<'_>) -> bool {
+        self.own.may_publish(client_id, topic)
+    }
+}
+
+impl Permit for AskedPermit {
+    /// What it may not, the connection has said already.
+    fn may_publish(&self, _client_id: &str, topic: TopicName<'_>) -> bool {
+        self.refused_will.as_deref() != Some(topic.as_str())
+    }
+
+    fn may_receive(&self, client_id: &str, topic: TopicName<'_>) -> bool {
+        self.own.may_receive(client_id, topic)
+            || self.receives.find(topic.as_str()).answer(Bits::READ) == Some(true)
+    }
+
+    /// Never more than the rules give, or than was granted: as with go-auth.
+    fn may_subscribe(&self, client_id: &str, filter: &Filter) -> bool {
+        let question = Question::Subscribe(filter.topic_filter().as_str());
+        self.granted.contains(filter)
+            || self.own.rules.explain(self.own.who(client_id), question).allowed
     }
 }
 

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use martlet_codec::topic::TopicFilter;
+use serde::Deserialize;
 
 use crate::access::fault::{self, Fault};
 use crate::access::topics::{Bits, Topics};
@@ -27,6 +28,19 @@ pub struct Rules {
     patterns: Vec<Rule>,
     /// The patterns without `%c` and `%u`, for fast answers.
     common: Topics,
+    dialect: Dialect,
+}
+
+/// How a file is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dialect {
+    /// As mosquitto reads it.
+    #[default]
+    Mosquitto,
+    /// As mosquitto-go-auth does: what stands before the first user is for everybody, like a
+    /// pattern, and a `deny` counts before all else, whosever it is.
+    GoAuth,
 }
 
 /// The lines of one user.
@@ -108,15 +122,15 @@ impl Rules {
     ///
     /// # Errors
     /// All that is wrong with it.
-    pub fn read(path: &Path) -> Result<Self, Vec<Fault>> {
-        Self::parse(path, &fault::read_text(path)?)
+    pub fn read(path: &Path, dialect: Dialect) -> Result<Self, Vec<Fault>> {
+        Self::parse(path, &fault::read_text(path)?, dialect)
     }
 
     /// Takes the text of a file apart.
     ///
     /// # Errors
     /// All that is wrong with it.
-    pub fn parse(path: &Path, text: &str) -> Result<Self, Vec<Fault>> {
+    pub fn parse(path: &Path, text: &str, dialect: Dialect) -> Result<Self, Vec<Fault>> {
         let mut own: HashMap<Option<&str>, Vec<Rule>> = HashMap::new();
         let (mut user, mut patterns, mut faults) = (None, Vec::new(), Vec::new());
         for (line, text) in (1..).zip(text.lines()) {
@@ -124,11 +138,17 @@ impl Rules {
                 Ok(Line::Nothing) => {}
                 Ok(Line::User(name)) => user = Some(name),
                 Ok(Line::Rule(rule)) if rule.pattern => patterns.push(rule),
+                Ok(Line::Rule(rule)) if user.is_none() && dialect == Dialect::GoAuth => {
+                    patterns.push(Rule { pattern: true, ..rule });
+                }
                 Ok(Line::Rule(rule)) => own.entry(user).or_default().push(rule),
                 Err(text) => faults.push(Fault::at(path, line, text)),
             }
         }
-        if faults.is_empty() { Ok(Self::new(path, own, patterns)) } else { Err(faults) }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok(Self { dialect, ..Self::new(path, own, patterns) })
     }
 
     /// The rules that a token gives its user: filters, in which `%c` and `%u` stand for the client
@@ -153,7 +173,8 @@ impl Rules {
             .filter_map(|(user, rules)| Some((Box::from(user?), Arc::new(Part::new(rules)))));
         let common = Topics::new(patterns.iter().filter(|rule| !rule.is_personal()));
         let by_user = by_user.collect();
-        Self { path: path.to_owned(), anonymous, by_user, patterns, common }
+        let dialect = Dialect::default();
+        Self { path: path.to_owned(), anonymous, by_user, patterns, common, dialect }
     }
 
     /// The file.
@@ -164,28 +185,29 @@ impl Rules {
     /// The answer, with the line that gives it.
     pub fn explain(&self, who: Who<'_>, question: Question<'_>) -> Answer<'_> {
         let own = self.part(who.user).map(|part| &*part.rules).unwrap_or_default();
-        if let Some(answer) = first(own, who, question) {
-            return answer;
-        }
-        if !self.patterns.is_empty() && is_dangerous(who) {
-            return Answer { allowed: false, because: Because::Dangerous };
-        }
-        let nothing = Answer { allowed: false, because: Because::Nothing };
-        first(&self.patterns, who, question).unwrap_or(nothing)
+        let dangerous = !self.patterns.is_empty() && is_dangerous(who);
+        let patterns = if dangerous { &[] } else { &*self.patterns };
+        let found = match self.dialect {
+            Dialect::Mosquitto => {
+                first(own.iter(), who, question).or_else(|| first(patterns.iter(), who, question))
+            }
+            Dialect::GoAuth => first(own.iter().chain(patterns), who, question),
+        };
+        let because = if dangerous { Because::Dangerous } else { Because::Nothing };
+        found.unwrap_or(Answer { allowed: false, because })
     }
 
     /// The answer alone, fast; `part` is the user's own. Not for [`Question::Subscribe`].
     pub(super) fn answer(&self, part: Option<&Part>, who: Who<'_>, topic: &str, bit: Bits) -> bool {
-        if let Some(answer) = part.and_then(|part| part.topics.find(topic).answer(bit)) {
-            return answer;
-        }
-        if self.patterns.is_empty() || is_dangerous(who) {
-            return false;
+        let own = part.map(|part| part.topics.find(topic)).unwrap_or_default();
+        let last_word = self.dialect == Dialect::Mosquitto && own.answer(bit).is_some();
+        if last_word || self.patterns.is_empty() || is_dangerous(who) {
+            return own.answer(bit).unwrap_or(false);
         }
         let personal = self.patterns.iter().filter(|rule| rule.is_personal());
         let found = personal
             .filter(|rule| rule.matches(who, topic))
-            .fold(self.common.find(topic), |found, rule| found | rule.access.bits());
+            .fold(own | self.common.find(topic), |found, rule| found | rule.access.bits());
         found.answer(bit).unwrap_or(false)
     }
 
@@ -204,14 +226,18 @@ impl Rules {
 }
 
 /// The first of these that says something, `deny` before all others.
-fn first<'r>(rules: &'r [Rule], who: Who<'_>, question: Question<'_>) -> Option<Answer<'r>> {
+fn first<'r>(
+    rules: impl Iterator<Item = &'r Rule> + Clone,
+    who: Who<'_>,
+    question: Question<'_>,
+) -> Option<Answer<'r>> {
     let (text, wanted) = match question {
         Question::Publish(topic) => (topic, Bits::WRITE),
         Question::Receive(topic) | Question::Subscribe(topic) => (topic, Bits::READ),
     };
     let found = |allowed| {
         let says = |rule: &&Rule| rule.access.bits().answer(wanted) == Some(allowed);
-        let rule = rules.iter().filter(says).find(|rule| rule.matches(who, text))?;
+        let rule = rules.clone().filter(says).find(|rule| rule.matches(who, text))?;
         Some(Answer { allowed, because: Because::Rule(rule) })
     };
     found(false).or_else(|| found(true))

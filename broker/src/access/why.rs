@@ -1,5 +1,6 @@
 //! `martlet why`: what a policy answers, in words.
 
+use crate::access::ask::{Access, Asked, Service};
 use crate::access::permit::Subscribing;
 use crate::access::rules::{Because, Question, Rules, Who};
 use crate::access::{Candidate, Policy};
@@ -9,6 +10,8 @@ use crate::access::{Candidate, Policy};
 pub struct Reason {
     /// Yes or no.
     pub allowed: bool,
+    /// Others would be asked, and have the last word.
+    pub asks: bool,
     /// The rule, with its file and line.
     pub text: String,
 }
@@ -52,6 +55,32 @@ pub fn why_bearer(
     decide(policy, rights.or(policy.rules()), who, question)
 }
 
+/// What these services would be asked, in this order, until one says yes.
+pub fn questions(
+    services: &[&Service],
+    ask_read: bool,
+    who: Who<'_>,
+    question: Question<'_>,
+) -> Vec<String> {
+    let (user, client_id) = (who.user.unwrap_or_default(), who.client_id);
+    let about = |topic, access| Asked::Topic { user, client_id, topic, access };
+    let mut asked = vec![Asked::Superuser { user }];
+    match question {
+        Question::Publish(topic) => asked.push(about(topic, Access::Write)),
+        Question::Receive(topic) | Question::Subscribe(topic) => {
+            asked.push(about(topic, Access::Subscribe));
+            asked.extend(ask_read.then(|| about(topic, Access::Read)));
+        }
+    }
+    let all = asked.iter().flat_map(|asked| services.iter().map(move |one| (one, asked)));
+    let said = all.filter_map(|(service, asked)| {
+        let request = service.request(asked)?;
+        let method = format!("{:?}", service.method).to_uppercase();
+        Some(format!("{method} {service}{} {}", request.path, request.body))
+    });
+    said.collect()
+}
+
 fn decide(policy: &Policy, rules: Option<&Rules>, who: Who<'_>, question: Question<'_>) -> Reason {
     if let Question::Publish(topic) = question
         && topic.starts_with("$SYS/")
@@ -59,9 +88,20 @@ fn decide(policy: &Policy, rules: Option<&Rules>, who: Who<'_>, question: Questi
     {
         return no("$SYS is the broker's own".to_owned());
     }
+    let asks = policy.asks_about_rights();
     let Some(rules) = rules else {
-        return yes("there is no ACL file: everybody may do everything".to_owned());
+        return match (asks, who.user) {
+            (false, _) => yes("there is no ACL file: everybody may do everything".to_owned()),
+            (true, Some(_)) => Reason { asks, ..no("there is no ACL file".to_owned()) },
+            (true, None) => no("there is no ACL file, and nobody is asked about clients without \
+                                a user name"
+                .to_owned()),
+        };
     };
+    if asks {
+        let reason = by_rules(rules, who, question);
+        return Reason { asks: !reason.allowed && who.user.is_some(), ..reason };
+    }
     if matches!(question, Question::Subscribe(_))
         && policy.settings().subscribing == Subscribing::Compat
     {
@@ -89,7 +129,7 @@ fn by_rules(rules: &Rules, who: Who<'_>, question: Question<'_>) -> Reason {
             "{file}: + and # in a client id or user name could be wildcards in its patterns"
         ),
     };
-    Reason { allowed: answer.allowed, text }
+    Reason { allowed: answer.allowed, asks: false, text }
 }
 
 fn is_state_of_bridge(topic: &str) -> bool {
@@ -98,11 +138,11 @@ fn is_state_of_bridge(topic: &str) -> bool {
 }
 
 fn yes(text: String) -> Reason {
-    Reason { allowed: true, text }
+    Reason { allowed: true, asks: false, text }
 }
 
 fn no(text: String) -> Reason {
-    Reason { allowed: false, text }
+    Reason { allowed: false, asks: false, text }
 }
 
 #[cfg(test)]
@@ -110,6 +150,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::access::ask::{Backend, Backends};
     use crate::access::{Settings, jwt};
 
     #[test]
@@ -145,6 +186,32 @@ mod tests {
             let reason = why_bearer(&policy, "c", token, now_s, question);
             assert_eq!(reason.allowed, allowed, "{question:?}: {}", reason.text);
             assert!(reason.text.contains(words), "{question:?}: {}", reason.text);
+        }
+    }
+
+    #[test]
+    fn where_others_are_asked_the_files_alone_say_no_more_than_yes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let acl = folder.path().join("acl");
+        fs::write(&acl, "topic read news\nuser ann\ntopic a/#\n").expect("a folder of ours");
+        let backends = Backends::default().with(Backend::Http);
+        let asking = Settings { allow_anonymous: true, backends, ..Settings::default() };
+        let ruled = Settings { acl_file: Some(acl), ..asking.clone() };
+        use Question::{Publish, Subscribe};
+        let rows = [
+            (&asking, Some("ann"), Publish("a/b"), false, true),
+            (&asking, None, Publish("a/b"), false, false),
+            (&ruled, Some("ann"), Publish("a/b"), true, false),
+            (&ruled, Some("ann"), Publish("b"), false, true),
+            (&ruled, Some("ann"), Subscribe("#"), false, true),
+            (&ruled, Some("ann"), Publish("$SYS/a"), false, false),
+            (&ruled, None, Subscribe("news"), true, false),
+            (&ruled, None, Subscribe("#"), false, false),
+        ];
+        for (settings, user, question, allowed, asks) in rows {
+            let policy = Policy::load(settings).expect("good files");
+            let reason = why(&policy, Who { client_id: "c", user }, question);
+            assert_eq!((reason.allowed, reason.asks), (allowed, asks), "{user:?} {question:?}");
         }
     }
 

@@ -6,10 +6,13 @@ use clap::{Args, ValueEnum};
 use martlet_codec::topic::TopicName;
 use martlet_engine::filter::Filter;
 
+use crate::access::Policy;
+use crate::access::ask::{Backend, Service};
 use crate::access::rules::{Question, Who};
-use crate::access::why::{Reason, why, why_bearer};
+use crate::access::why::{Reason, questions, why, why_bearer};
 use crate::clock;
 use crate::config::{Config, Mistake, Mistakes};
+use crate::inquiry::Settings;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
@@ -66,14 +69,31 @@ impl Why {
                 }
                 None => why(policy, who, question),
             };
+            let asked = Self::asked(config, policy, who, question);
+            let reason = if reason.asks { Reason { text: asked, ..reason } } else { reason };
             answers.push((places.join(", "), reason));
         }
         let allowed = answers.iter().all(|(_, reason)| reason.allowed);
         let line = |(places, reason): &(String, Reason)| {
-            let word = if reason.allowed { "allowed" } else { "refused" };
+            let word = match (reason.allowed, reason.asks) {
+                (true, _) => "allowed",
+                (false, true) => "would be asked",
+                (false, false) => "refused",
+            };
             format!("{places}: {word}: {}\n", reason.text)
         };
         Ok((answers.iter().map(line).collect(), allowed))
+    }
+
+    /// What the services of a listener would be asked.
+    fn asked(config: &Config, policy: &Policy, who: Who<'_>, question: Question<'_>) -> String {
+        let Some(inquiry) = &config.server.inquiry else { return String::new() };
+        let Settings { http, jwt, ask_read, .. } = inquiry.settings();
+        let backends = policy.settings().backends;
+        let named = [(Backend::Http, http), (Backend::Jwt, jwt)];
+        let named = named.into_iter().filter(|(backend, _)| backends.has(*backend));
+        let services: Vec<&Service> = named.filter_map(|(_, service)| service.as_ref()).collect();
+        questions(&services, *ask_read, who, question).join("; ")
     }
 
     /// The topic, checked as the verb wants it.

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use crate::access::ask::{Backend, Backends};
 use crate::access::fault::Fault;
 use crate::access::permit::Subscribing;
 use crate::access::{Policy, Settings, guard};
 use crate::config::listeners::Section as Listener;
 use crate::config::origin::{Mistake, Origin};
+use crate::config::services;
 use crate::config::tokens;
 use crate::config::value::words_of;
 use crate::config::written::WrittenListener;
+use crate::inquiry::Inquiry;
 
 /// `[access]` with its defaults.
 #[derive(Debug, Deserialize)]
@@ -30,6 +33,7 @@ pub(super) struct Section {
 pub(super) struct Sections<'a> {
     pub(super) access: &'a Section,
     pub(super) jwt: &'a tokens::Section,
+    pub(super) http: &'a services::Section,
     /// Where `access.backends` stands.
     pub(super) backends: Origin,
 }
@@ -85,11 +89,13 @@ impl Sections<'_> {
     ) -> Settings {
         let Self { access, jwt, .. } = self;
         let password_file = password_file.or(access.password_file.as_deref());
-        let asks = |backend| words_of(&access.backends).any(|word| word == backend);
+        let asks = |backend: &str| words_of(&access.backends).any(|word| word == backend);
         Settings {
             password_file: password_file.filter(|_| asks("files")).map(Path::to_owned),
             acl_file: acl_file.or(access.acl_file.as_deref()).map(Path::to_owned),
-            tokens: asks("jwt").then(|| jwt.settings()),
+            tokens: (asks("jwt") && !jwt.is_remote()).then(|| jwt.settings()),
+            // Nobody is asked there: where services have the say, no file means no rights.
+            backends: self.named(asks),
             ..self.shared()
         }
     }
@@ -104,14 +110,63 @@ impl Sections<'_> {
             acl_file: listener.acl_file.as_ref().or(access.acl_file.as_ref()).cloned(),
             use_user_name_as_client_id: listener.use_username_as_clientid,
             user_from_certificate: listener.tls.user_from_certificate(),
-            tokens: self.asks(listener, "jwt").then(|| jwt.settings()),
+            tokens: self.reads_tokens(listener).then(|| jwt.settings()),
+            backends: self.backends(listener),
+            acl_dialect: listener.acl_dialect,
+            acl_file_decides: listener.acl_file_decides,
             ..self.shared()
+        }
+    }
+
+    /// Who is asked besides at a listener.
+    fn backends(&self, listener: &Listener) -> Backends {
+        self.named(|backend| self.asks(listener, backend))
+    }
+
+    /// The services among those who are named.
+    fn named(&self, asks: impl Fn(&str) -> bool) -> Backends {
+        let jwt = asks("jwt") && self.jwt.is_remote();
+        let named = [(asks("http"), Backend::Http), (jwt, Backend::Jwt)].into_iter();
+        let named = named.filter(|(asked, _)| *asked);
+        named.fold(Backends::default(), |all, (_, backend)| all.with(backend))
+    }
+
+    fn reads_tokens(&self, listener: &Listener) -> bool {
+        self.asks(listener, "jwt") && !self.jwt.is_remote()
+    }
+
+    /// Who asks, where anybody is asked; what is wrong with the files that this needs is added to
+    /// `mistakes`.
+    pub(super) fn inquiry(
+        &self,
+        listeners: &[Listener],
+        mistakes: &mut Vec<Mistake>,
+    ) -> Option<Arc<Inquiry>> {
+        let is_asked = |backend| listeners.iter().any(|one| self.backends(one).has(backend));
+        let http = is_asked(Backend::Http).then(|| self.http.service()).flatten();
+        let jwt = is_asked(Backend::Jwt).then(|| self.jwt.service()).flatten();
+        if http.is_none() && jwt.is_none() {
+            return None;
+        }
+        match Inquiry::load(&self.http.settings(http, jwt)) {
+            Ok(inquiry) => Some(Arc::new(inquiry)),
+            Err(faults) => {
+                mistakes.extend(faults.into_iter().map(Mistake::from));
+                None
+            }
         }
     }
 
     /// What a back end of this listener wants and nobody has said.
     pub(super) fn lack(&self, listener: &Listener, written: &WrittenListener) -> Option<Mistake> {
-        let lack = self.jwt.lack().filter(|_| self.asks(listener, "jwt"))?;
+        let jwt = || self.asks(listener, "jwt").then(|| self.jwt.lack()).flatten();
+        let http = || {
+            let service = self.http.service();
+            let fault = || services::fault(service.as_ref(), "auth_http", "");
+            let fault = self.asks(listener, "http").then(fault).flatten()?;
+            Some(format!("\"http\" {fault}"))
+        };
+        let lack = jwt().or_else(http)?;
         let own = written.settings.iter().rfind(|setting| setting.row.name == "backends");
         let origin = own.map_or(&self.backends, |setting| &setting.origin);
         Some(Mistake::new(origin.clone(), lack))

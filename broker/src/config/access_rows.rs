@@ -4,7 +4,7 @@ use crate::config::rows::Row;
 use crate::config::value::{Kind, integer, text};
 
 /// Who may be asked, as `backends` names them.
-pub(crate) const BACKENDS: &[&str] = &["files", "jwt"];
+pub(crate) const BACKENDS: &[&str] = &["files", "jwt", "http"];
 
 const TEXT: Kind = Kind::Text { bytes_max: 1024 };
 
@@ -36,8 +36,9 @@ pub(super) const ROWS: &[Row] = &[
         default: text("files"),
         mosquitto: Some("auth_opt_backends"),
         help: "Who knows users and their rights: `files` are `password_file` and `acl_file`, `jwt` \
-               takes tokens (`[auth_jwt]`), whose bearers have what the token or the ACL file \
-               gives them. Without `files` nobody comes in by the password file.",
+               takes tokens (`[auth_jwt]`), `http` asks a service (`[auth_http]`). Who is known \
+               to one of them comes in, and what one of them allows is allowed. Without `files` \
+               nobody comes in by the password file.",
     },
     Row {
         section: "access",
@@ -72,6 +73,16 @@ pub(super) const ROWS: &[Row] = &[
         default: integer(300),
         mosquitto: None,
         help: "Seconds that a ban holds. Connections of a banned address are closed at once.",
+    },
+    Row {
+        section: "auth_jwt",
+        name: "mode",
+        kind: Kind::Choice(&["local", "remote"]),
+        default: text("local"),
+        mosquitto: Some("auth_opt_jwt_mode"),
+        help: "`local`: the broker checks tokens itself, with the keys below. `remote`: a service \
+               does, and says what their bearers may do; the options that begin with `remote_` \
+               tell where it is, and the others of this section have no effect.",
     },
     Row {
         section: "auth_jwt",

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::access::Policy;
+use crate::access::rules::Dialect;
 use crate::config::access::{Policies, Sections};
 use crate::config::origin::{Mistake, Origin};
 use crate::config::rows::{self, LISTENER};
@@ -26,6 +27,8 @@ pub(crate) struct Section {
     pub(super) password_file: Option<PathBuf>,
     pub(super) acl_file: Option<PathBuf>,
     pub(super) backends: Option<Box<str>>,
+    pub(super) acl_dialect: Dialect,
+    pub(super) acl_file_decides: bool,
     pub(super) use_username_as_clientid: bool,
     max_connections: u32,
     tcp_nodelay: bool,

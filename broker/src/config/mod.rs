@@ -22,6 +22,8 @@ mod nearest;
 mod origin;
 mod reload;
 mod rows;
+mod service_rows;
+mod services;
 mod show;
 mod telemetry;
 mod telemetry_rows;
@@ -38,6 +40,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use martlet_codec::decode::DecodeLimits;
@@ -51,6 +54,7 @@ pub use crate::config::mosquitto::Account;
 pub use crate::config::origin::Mistake;
 use crate::config::origin::Origin;
 use crate::config::written::Written;
+use crate::inquiry::Inquiry;
 use crate::net::throttle;
 use crate::store::durable::Sync;
 use crate::telemetry::log::StreamSettings;
@@ -209,6 +213,7 @@ fn resolve(
     let access = access::Sections {
         access: &all.access,
         jwt: &all.auth_jwt,
+        http: &all.auth_http,
         backends: layers.origin("access", "backends"),
     };
     let listeners = listeners::resolve(&all.listener, written, &access, &mut mistakes);
@@ -218,11 +223,13 @@ fn resolve(
     let nothing_kept = all.data.sync.0.is_none().then(|| layers.origin("data", "sync"));
     let streams =
         telemetry::resolve(&all.telemetry, &layers.written.streams, nothing_kept, &mut mistakes);
+    let inquiry = access.inquiry(&all.listener, &mut mistakes);
     if !mistakes.is_empty() {
         mistakes.sort();
         return Err(Mistakes(mistakes));
     }
     warnings.extend(warned(sources, local_only, &listeners));
+    warnings.extend(inquiry.iter().flat_map(|inquiry| inquiry.settings().warnings()));
     let optional = listeners.iter().filter(|listener| listener.optional);
     let config = Config {
         file: sources.file.clone(),
@@ -236,7 +243,7 @@ fn resolve(
         data_dir: all.data.dir.clone(),
         sync: all.data.sync.0,
         notices: layers.written.notices.clone(),
-        server: all.server(listeners, window, &streams),
+        server: all.server(listeners, window, &streams, inquiry),
         streams,
     };
     Ok(Resolved { config, merged })
@@ -274,6 +281,7 @@ struct Settings {
     listener: Vec<listeners::Section>,
     access: access::Section,
     auth_jwt: tokens::Section,
+    auth_http: services::Section,
     limits: LimitsSection,
     clients: ClientsSection,
     http: http::Section,
@@ -347,6 +355,7 @@ impl Settings {
         listeners: Vec<listeners::Listener>,
         window: Option<server::Window>,
         streams: &[StreamSettings],
+        inquiry: Option<Arc<Inquiry>>,
     ) -> server::Settings {
         server::Settings {
             listeners: listeners.into_iter().map(|l| (l.settings, l.policy)).collect(),
@@ -364,6 +373,7 @@ impl Settings {
             },
             password_checks_max: self.limits.password_checks_max,
             guard: self.access.guard(self.limits.connects_per_address_per_s),
+            inquiry,
             driver: driver::Settings {
                 streams: streams.iter().map(StreamSettings::stream).collect(),
                 outbox_bytes_max: self.limits.outbox_bytes_max,

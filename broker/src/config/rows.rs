@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use crate::config::access_rows::{self, BACKENDS};
 use crate::config::http;
 use crate::config::log_rows;
+use crate::config::service_rows;
 use crate::config::telemetry_rows;
 use crate::config::tls_rows;
 use crate::config::transport_rows;
@@ -50,6 +51,12 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
         "JSON Web Tokens, for listeners whose `backends` name `jwt`. [access.md](access.md) has \
          the whole of it.",
     ),
+    (
+        "auth_http",
+        "A service that is asked over HTTP, as mosquitto-go-auth asks it, for listeners whose \
+         `backends` name `http`. The last options are about every service that is asked, one that \
+         reads tokens included.",
+    ),
     ("limits", "Every bound, so that no client can take more than its share."),
     ("clients", "How clients are named."),
     (
@@ -76,6 +83,8 @@ const TABLES: &[&[Row]] = &[
     transport_rows::ROWS,
     tls_rows::ROWS,
     access_rows::ROWS,
+    service_rows::JWT,
+    service_rows::HTTP,
     log_rows::ROWS,
     http::ROWS,
     telemetry_rows::ROWS,
@@ -152,6 +161,24 @@ const ROWS: &[Row] = &[
         default: None,
         mosquitto: Some("auth_opt_backends"),
         help: "`access.backends` for this listener.",
+    },
+    Row {
+        section: LISTENER,
+        name: "acl_dialect",
+        kind: Kind::Choice(&["mosquitto", "go-auth"]),
+        default: text("mosquitto"),
+        mosquitto: None,
+        help: "How the ACL file is read. `go-auth`: as mosquitto-go-auth reads it, where lines \
+               above the first `user` are for everybody, and `deny` counts before all else.",
+    },
+    Row {
+        section: LISTENER,
+        name: "acl_file_decides",
+        kind: Kind::Bool,
+        default: bool(false),
+        mosquitto: None,
+        help: "Whether the ACL file alone says what clients may do, and services that are asked \
+               who comes in are not asked about that.",
     },
     Row {
         section: LISTENER,

@@ -156,8 +156,8 @@ const ONE_MISTAKE: &[(&str, &str)] = &[
     ("[sys]\ncolour = 1", "2:1: unknown option \"colour\" in [sys]; it has: interval_s"),
     (
         "[colours]",
-        "1:2: unknown section [colours]; there are: listener, access, auth_jwt, limits, \
-          clients, http, log, sys, data, telemetry",
+        "1:2: unknown section [colours]; there are: listener, access, auth_jwt, auth_http, \
+          limits, clients, http, log, sys, data, telemetry",
     ),
     (
         "max_inflight = 1",
@@ -586,8 +586,9 @@ fn a_back_end_says_what_it_lacks_and_where_it_was_asked_for() {
         ("[[listener]]\nport = 1\nbackends = 'jwt'\n", "3:12: \"jwt\" wants"),
         (
             "[[listener]]\nport = 1\nbackends = 'jwt, jwt'\n",
-            "3:12: \"backends\" takes some of files, jwt, with commas between them, not",
+            "3:12: \"backends\" takes some of files, jwt, http, with commas between them, not",
         ),
+        ("[[listener]]\nport = 1\nbackends = 'http'\n", "3:12: \"http\" wants \"host\", \"get"),
         ("[[listener]]\nport = 1\nbackends = 'ldap'\n", "3:12: \"backends\" takes some of"),
     ];
     for (text, words) in rows {
@@ -598,6 +599,40 @@ fn a_back_end_says_what_it_lacks_and_where_it_was_asked_for() {
     }
     let unused = load_text("[auth_jwt]\nkey_file = '/nowhere'\n");
     assert!(unused.is_ok(), "nobody asks for tokens, and no key is read");
+}
+
+#[test]
+fn a_service_is_described_as_a_whole_or_not_at_all() {
+    let text = |more: &str| {
+        format!(
+            "[access]\nbackends = 'http'\n[[listener]]\nport = 1\n[auth_http]\nhost = 'h.example'\n\
+             getuser_uri = '/u'\naclcheck_uri = '/a'\n{more}\n"
+        )
+    };
+    let good = load_text(&text("login_cache_s = 7")).unwrap().config.server;
+    let inquiry = good.inquiry.expect("it is asked");
+    assert_eq!(inquiry.settings().logins.seconds, 7);
+    let http = inquiry.settings().http.as_ref().expect("it is asked");
+    assert_eq!(http.to_string(), "http://h.example:80");
+    assert!(good.listeners.iter().all(|(_, policy)| !policy.settings().backends.is_empty()));
+    let rows = [
+        ("superuser_uri = 'no'", "2:12: \"http\" wants paths in [auth_http] that begin with /"),
+        ("with_tls = true\nca_file = '/nowhere'", "/nowhere: no certificates can be read"),
+        ("method = 'PATCH'", "9:10: \"method\" takes one of"),
+    ];
+    for (more, words) in rows {
+        let said = load_text(&text(more)).expect_err(more).to_string();
+        assert!(said.contains(words), "{more}: {said}");
+    }
+    let host = load_text(&text("").replace("h.example", "http://h")).expect_err("no host");
+    assert!(host.to_string().contains("wants a name or an address"), "{host}");
+    let remote = "[auth_jwt]\nmode = 'remote'\nremote_host = 'h'\nremote_getuser_uri = '/u'\n\
+                  remote_aclcheck_uri = '/a'\n[[listener]]\nport = 1\nbackends = 'jwt'\n";
+    let remote = load_text(remote).unwrap().config.server.inquiry.expect("it is asked");
+    assert!(remote.settings().http.is_none() && remote.settings().jwt.is_some());
+    assert!(load_text("[auth_http]\nhost = 'h'\n").unwrap().config.server.inquiry.is_none());
+    let open = load_text(&text("with_tls = true\nverify_peer = false")).unwrap().config.warnings;
+    assert!(open.iter().any(|said| said.contains("is not looked at")), "{open:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use martlet_engine::filter::Filter;
 use martlet_engine::input::{Input, LinkId};
 use martlet_engine::permit::Permission;
 
@@ -79,6 +80,11 @@ impl Link {
 
     pub(super) fn connected(&self, client_id: &Arc<str>) {
         self.client_id.get_or_init(|| Arc::clone(client_id));
+    }
+
+    /// What this client has subscribed to, here or before it went.
+    pub fn subscriptions_of(&self, client_id: &str) -> Vec<Filter> {
+        self.driver.subscriptions_of(client_id)
     }
 
     /// Brings a batch of inputs, each about this link, and empties `inputs`. If the engine is busy,

@@ -25,6 +25,8 @@ pub struct TrafficCounters {
     pub turned_away: AtomicU64,
     /// How often a client began to publish too fast.
     pub publishers_slowed: AtomicU64,
+    /// Clients and packets that got no further because nobody answered whether they may.
+    pub unanswered: AtomicU64,
 }
 
 impl TrafficCounters {
@@ -49,6 +51,7 @@ impl TrafficCounters {
             logins_failed: self.logins_failed.load(Ordering::Relaxed),
             turned_away: self.turned_away.load(Ordering::Relaxed),
             publishers_slowed: self.publishers_slowed.load(Ordering::Relaxed),
+            unanswered: self.unanswered.load(Ordering::Relaxed),
             sockets_open: accepted - self.sockets_closed.load(Ordering::Relaxed).min(accepted),
         }
     }

@@ -1,9 +1,12 @@
-//! All subscriptions as a tree of topic levels, as mosquitto prints them at SIGUSR2.
+//! What the engine knows of subscriptions: all of them as a tree of topic levels, as mosquitto
+//! prints them at SIGUSR2, and those of one client.
 
 use std::sync::Arc;
 
 use martlet_codec::reason::QoS;
 use martlet_engine::filter::Filter;
+
+use crate::driver::Driver;
 
 /// Subscriptions that are printed. At the bound: the others are counted.
 const PRINTED_MAX: usize = 10_000;
@@ -21,6 +24,16 @@ pub(super) fn gather<'a>(
     let printed = all.by_ref().take(PRINTED_MAX);
     let printed = printed.map(|(client, filter, qos)| (filter.clone(), Arc::clone(client), qos));
     Gathered { printed: printed.collect(), more: all.count() }
+}
+
+impl Driver {
+    /// What a client has subscribed to that is here, or may come back.
+    pub fn subscriptions_of(&self, client_id: &str) -> Vec<Filter> {
+        let core = self.core.lock();
+        let filters = core.engine.subscriptions_of(client_id).cloned().collect();
+        self.let_go(core);
+        filters
+    }
 }
 
 impl Gathered {

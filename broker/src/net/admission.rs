@@ -26,6 +26,9 @@ use crate::net::tls::session::Negotiated;
 /// headers. Nobody who has not connected can make us keep more.
 const CONNECT_SIZE_MAX: u32 = 512 * 1024;
 
+/// What the log has in the place of a user name that is a token.
+const TOKEN: &str = "a token";
+
 /// A CONNECT that waits to be decided on.
 #[derive(Debug)]
 pub(super) struct Asking {
@@ -57,11 +60,24 @@ impl Connection {
         connect.client_id = admission.client_id;
         connect.user_name = admission.user_name;
         connect.permit = admission.permit;
+        let door = &self.shared.door;
+        if admission.asks {
+            // Whoever was here before under this id has left what it wants to receive.
+            let resumes = !connect.clean_session && !connect.client_id.is_empty();
+            let resumed = resumes.then(|| self.link.subscriptions_of(&connect.client_id));
+            let rights = door.inquire(&policy, &connect, resumed.unwrap_or_default()).await;
+            let rights = rights.map_err(|refusal| self.turn_down(&connect, refusal))?;
+            connect.permit = rights.permission();
+            self.rights.get_or_init(|| Arc::new(rights));
+        }
         if let Some(warning) = policy.distrust(&connect.client_id, connect.user_name.as_deref()) {
             tracing::warn!("{warning}");
         }
-        if let Some(user) = &connect.user_name {
+        if let Some(user) = &mut connect.user_name {
             self.user_name.get_or_init(|| user.clone());
+            if jwt::is_token(user) {
+                *user = TOKEN.into(); // the log need not have it
+            }
         }
         if let Some(bearer) = admission.bearer {
             self.bearer.get_or_init(|| bearer);
@@ -148,7 +164,14 @@ impl Connection {
         if self.shared.door.remember(self.peer.address, refusal) {
             tracing::warn!(%address, "The address of [{address}] is banned after failed logins.");
         }
-        self.refuse(ConnAckCode::V3(ConnectReturnCode::NotAuthorized), self.version())
+        let code = match refusal {
+            Refusal::NoAnswer => {
+                self.traffic().unanswered.fetch_add(1, Ordering::Relaxed);
+                ConnectReturnCode::ServerUnavailable
+            }
+            _ => ConnectReturnCode::NotAuthorized,
+        };
+        self.refuse(ConnAckCode::V3(code), self.version())
     }
 
     /// The end of a connection whose first bytes are bad, in words that say what they look like;

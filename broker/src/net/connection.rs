@@ -24,6 +24,7 @@ use crate::driver::traffic::TrafficCounters;
 use crate::net::arrival::{Arrived, Open, arrive};
 use crate::net::door::Door;
 use crate::net::receive::{Incoming, Received, lost_by};
+use crate::net::rights::Rights;
 use crate::net::socket::Socket;
 use crate::net::stream::Writer;
 use crate::net::terms::Terms;
@@ -76,6 +77,8 @@ pub struct Connection {
     pub(super) user_name: OnceLock<Box<str>>,
     /// What its token says, if it came in with one.
     pub(super) bearer: OnceLock<Box<Bearer>>,
+    /// What others say that it may, if they are asked.
+    pub(super) rights: OnceLock<Arc<Rights>>,
     pub(super) peer: Peer,
     /// Touched only by whoever reads.
     pub(super) throttle: Mutex<Throttle>,
@@ -127,6 +130,7 @@ impl Connection {
             version: OnceLock::new(),
             user_name: OnceLock::new(),
             bearer: OnceLock::new(),
+            rights: OnceLock::new(),
             peer,
             throttle: Mutex::default(),
             _open: open,
@@ -277,6 +281,9 @@ impl Edge for Connection {
     }
 
     fn permit(&self) -> Permission {
+        if let Some(rights) = self.rights.get() {
+            return rights.renew(&self.shared.door.policy());
+        }
         let (user, bearer) = (self.user_name.get(), self.bearer.get());
         self.shared.door.policy().permit(user.map(|user| &**user), bearer.map(|bearer| &**bearer))
     }

@@ -4,6 +4,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use martlet_engine::filter::Filter;
+use martlet_engine::input::Connect;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -12,6 +14,8 @@ use crate::access::guard::{Guard, Limits, TurnedAway};
 use crate::access::peer::PeerAddress;
 use crate::access::{Admission, Candidate, Policy, Refusal};
 use crate::clock::Clock;
+use crate::inquiry::Inquiry;
+use crate::net::rights::Rights;
 
 /// Who decides on those who come to a listener.
 #[derive(Debug)]
@@ -26,6 +30,7 @@ pub struct Porch {
     checks: Arc<Semaphore>,
     guard: Mutex<Guard>,
     clock: Clock,
+    inquiry: Option<Arc<Inquiry>>,
 }
 
 impl Porch {
@@ -34,9 +39,22 @@ impl Porch {
     /// then waits, in the order of coming, until its time for CONNECT is over.
     pub fn new(password_checks_max: u32, limits: Limits, clock: Clock) -> Self {
         let checks = Arc::new(Semaphore::new(password_checks_max as usize));
-        let porch = Self { checks, guard: Mutex::default(), clock };
+        let porch = Self { checks, guard: Mutex::default(), clock, inquiry: None };
         porch.limit(limits);
         porch
+    }
+
+    /// The same, where others are asked besides.
+    #[must_use]
+    pub fn asking(self, inquiry: Option<Arc<Inquiry>>) -> Self {
+        Self { inquiry, ..self }
+    }
+
+    /// What others have answered counts no more.
+    pub fn forget_answers(&self) {
+        if let Some(inquiry) = &self.inquiry {
+            inquiry.forget();
+        }
     }
 
     /// From now on these limits hold.
@@ -68,16 +86,59 @@ impl Door {
         self.porch.guard.lock().connect(ip, now)
     }
 
-    /// Decides on a client, away from the threads of the network if that takes long. Says by which
+    /// Decides on a client, asking others if there are some who may know more. Says by which
     /// policy.
     pub(crate) async fn admit(
         &self,
         candidate: Candidate,
     ) -> (Arc<Policy>, Result<Admission, Refusal>) {
+        let (policy, candidate, verdict) = self.check(candidate).await;
+        let verdict = match verdict {
+            Err(refusal) if policy.asks_about(&candidate, refusal) => {
+                self.ask(&policy, &candidate, refusal).await
+            }
+            verdict => verdict,
+        };
+        (policy, verdict)
+    }
+
+    async fn ask(
+        &self,
+        policy: &Policy,
+        candidate: &Candidate,
+        refusal: Refusal,
+    ) -> Result<Admission, Refusal> {
+        let inquiry = self.porch.inquiry.as_ref().ok_or(Refusal::NoAnswer)?;
+        let user = candidate.user_name.as_deref().unwrap_or_default();
+        let password = candidate.password.as_deref().unwrap_or_default();
+        let backends = policy.settings().backends;
+        match inquiry.login(backends, user, password, &candidate.client_id).await {
+            Ok(true) => policy.vouched(candidate),
+            Ok(false) => Err(refusal),
+            Err(_) => Err(Refusal::NoAnswer),
+        }
+    }
+
+    /// Asks what must be known of the rights of a client before it is in.
+    pub(super) async fn inquire(
+        &self,
+        policy: &Policy,
+        connect: &Connect,
+        resumed: Vec<Filter>,
+    ) -> Result<Rights, Refusal> {
+        let inquiry = self.porch.inquiry.as_ref().ok_or(Refusal::NoAnswer)?;
+        Rights::inquire(Arc::clone(inquiry), policy, connect, resumed).await
+    }
+
+    /// Decides on a client, away from the threads of the network if that takes long.
+    async fn check(
+        &self,
+        candidate: Candidate,
+    ) -> (Arc<Policy>, Candidate, Result<Admission, Refusal>) {
         let policy = self.policy();
         if !policy.is_slow(&candidate) {
             let verdict = policy.admit(&candidate);
-            return (policy, verdict);
+            return (policy, candidate, verdict);
         }
         let check = Arc::clone(&self.porch.checks).acquire_owned().await;
         let check = check.expect("nobody closes this semaphore");
@@ -85,7 +146,7 @@ impl Door {
         let verdict = spawn_blocking(move || {
             let verdict = policy.admit(&candidate);
             drop(check);
-            (policy, verdict)
+            (policy, candidate, verdict)
         });
         verdict.await.expect("a check does not panic")
     }

@@ -8,6 +8,7 @@ pub mod door;
 pub mod listener;
 pub mod proxy;
 mod receive;
+mod rights;
 pub mod socket;
 pub mod stream;
 pub mod terms;

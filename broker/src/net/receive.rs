@@ -9,12 +9,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use martlet_codec::decode::{DecodeError, Decoded, decode};
+use martlet_codec::packet::Packet;
 use martlet_codec::reason::ReasonCode;
 use martlet_engine::input::{InPacket, Input, LostCause};
 use tokio::time::{Sleep, sleep};
 
 use crate::net::admission::Asking;
 use crate::net::connection::{Connection, End};
+use crate::net::rights::{self, Fate, Heard, Pending};
 use crate::net::stream::Reader;
 use crate::net::terms::Breach;
 use crate::net::websocket::Fault;
@@ -43,6 +45,8 @@ pub(super) struct Incoming {
     asking: Option<Box<Asking>>,
     /// The client publishes too fast: until then nothing is read. `bytes` may hold whole packets.
     pause: Option<Pin<Box<Sleep>>>,
+    /// Others are asked about the packet that `bytes` begin with: until then nothing is read.
+    pending: Option<Box<Pending>>,
 }
 
 /// What a read brought.
@@ -57,6 +61,7 @@ pub(super) enum Received {
 }
 
 /// What was found in some bytes.
+#[derive(Default)]
 struct Taken {
     consumed: usize,
     /// How many bytes the next packet misses, at least.
@@ -66,6 +71,20 @@ struct Taken {
     asking: Option<Box<Asking>>,
     /// Nothing behind it is looked at before that time is over.
     pause: Option<Duration>,
+    /// The next packet is to be asked about, and was not taken.
+    pending: Option<Box<Pending>>,
+}
+
+/// What became of one packet.
+enum Outcome {
+    /// It goes to the engine; nothing behind it is looked at before that time is over.
+    Taken(Option<Duration>),
+    /// It is a CONNECT.
+    Asking(Box<Asking>),
+    /// It is the last.
+    End(End),
+    /// Others are asked about it.
+    Pending(Box<Pending>),
 }
 
 /// Why a connection is lost whose stream failed.
@@ -84,7 +103,7 @@ impl Taken {
 
 impl Incoming {
     pub(super) fn new(reader: Reader) -> Self {
-        Self { reader, bytes: Vec::new(), missing: 0, asking: None, pause: None }
+        Self { reader, bytes: Vec::new(), missing: 0, asking: None, pause: None, pending: None }
     }
 
     /// The CONNECT that was found, once.
@@ -114,6 +133,7 @@ impl Incoming {
         self.missing = taken.missing;
         self.asking = taken.asking;
         self.pause = taken.pause.map(|time| Box::pin(sleep(time)));
+        self.pending = taken.pending;
         taken.end
     }
 }
@@ -127,7 +147,11 @@ impl Connection {
     ) -> Poll<io::Result<Received>> {
         if let Some(pause) = &mut incoming.pause {
             ready!(pause.as_mut().poll(cx));
-            Poll::Ready(Ok(self.go_on(incoming)))
+            Poll::Ready(Ok(self.go_on(incoming, Heard::default())))
+        } else if let Some(pending) = &mut incoming.pending {
+            let heard = ready!(pending.poll(cx));
+            self.traffic().unanswered.fetch_add(heard.unanswered(), Ordering::Relaxed);
+            Poll::Ready(Ok(self.go_on(incoming, heard)))
         } else if incoming.is_large() {
             self.poll_receive_large(cx, incoming)
         } else {
@@ -151,7 +175,7 @@ impl Connection {
         self.traffic().count_read(len);
         bytes[..kept].copy_from_slice(&incoming.bytes);
         let filled = &bytes[..kept + len];
-        let taken = self.take_packets(None, filled);
+        let taken = self.take_packets(None, filled, Heard::default());
         Poll::Ready(Ok(match incoming.keep(filled, taken) {
             Some(end) => Received::End(end),
             None => Received::Packets { more: kept + len == READ_BYTES },
@@ -180,7 +204,7 @@ impl Connection {
             return Poll::Ready(Ok(Received::Packets { more: true }));
         }
         let whole = std::mem::take(&mut incoming.bytes);
-        let taken = self.take_packets(None, &whole);
+        let taken = self.take_packets(None, &whole, Heard::default());
         Poll::Ready(Ok(match incoming.keep(&whole, taken) {
             Some(end) => Received::End(end),
             None => Received::Packets { more: true },
@@ -190,25 +214,27 @@ impl Connection {
     /// Brings the input that opens the link, and what has come behind the CONNECT.
     pub(super) fn open(self: &Arc<Self>, open: Input, incoming: &mut Incoming) -> Result<(), End> {
         let bytes = std::mem::take(&mut incoming.bytes);
-        let taken = self.take_packets(Some(open), &bytes);
+        let taken = self.take_packets(Some(open), &bytes, Heard::default());
         incoming.keep(&bytes, taken).map_or(Ok(()), Err)
     }
 
-    /// A pause is over: what has come before it is taken before anything is read.
-    fn go_on(self: &Arc<Self>, incoming: &mut Incoming) -> Received {
+    /// A pause is over, or an answer is there: what has come before it is taken before anything is
+    /// read.
+    fn go_on(self: &Arc<Self>, incoming: &mut Incoming, heard: Heard) -> Received {
         let bytes = std::mem::take(&mut incoming.bytes);
-        let taken = self.take_packets(None, &bytes);
+        let taken = self.take_packets(None, &bytes, heard);
         match incoming.keep(&bytes, taken) {
             Some(end) => Received::End(end),
             None => Received::Packets { more: true },
         }
     }
 
-    /// Decodes all packets that are whole and brings them to the engine in one batch.
-    fn take_packets(self: &Arc<Self>, first: Option<Input>, bytes: &[u8]) -> Taken {
+    /// Decodes all packets that are whole and brings them to the engine in one batch. `heard` is
+    /// what others have answered about the first of them.
+    fn take_packets(self: &Arc<Self>, first: Option<Input>, bytes: &[u8], heard: Heard) -> Taken {
         let mut inputs = INPUTS.take();
         inputs.extend(first);
-        let mut taken = self.decode_all(bytes, &mut inputs);
+        let mut taken = self.decode_all(bytes, &mut inputs, heard);
         if let (Some(End::Lost(cause)), Some(link)) = (&taken.end, self.link.id()) {
             inputs.push(Input::Lost { link, cause: cause.clone() });
         }
@@ -223,8 +249,8 @@ impl Connection {
         taken
     }
 
-    fn decode_all(self: &Arc<Self>, bytes: &[u8], inputs: &mut Vec<Input>) -> Taken {
-        let mut taken = Taken { consumed: 0, missing: 0, end: None, asking: None, pause: None };
+    fn decode_all(&self, bytes: &[u8], inputs: &mut Vec<Input>, mut heard: Heard) -> Taken {
+        let mut taken = Taken::default();
         while !taken.is_done() && taken.consumed < bytes.len() {
             let rest = &bytes[taken.consumed..];
             match decode(rest, self.version(), &self.decode_limits()) {
@@ -233,30 +259,62 @@ impl Connection {
                     break;
                 }
                 Ok(Decoded::Packet { packet, len, header_len }) => {
-                    taken.consumed += len;
-                    self.log_packet("Received", "from", &packet);
-                    if let Some(link) = self.link.id() {
-                        match self.shared.terms.take(&packet, &rest[header_len..len]) {
-                            Ok(packet) => {
-                                taken.pause = self.pause_after(&packet, len);
-                                inputs.push(Input::Packet { link, packet });
-                            }
-                            Err(Breach { option: rule, what: reason }) => {
-                                let cause = LostCause::Malformed { rule, reason };
-                                taken.end = Some(End::Lost(cause));
-                            }
-                        }
-                    } else {
-                        match self.ask(&packet) {
-                            Ok(asking) => taken.asking = Some(asking),
-                            Err(end) => taken.end = Some(end),
+                    let bytes = &rest[..len];
+                    match self.take(&packet, bytes, header_len, inputs, std::mem::take(&mut heard))
+                    {
+                        Outcome::Taken(pause) => taken.pause = pause,
+                        Outcome::Asking(asking) => taken.asking = Some(asking),
+                        Outcome::End(end) => taken.end = Some(end),
+                        Outcome::Pending(pending) => {
+                            taken.pending = Some(pending);
+                            break;
                         }
                     }
+                    taken.consumed += len;
+                    self.log_packet("Received", "from", &packet);
                 }
                 Err(error) => taken.end = Some(self.end_by(&error, rest)),
             }
         }
         taken
+    }
+
+    /// Takes one packet, whose body stands behind a header of so many bytes.
+    fn take(
+        &self,
+        packet: &Packet<'_>,
+        bytes: &[u8],
+        header_len: usize,
+        inputs: &mut Vec<Input>,
+        heard: Heard,
+    ) -> Outcome {
+        let Some(link) = self.link.id() else {
+            return self.ask(packet).map_or_else(Outcome::End, Outcome::Asking);
+        };
+        let packet = match self.shared.terms.take(packet, &bytes[header_len..]) {
+            Ok(packet) => packet,
+            Err(Breach { option: rule, what: reason }) => {
+                return Outcome::End(End::Lost(LostCause::Malformed { rule, reason }));
+            }
+        };
+        let pause = || self.pause_after(&packet, bytes.len());
+        let Some(rights) = self.rights.get() else {
+            let pause = pause();
+            inputs.push(Input::Packet { link, packet });
+            return Outcome::Taken(pause);
+        };
+        let (pause, packet) = match rights.judge(&packet, &heard) {
+            Fate::Goes => (pause(), packet),
+            Fate::GoesWith(permit) => {
+                inputs.push(Input::Permits(vec![(link, permit)]));
+                (None, packet)
+            }
+            Fate::Denied => (pause(), rights::denied(packet)),
+            Fate::Unknown => return Outcome::End(rights::undecided()),
+            Fate::Waits(questions) => return Outcome::Pending(Box::new(rights.ask(questions))),
+        };
+        inputs.push(Input::Packet { link, packet });
+        Outcome::Taken(pause)
     }
 
     /// How long nothing is to be read behind this packet, because its client publishes too fast.

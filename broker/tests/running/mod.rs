@@ -43,6 +43,7 @@ pub fn settings() -> Settings {
         window: None,
         password_checks_max: 2,
         guard: Default::default(),
+        inquiry: None,
         driver: driver::Settings {
             streams: Vec::new(),
             limits: Limits { sys_interval_s: 0, ..Limits::default() },

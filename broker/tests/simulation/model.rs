@@ -287,6 +287,10 @@ impl Model {
             InPacket::Publish { message, delivery } => {
                 return self.on_publish(link, &client, message, *delivery, handled);
             }
+            InPacket::DeniedPublish { .. } => {
+                must!(false, "{client} is denied something, and nobody denies here");
+                return Ok(());
+            }
             InPacket::PubAck(id) => {
                 self.settle(&client, id.get(), |owed| owed.qos == QoS::AtLeastOnce);
                 return Ok(());

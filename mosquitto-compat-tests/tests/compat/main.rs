@@ -7,6 +7,7 @@ mod access;
 mod clients;
 mod conf;
 mod crowd;
+mod home_assistant;
 mod logs;
 mod payloads;
 mod process;

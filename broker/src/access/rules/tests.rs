@@ -5,7 +5,8 @@ use martlet_codec::topic::TopicName;
 use super::*;
 
 fn rules(text: &str) -> Rules {
-    Rules::parse(Path::new("acl"), text).unwrap_or_else(|faults| panic!("{faults:#?}"))
+    Rules::parse(Path::new("acl"), text, Dialect::Mosquitto)
+        .unwrap_or_else(|faults| panic!("{faults:#?}"))
 }
 
 const FILE: &str = "\
@@ -120,7 +121,7 @@ fn a_client_that_is_called_sys_gets_no_sys_from_a_pattern() {
 fn all_mistakes_come_with_their_lines() {
     let text = "topic\nuser \nbogus a\n # c\ntopic rw a\n  topic read a\ntopic a/#/b\npattern\n\
                 topic\tread\ta\n#topic\npattern read %c+\n";
-    let faults = Rules::parse(Path::new("acl"), text).expect_err("mistakes");
+    let faults = Rules::parse(Path::new("acl"), text, Dialect::Mosquitto).expect_err("mistakes");
     let said: Vec<String> = faults.iter().map(Fault::to_string).collect();
     let begins = [
         "acl:1: \"topic\" wants a topic filter",
@@ -210,4 +211,111 @@ fn fast_answers_are_those_that_are_explained() {
         }
     }
     assert!(yes > 50, "{yes}");
+}
+
+#[test]
+fn go_auth_reads_a_file_for_everybody_and_denies_first() {
+    const TEXT: &str = "topic read news/#\ntopic deny news/secret\ntopic own/%u\nuser ann\n\
+                        topic a/#\ntopic news/secret\npattern deny a/locked\n";
+    let read = |dialect| Rules::parse(Path::new("acl"), TEXT, dialect).expect("a good file");
+    let (theirs, ours) = (read(Dialect::GoAuth), read(Dialect::Mosquitto));
+    // By go-auth, by mosquitto.
+    let rows = [
+        (Some("ann"), Question::Receive("news/x"), true, false),
+        (Some("bob"), Question::Receive("news/x"), true, false),
+        (None, Question::Receive("news/x"), true, true),
+        (Some("bob"), Question::Publish("own/bob"), true, false),
+        (Some("ann"), Question::Receive("news/secret"), false, true),
+        (Some("ann"), Question::Publish("a/x"), true, true),
+        (Some("ann"), Question::Publish("a/locked"), false, true),
+        (Some("ann"), Question::Subscribe("news/#"), true, false),
+        (Some("bob"), Question::Publish("a/x"), false, false),
+    ];
+    for (user, question, by_go_auth, by_mosquitto) in rows {
+        let who = Who { client_id: "c", user };
+        for (rules, expected) in [(&theirs, by_go_auth), (&ours, by_mosquitto)] {
+            assert_eq!(rules.explain(who, question).allowed, expected, "{user:?} {question:?}");
+            let (topic, bit) = match question {
+                Question::Publish(topic) => (topic, Bits::WRITE),
+                Question::Receive(topic) => (topic, Bits::READ),
+                Question::Subscribe(_) => continue,
+            };
+            let fast = rules.answer(rules.part(user).map(|part| &**part), who, topic, bit);
+            assert_eq!(fast, expected, "{user:?} {question:?}");
+        }
+    }
+}
+
+/// Rules that were drawn at random: the fast answer is the one that is explained, in both dialects.
+#[test]
+fn the_fast_answer_is_the_one_that_is_explained() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut draw = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let levels = ["a", "b", "%c", "%u", "+", "$SYS", ""];
+    let access = ["read", "write", "readwrite", "deny"];
+    let (mut yes, mut no) = (0, 0);
+    for _ in 0..400 {
+        let mut text = String::new();
+        for _ in 0..draw(8) {
+            if draw(4) == 0 {
+                text.push_str(["user ann\n", "user bob\n"][draw(2)]);
+            }
+            let mut filter: Vec<&str> = (0..=draw(3)).map(|_| levels[draw(levels.len())]).collect();
+            if draw(3) == 0 {
+                filter.push("#");
+            }
+            let filter = filter.join("/");
+            if TopicFilter::new(filter.as_bytes()).is_ok() {
+                let word = ["topic", "pattern"][draw(2)];
+                text.push_str(&format!("{word} {} {filter}\n", access[draw(4)]));
+            }
+        }
+        for dialect in [Dialect::Mosquitto, Dialect::GoAuth] {
+            let rules = Rules::parse(Path::new("acl"), &text, dialect).expect("good lines");
+            for _ in 0..40 {
+                let topic: Vec<&str> =
+                    (0..=draw(3)).map(|_| ["a", "b", "ann", "c", "$SYS"][draw(5)]).collect();
+                let topic = topic.join("/");
+                let user = [None, Some("ann"), Some("bob"), Some("+")][draw(4)];
+                let who = Who { client_id: ["c", "a", "x#"][draw(3)], user };
+                let rows = [
+                    (Question::Publish(&topic), Bits::WRITE),
+                    (Question::Receive(&topic), Bits::READ),
+                ];
+                for (question, bit) in rows {
+                    let explained = rules.explain(who, question).allowed;
+                    let part = rules.part(user).map(|part| &**part);
+                    let fast = rules.answer(part, who, &topic, bit);
+                    assert_eq!(fast, explained, "{text}{dialect:?} {who:?} {question:?}");
+                    if fast { yes += 1 } else { no += 1 }
+                }
+            }
+        }
+    }
+    assert!(yes > 1000 && no > 1000, "{yes} {no}");
+}
+
+/// Files with any byte changed are read or refused, and nothing else happens.
+#[test]
+fn garbled_files_are_survived() {
+    let text = b"topic read news/#\nuser ann\ntopic deny a/+/b\npattern write from/%c/%u\n# x\n";
+    for at in 0..text.len() {
+        for bit in 0..7 {
+            let mut changed = text.to_vec();
+            changed[at] ^= 1 << bit;
+            let Ok(changed) = String::from_utf8(changed) else { continue };
+            match Rules::parse(Path::new("acl"), &changed, Dialect::Mosquitto) {
+                Ok(rules) => {
+                    let who = Who { client_id: "c", user: Some("ann") };
+                    rules.explain(who, Question::Publish("a/x/b"));
+                }
+                Err(faults) => assert!(!faults.is_empty()),
+            }
+        }
+    }
 }

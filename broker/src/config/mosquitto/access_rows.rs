@@ -78,6 +78,9 @@ pub(super) const ROWS: &[Row] = &[
         scope: Scope::Plugin,
         ..listener("auth_plugin_deny_special_chars", Bool, "true", "false")
     }
-    .help("Refuses `+` and `#` in names before the plug-in above is asked.")
-    .no_effect("where there are patterns, such names get nothing from them in any case"),
+    .help(
+        "Refuses `+` and `#` in names before the plug-in above is asked. Patterns of an ACL file \
+         give such names nothing in any case.",
+    )
+    .kept("auth_http", "deny_special_chars"),
 ];

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::config::mosquitto::account;
 use crate::config::mosquitto::reader::{Opened, Place, Read, Said};
-use crate::config::mosquitto::row::{How, Standing};
+use crate::config::mosquitto::row::{How, Scope, Standing};
 use crate::config::origin::{Mistake, Origin};
 use crate::config::rows::{self, LISTENER};
 use crate::config::value::Value;
@@ -17,16 +17,19 @@ pub(super) fn written(path: &str, read: &Read, mistakes: &mut Vec<Mistake>) -> W
     let mut pieces = pieces(&read.lines, mistakes);
     drop_wider_packets(&mut pieces);
     drop_shorter_stays(&mut pieces);
+    drop_by_go_auth(&read.lines, &mut pieces);
+    settle_rights(&read.lines, &mut pieces);
     check_shared(&pieces, mistakes);
     check_files(&pieces, mistakes);
     let of_broker = pieces.iter().filter(|(_, setting)| setting.row.section != LISTENER);
     let mut settings: Vec<Setting> = of_broker.map(|(_, setting)| setting.clone()).collect();
     settings.extend(keeping_unsaid(path, &settings));
+    settings.extend(go_auth_unsaid(path, &read.lines, &settings));
     let all: Vec<Setting> = pieces.iter().map(|(_, setting)| setting.clone()).collect();
     let account = account::of_lines(read, &all);
     Written {
         streams: Vec::new(),
-        warnings: warnings(read, &settings),
+        warnings: [warnings(read, &settings), unread_rights(&read.lines, &all)].concat(),
         settings,
         listeners: listeners(read, &pieces, mistakes),
         local: settings_of(&pieces, Place::Everywhere),
@@ -120,6 +123,88 @@ fn drop_shorter_stays(pieces: &mut Vec<Piece>) {
     if pieces.iter().any(ignored) {
         pieces.retain(|piece| !is_expiry(piece) || ignored(piece));
     }
+}
+
+/// Whether go-auth was told this; the last word counts.
+fn go_auth_says(lines: &[Said], name: &str) -> bool {
+    lines.iter().rfind(|said| said.row.name == name).is_some_and(|said| said.value == "true")
+}
+
+/// What go-auth was told not to do.
+fn drop_by_go_auth(lines: &[Said], pieces: &mut Vec<Piece>) {
+    if go_auth_says(lines, "disable_superuser") {
+        pieces.retain(|(_, setting)| !setting.row.name.ends_with("superuser_uri"));
+    }
+    if !go_auth_says(lines, "cache") {
+        pieces
+            .retain(|(_, setting)| !matches!(setting.row.name, "login_cache_s" | "right_cache_s"));
+    }
+}
+
+/// Options of go-auth that name a file with rights.
+const ACL_PATHS: &[&str] = &["files_acl_path", "acl_path", "jwt_files_acl_path", "jwt_acl_path"];
+
+/// A file that mosquitto itself is given decides before any plug-in is asked; one of go-auth's is
+/// read as go-auth does.
+fn settle_rights(lines: &[Said], pieces: &mut Vec<Piece>) {
+    for plugin in lines.iter().filter(|said| said.row.name == "backends") {
+        let place = plugin.place;
+        let here = |said: &&Said| said.place == place || said.place == Place::Everywhere;
+        let own = |said: &&Said| said.row.name == "acl_file" && said.row.scope != Scope::Plugin;
+        let theirs = |said: &&Said| ACL_PATHS.contains(&said.row.name) && said.place == place;
+        let (own, theirs) = (lines.iter().filter(here).rfind(own), lines.iter().rfind(theirs));
+        let (name, value, origin) = match (own, theirs) {
+            (Some(own), _) => {
+                let file = |setting: &Setting| setting.row.name == "acl_file";
+                pieces.retain(|(at, setting)| {
+                    *at != place || !file(setting) || setting.origin == own.origin
+                });
+                ("acl_file_decides", Value::Bool(true), &own.origin)
+            }
+            (None, Some(theirs)) => ("acl_dialect", Value::Text("go-auth".into()), &theirs.origin),
+            (None, None) => continue,
+        };
+        let row = rows::find(LISTENER, name).expect("there is such an option");
+        pieces.push((place, Setting { row, value, origin: origin.clone() }));
+    }
+}
+
+/// Files of go-auth's that are not read.
+fn unread_rights(lines: &[Said], pieces: &[Setting]) -> Vec<String> {
+    let decides = pieces.iter().any(|setting| setting.row.name == "acl_file_decides");
+    let paths = lines.iter().filter(|said| ACL_PATHS.contains(&said.row.name));
+    let unread =
+        paths.filter(|said| decides && !pieces.iter().any(|setting| setting.origin == said.origin));
+    let text = |said: &Said| {
+        let origin = &said.origin;
+        format!("{origin}: this file is not read: with \"acl_file\" mosquitto itself decides.")
+    };
+    unread.map(text).collect()
+}
+
+/// What holds for go-auth where nothing is said, and not for Martlet by itself.
+fn go_auth_unsaid(path: &str, lines: &[Said], said: &[Setting]) -> Vec<Setting> {
+    if !lines.iter().any(|said| said.row.name == "backends") {
+        return Vec::new();
+    }
+    let no_cache = "without \"auth_opt_cache true\" go-auth remembers nothing";
+    let trust = "without \"verify_peer true\" go-auth looks at no certificate";
+    let by_name = "go-auth takes tokens for user names";
+    let (number, no) = (|| Value::Integer(0), || Value::Bool(false));
+    let forgets = !go_auth_says(lines, "cache");
+    let unsaid = [
+        ("auth_http", "login_cache_s", number(), no_cache, forgets),
+        ("auth_http", "right_cache_s", number(), no_cache, forgets),
+        ("auth_http", "verify_peer", no(), trust, true),
+        ("auth_jwt", "remote_verify_peer", no(), trust, true),
+        ("auth_jwt", "place", Value::Text("user_name".into()), by_name, true),
+    ];
+    let unsaid = unsaid.into_iter().filter(|(.., wanted)| *wanted);
+    let settings = unsaid.map(|(section, name, value, because, _)| {
+        let row = rows::find(section, name).expect("there is such an option");
+        Setting { row, value, origin: Origin::Unsaid { path: path.to_owned(), because } }
+    });
+    settings.filter(|setting| !said.iter().any(|other| other.row == setting.row)).collect()
 }
 
 /// A listener has one file with passwords and one with rights, and mosquitto and its plug-ins may

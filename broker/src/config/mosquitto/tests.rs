@@ -57,18 +57,23 @@ fn every_option_stands_once_with_an_example_that_it_takes() {
     }
 }
 
+/// A listener with go-auth below it.
+fn plugin(rest: &str) -> String {
+    format!("listener 1\nauth_plugin /x/go-auth.so\n{rest}")
+}
+
 #[test]
 fn tokens_of_go_auth_are_kept_where_they_need_no_database() {
-    let plugin = |rest: &str| format!("listener 1\nauth_plugin /x/go-auth.so\n{rest}");
     let rows = [
         (
             "auth_opt_backends files, jwt\nauth_opt_jwt_mode files\nauth_opt_jwt_secret s\n\
              auth_opt_jwt_files_acl_path /acl\nauth_opt_jwt_userfield Username\n",
             &[
-                "auth_jwt.place = \"user_name\"",
+                "auth_jwt.mode = \"local\"",
                 "auth_jwt.secret = \"s\"",
                 "auth_jwt.user_claim = \"username\"",
-                "port = 1, backends = \"files, jwt\", acl_file = \"/acl\"",
+                "port = 1, backends = \"files, jwt\", acl_file = \"/acl\", \
+                 acl_dialect = \"go-auth\"",
             ][..],
         ),
         (
@@ -83,6 +88,69 @@ fn tokens_of_go_auth_are_kept_where_they_need_no_database() {
     for (text, expected) in rows {
         assert_eq!(settings(&plugin(text)), *expected, "{text}");
     }
+}
+
+#[test]
+fn services_of_go_auth_are_kept_with_its_defaults() {
+    let rows = [
+        ("auth_opt_jwt_mode files", "auth_jwt.place = \"user_name\""),
+        ("auth_opt_http_host h", "auth_http.login_cache_s = 0"),
+        ("auth_opt_http_host h", "auth_http.right_cache_s = 0"),
+        ("auth_opt_cache true\nauth_opt_auth_cache_seconds 300", "auth_http.login_cache_s = 300"),
+        ("auth_opt_cache false\nauth_opt_auth_cache_seconds 300", "auth_http.login_cache_s = 0"),
+        ("auth_opt_http_with_tls true", "auth_http.verify_peer = false"),
+        ("auth_opt_http_verify_peer true", "auth_http.verify_peer = true"),
+        ("auth_opt_http_superuser_uri /s", "auth_http.superuser_uri = \"/s\""),
+        ("auth_plugin_deny_special_chars false", "auth_http.deny_special_chars = false"),
+        ("auth_opt_jwt_mode remote\nauth_opt_jwt_host h", "auth_jwt.remote_host = \"h\""),
+    ];
+    for (text, expected) in rows {
+        let (written, mistakes) =
+            parse(&plugin(&format!("auth_opt_backends files, http\n{text}\n")));
+        let settings: Vec<String> = written
+            .settings
+            .iter()
+            .map(|s| format!("{}.{} = {}", s.row.section, s.row.name, s.value))
+            .collect();
+        assert!(mistakes.is_empty(), "{text}: {mistakes:?}");
+        assert!(settings.iter().any(|setting| setting == expected), "{text}: {settings:#?}");
+    }
+    let without = "auth_opt_http_superuser_uri /s\nauth_opt_disable_superuser true\n";
+    assert_eq!(settings(&plugin(without)), ["port = 1"]);
+}
+
+#[test]
+fn a_file_of_mosquittos_own_decides_and_one_of_go_auths_is_read_as_go_auth_does() {
+    let rows = [
+        (
+            "auth_opt_backends files, http\nauth_opt_files_acl_path /a\nacl_file /own\n",
+            "port = 1, backends = \"files, http\", acl_file = \"/own\", acl_file_decides = true",
+            1,
+        ),
+        (
+            "auth_opt_backends files\nauth_opt_files_acl_path /a\n",
+            "port = 1, backends = \"files\", acl_file = \"/a\", acl_dialect = \"go-auth\"",
+            0,
+        ),
+    ];
+    for (text, expected, warned) in rows {
+        let (written, mistakes) = parse(&plugin(text));
+        assert!(mistakes.is_empty(), "{text}: {mistakes:?}");
+        let settings = written.listeners[0].settings.iter();
+        let said: Vec<String> =
+            settings.map(|setting| format!("{} = {}", setting.row.name, setting.value)).collect();
+        let sorted = |text: String| {
+            let mut parts: Vec<String> = text.split(", ").map(str::to_owned).collect();
+            parts.sort();
+            parts
+        };
+        assert_eq!(sorted(said.join(", ")), sorted(expected.to_owned()), "{text}");
+        assert_eq!(written.warnings.len(), warned, "{:?}", written.warnings);
+    }
+}
+
+#[test]
+fn what_needs_a_database_or_a_script_is_refused() {
     let rows = [
         ("auth_opt_backends postgres", "3:1: \"backends\" names \"postgres\", and Martlet has"),
         ("auth_opt_jwt_mode local", "3:1: \"jwt_mode\" \"local\" looks users up in a database"),
@@ -102,7 +170,8 @@ fn tokens_of_go_auth_are_kept_where_they_need_no_database() {
 #[test]
 fn every_kept_option_takes_its_example() {
     for row in rows().filter(|row| matches!(row.standing, Standing::Kept { .. })) {
-        let text = format!("listener 1883\n{} {}\n", row.name, row.example);
+        let plugin = if row.scope == Scope::Plugin { "auth_plugin /x/go-auth.so\n" } else { "" };
+        let text = format!("listener 1883\n{plugin}{} {}\n", row.name, row.example);
         let (written, mistakes) = parse(&text);
         assert_eq!(mistakes, [""; 0], "{text}");
         assert_eq!(written.listeners.len(), 1, "{text}");
