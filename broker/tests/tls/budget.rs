@@ -41,7 +41,7 @@ fn idle_bytes<T: Send + 'static>(
             done.send(()).expect("the test waits");
         }
     });
-    let mut connect_some = || {
+    let connect_some = || {
         let (done, all) = oneshot::channel();
         more.send(done).expect("the clients wait");
         runtime.block_on(all).expect("they came in");

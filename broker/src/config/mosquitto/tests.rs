@@ -298,8 +298,8 @@ fn mistakes_name_the_line_and_what_to_do() {
         ),
         (
             "listener 8883\npsk_hint broker",
-            "2:1: \"psk_hint\": TLS is rustls here, which has no pre-shared keys; give each device a \
-          certificate (`martlet cert device NAME`), or a password over TLS",
+            "2:1: \"psk_hint\": TLS is rustls here, which has no pre-shared keys; give each \
+          device a certificate (`martlet cert device NAME`), or a password over TLS",
         ),
         (
             "max_packet_size 20",
