@@ -35,7 +35,7 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, Problem> {
     caller.must_be_admin()?;
     let name = params::topic(&topic, shared.settings.decode_limits.topic_levels_max)?;
-    // An empty retained message takes away the one that is there [MQTT-3.3.1-10].
+    // An empty retained message takes away the one that is there.
     let nothing = Message::new(name, b"", QoS::AtLeastOnce, true);
     let mut place = visitor.publisher.lock().await;
     let publisher = Publisher::at(&mut place, &shared, &caller);
