@@ -1,4 +1,5 @@
-//! Milliseconds, by the timer that every Cortex-M has.
+//! Hundredths of a second, by the timer that every Cortex-M has. More of them would be lost, and the
+//! board's clock be slow, where the machine that emulates it has other things to do.
 
 use core::cell::{Cell, RefCell};
 use core::task::Waker;
@@ -12,16 +13,16 @@ use embassy_time_queue_utils::Queue;
 
 use crate::ethernet;
 
-/// What the processor runs at after a reset.
-const TICKS_PER_MS: u32 = 12_500;
+/// The processor runs at 12.5 MHz after a reset.
+const CYCLES_PER_TICK: u32 = 125_000;
 
 struct Clock {
-    now_ms: Mutex<Cell<u64>>,
+    now: Mutex<Cell<u64>>,
     sleepers: Mutex<RefCell<Queue>>,
 }
 
 embassy_time_driver::time_driver_impl!(static CLOCK: Clock = Clock {
-    now_ms: Mutex::new(Cell::new(0)),
+    now: Mutex::new(Cell::new(0)),
     sleepers: Mutex::new(RefCell::new(Queue::new())),
 });
 
@@ -29,7 +30,7 @@ embassy_time_driver::time_driver_impl!(static CLOCK: Clock = Clock {
 pub fn start() {
     let mut timer = Peripherals::take().expect("nobody else takes them").SYST;
     timer.set_clock_source(SystClkSource::Core);
-    timer.set_reload(TICKS_PER_MS - 1);
+    timer.set_reload(CYCLES_PER_TICK - 1);
     timer.clear_current();
     timer.enable_counter();
     timer.enable_interrupt();
@@ -37,7 +38,7 @@ pub fn start() {
 
 impl Driver for Clock {
     fn now(&self) -> u64 {
-        critical_section::with(|section| self.now_ms.borrow(section).get())
+        critical_section::with(|section| self.now.borrow(section).get())
     }
 
     fn schedule_wake(&self, at: u64, waker: &Waker) {
@@ -47,13 +48,13 @@ impl Driver for Clock {
     }
 }
 
-/// Every millisecond.
+/// A hundred times a second.
 #[exception]
 fn SysTick() {
     critical_section::with(|section| {
-        let now_ms = CLOCK.now_ms.borrow(section);
-        now_ms.set(now_ms.get() + 1);
-        CLOCK.sleepers.borrow(section).borrow_mut().next_expiration(now_ms.get());
+        let now = CLOCK.now.borrow(section);
+        now.set(now.get() + 1);
+        CLOCK.sleepers.borrow(section).borrow_mut().next_expiration(now.get());
     });
     ethernet::look();
 }
