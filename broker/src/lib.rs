@@ -14,7 +14,8 @@
 //! - [`server`]: builds every part, runs them, stops them in order.
 //! - [`config`]: what the operator wrote, from every source, checked and resolved.
 //! - [`machine`], [`signals`], [`logging`]: what the system allows, asks and is told.
-//! - [`daemon`]: the broker in the background.
+//! - [`daemon`], [`privileges`], [`supervisor`]: the broker in the background, who it is, and who
+//!   is told of it.
 //! - [`service`]: one run of the broker, from its configuration to its end.
 //! - [`cli`]: the command line.
 #![forbid(unsafe_code)]
@@ -30,8 +31,10 @@ pub mod inquiry;
 pub mod logging;
 pub mod machine;
 pub mod net;
+pub mod privileges;
 pub mod server;
 pub mod service;
 pub mod signals;
 pub mod store;
+pub mod supervisor;
 pub mod telemetry;

@@ -234,9 +234,9 @@ impl Log {
         }
     }
 
-    /// Lines that a destination did not take, since start.
-    pub fn lost(&self) -> u64 {
-        self.0.lost.load(Ordering::Relaxed)
+    /// Where lines are counted that a destination did not take, since start.
+    pub fn losses(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.0.lost)
     }
 
     /// Waits until all destinations have taken all lines, but not for ever.

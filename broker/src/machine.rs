@@ -138,6 +138,14 @@ fn memory(meminfo: &str, groups: impl Iterator<Item = String>) -> Option<u64> {
     groups.filter_map(|max| max.trim().parse().ok()).chain([total_kib.checked_mul(1024)?]).min()
 }
 
+/// Bytes of memory that this process has and shares with no file. `None`: the system does not tell.
+pub fn own_memory_bytes() -> Option<u64> {
+    let pages = fs::read_to_string("/proc/self/statm").ok()?;
+    let mut pages = pages.split(' ').skip(1).map_while(|number| number.parse::<u64>().ok());
+    let (resident, shared) = (pages.next()?, pages.next()?);
+    Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
+}
+
 /// Whether sockets can be opened on that address of this machine.
 pub fn has_address(ip: IpAddr) -> bool {
     TcpListener::bind((ip, 0)).err().is_none_or(|error| !lacks_address(&error))
@@ -283,6 +291,8 @@ mod tests {
         }
         assert_eq!(memory("", std::iter::empty()), None);
         assert!(memory_bytes().is_some_and(|bytes| bytes > 1 << 20), "this is a Linux");
+        let own = own_memory_bytes().expect("this is a Linux");
+        assert!((1 << 18..1 << 34).contains(&own), "{own}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::store::memory::Volatile;
 use crate::store::recorder::Recorder;
 use crate::store::{Store, StoreError, durable};
 use crate::telemetry::log as records;
-use crate::{clock, daemon, logging, machine, server, signals};
+use crate::{clock, daemon, logging, machine, server, signals, supervisor};
 
 const VERSION: &str = concat!("martlet version ", env!("CARGO_PKG_VERSION"));
 
@@ -108,16 +108,25 @@ fn serve(
             Some(recorded) => server.tending(recorded),
             None => server,
         };
+        let _pid_file = resolved.config.identity.take_on()?;
         let (reloader, driver) = (server.reloader(), server.driver());
+        driver.traffic.count_log_losses_of(log.losses());
         log.publish_with(Arc::new(driver::publisher(&driver)));
+        let alive = tokio::spawn(supervisor::watch_over(Arc::clone(&driver)));
         let operated = Operated { resolved, sources, reloader, driver, log: log.clone() };
         tokio::spawn(operated.answer(heard.requests));
         tracing::info!("{VERSION} running");
         if in_background {
             daemon::let_go().map_err(|e| format!("Cannot let go of the terminal: {e}."))?;
         }
+        supervisor::ready();
         // The sender lives as long as the thread that hears signals: for ever.
-        server.run(async { drop(heard.stop.await) }).await;
+        let stop = async {
+            drop(heard.stop.await);
+            supervisor::stopping();
+        };
+        server.run(stop).await;
+        alive.abort();
         Ok(())
     })
 }
@@ -240,6 +249,7 @@ impl Operated {
     /// Takes the configuration as it is written now, all of it or nothing.
     fn reload(&mut self) {
         tracing::info!("Reloading config.");
+        supervisor::reloading();
         match self.read_and_apply() {
             Ok(()) => tracing::info!("The configuration was reloaded."),
             Err(mistakes) => {
@@ -249,6 +259,7 @@ impl Operated {
                 tracing::error!("The configuration was not reloaded: the one before stays in use.");
             }
         }
+        supervisor::ready();
     }
 
     fn read_and_apply(&mut self) -> Result<(), Vec<String>> {

@@ -216,6 +216,18 @@ const NEVER: &[Never] = &[
     },
     Never {
         rooms: EVERYWHERE,
+        but: &["broker/src/privileges.rs"],
+        code: &["nix::"],
+        because: "I7: one wall per dependency; nobody else changes who the process is",
+    },
+    Never {
+        rooms: EVERYWHERE,
+        but: &["broker/src/supervisor.rs"],
+        code: &["sd_notify::"],
+        because: "I7: one wall per dependency; the supervisor is told in one place",
+    },
+    Never {
+        rooms: EVERYWHERE,
         but: &["broker/src/logging"],
         code: &["jiff::", "tracing_subscriber::"],
         because: "I7: one wall per dependency; calendars are for the beginning of a log line",
@@ -421,6 +433,8 @@ fn samples() -> Vec<(&'static str, String, &'static str)> {
         sample("broker/src/inquiry/a.rs", "use crate::driver::B;", "none of its business"),
         sample("broker/src/inquiry/a.rs", "use hyper::B;", ""),
         sample("broker/src/access/a.rs", "use argon2::B;\n\nuse crate::access::c;", ""),
+        sample("broker/src/net/a.rs", "use nix::B;", "who the process is"),
+        sample("broker/src/net/a.rs", "use sd_notify::B;", "told in one place"),
         sample("broker/src/net/a.rs", "use jiff::B;", "calendars are for"),
         sample("broker/src/logging/time.rs", "use jiff::B;", ""),
         sample("broker/src/net/a.rs", "use toml::B;", "files and flags"),

@@ -6,7 +6,7 @@ use martlet_codec::reason::{ConnectReturnCode, ProtocolVersion};
 
 use crate::Engine;
 use crate::change::Change;
-use crate::counters::Bound;
+use crate::counters::{Bound, PacketKind};
 use crate::deadlines::Due;
 use crate::effects::{Effects, Farewell, Notice, OutPacket, Outgoing};
 use crate::input::{Connect, LinkId, Time};
@@ -21,7 +21,7 @@ struct Refusal {
 
 impl Engine {
     pub(crate) fn on_connect(&mut self, link: LinkId, connect: Connect, fx: &mut Effects) {
-        self.counters.packets_received += 1;
+        self.counters.count_received(Some(PacketKind::Connect));
         if let Some(index) = self.links.session(link) {
             let rule = "MQTT-3.1.0-2"; // [MQTT-3.1.0-2] a second CONNECT
             return self.close(index, Farewell::ProtocolViolation { rule }, fx);
@@ -51,6 +51,10 @@ impl Engine {
         }
         self.withdraw_denied(index, fx);
         self.pump(index, fx);
+        if self.limits.sys_clients {
+            let client_id = self.sessions[index].client_id.clone();
+            self.tell_session(&client_id, Some(true), fx);
+        }
     }
 
     /// The client id to go on with, or why not.
@@ -100,7 +104,7 @@ impl Engine {
     fn refuse(&mut self, link: LinkId, connect: &Connect, refusal: Refusal, fx: &mut Effects) {
         let Refusal { code, reason, bound } = refusal;
         self.counters.connects_refused += 1;
-        self.counters.packets_sent += 1;
+        self.counters.count_sent(PacketKind::ConnAck);
         if let Some(bound) = bound {
             self.counters.count_drop(bound);
         }
@@ -126,7 +130,8 @@ impl Engine {
         }
         let index = self.sessions.find(client_id)?; // a clean one ended with its connection
         if clean_session {
-            self.end_session(index, fx); // [MQTT-3.1.2-6]
+            let lost = self.end_session(index, fx); // [MQTT-3.1.2-6]
+            self.counters.count_drops(Bound::CleanSession, lost);
             return None;
         }
         Some(index) // [MQTT-3.1.2-4]

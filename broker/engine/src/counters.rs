@@ -29,6 +29,10 @@ pub struct Counters {
     pub traffic: Traffic,
     /// What the driver says of the store.
     pub store: StoreHealth,
+    /// Packets of each kind received.
+    received: [u64; PacketKind::COUNT],
+    /// Packets of each kind sent.
+    sent: [u64; PacketKind::COUNT],
     /// Losses by bound.
     dropped: [u64; Bound::ALL.len()],
 }
@@ -46,6 +50,29 @@ impl Counters {
         Bound::ALL.iter().filter(|b| b.costs_messages()).map(|&b| self.dropped(b)).sum()
     }
 
+    /// Packets of this kind received.
+    pub fn received(&self, kind: PacketKind) -> u64 {
+        self.received[kind as usize]
+    }
+
+    /// Packets of this kind sent.
+    pub fn sent(&self, kind: PacketKind) -> u64 {
+        self.sent[kind as usize]
+    }
+
+    /// `None`: of a kind that no client may send.
+    pub(crate) fn count_received(&mut self, kind: Option<PacketKind>) {
+        self.packets_received += 1;
+        if let Some(kind) = kind {
+            self.received[kind as usize] += 1;
+        }
+    }
+
+    pub(crate) fn count_sent(&mut self, kind: PacketKind) {
+        self.packets_sent += 1;
+        self.sent[kind as usize] += 1;
+    }
+
     pub(crate) fn count_drop(&mut self, bound: Bound) {
         self.dropped[bound as usize] += 1;
     }
@@ -53,6 +80,43 @@ impl Counters {
     pub(crate) fn count_drops(&mut self, bound: Bound, count: u64) {
         self.dropped[bound as usize] += count;
     }
+}
+
+/// A kind of packet that a client or the broker sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PacketKind {
+    /// CONNECT.
+    Connect,
+    /// CONNACK.
+    ConnAck,
+    /// PUBLISH.
+    Publish,
+    /// PUBACK.
+    PubAck,
+    /// PUBREC.
+    PubRec,
+    /// PUBREL.
+    PubRel,
+    /// PUBCOMP.
+    PubComp,
+    /// SUBSCRIBE.
+    Subscribe,
+    /// SUBACK.
+    SubAck,
+    /// UNSUBSCRIBE.
+    Unsubscribe,
+    /// UNSUBACK.
+    UnsubAck,
+    /// PINGREQ.
+    PingReq,
+    /// PINGRESP.
+    PingResp,
+    /// DISCONNECT.
+    Disconnect,
+}
+
+impl PacketKind {
+    const COUNT: usize = Self::Disconnect as usize + 1;
 }
 
 /// A bound at which something is lost: named as in [`Limits`](crate::limits::Limits).
@@ -74,6 +138,9 @@ pub enum Bound {
     RetainedBytes,
     /// A message that waited in a session when it expired.
     SessionExpiry,
+    /// A message that waited in a session that its client had asked to be forgotten: with Clean
+    /// Session 1, when it went or when it began anew.
+    CleanSession,
     /// A client's message to `$SYS`, which is the broker's own.
     SysTopic,
     /// A message that its publisher may not publish.
@@ -96,7 +163,7 @@ pub enum Bound {
 
 impl Bound {
     /// All of them, in order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::QueueMessages,
         Self::QueueBytes,
         Self::AllQueues,
@@ -105,6 +172,7 @@ impl Bound {
         Self::RetainedMessages,
         Self::RetainedBytes,
         Self::SessionExpiry,
+        Self::CleanSession,
         Self::SysTopic,
         Self::DeniedPublish,
         Self::DeniedReceive,
@@ -127,6 +195,7 @@ impl Bound {
             Self::RetainedMessages => "retained_messages_max",
             Self::RetainedBytes => "retained_bytes_max",
             Self::SessionExpiry => "session_expiry_s",
+            Self::CleanSession => "clean_session",
             Self::SysTopic => "sys_topic",
             Self::DeniedPublish => "denied_publish",
             Self::DeniedReceive => "denied_receive",
@@ -139,11 +208,38 @@ impl Bound {
         }
     }
 
-    /// A message that a subscriber was never to have is not lost to it.
+    /// What is lost, in one sentence.
+    pub const fn help(self) -> &'static str {
+        match self {
+            Self::QueueMessages | Self::QueueBytes => {
+                "Messages for a session whose queue was full."
+            }
+            Self::AllQueues => "Messages that all queues together had no memory for.",
+            Self::QueueQos0 => "QoS 0 messages for clients that are away.",
+            Self::Outbox => "QoS 0 messages for clients that read too slowly.",
+            Self::RetainedMessages | Self::RetainedBytes => "Messages delivered but not retained.",
+            Self::SessionExpiry => "Messages that waited in sessions that were forgotten.",
+            Self::CleanSession => {
+                "Messages of sessions with Clean Session 1, when their clients went or began anew."
+            }
+            Self::SysTopic => "Messages of clients to `$SYS`.",
+            Self::DeniedPublish => "Messages that their publisher may not publish.",
+            Self::DeniedReceive => "Messages that a subscriber may not receive.",
+            Self::DeniedSubscribe => "Subscriptions that a client may not make.",
+            Self::Subscriptions => "Subscriptions beyond the bound of a session.",
+            Self::Sessions => "CONNECTs when there were too many sessions.",
+            Self::KeepAlive => "CONNECTs with too long a Keep Alive.",
+            Self::Received => "Connections closed for too many unreleased QoS 2 messages.",
+            Self::Recording => "Messages delivered but not recorded: their stream is stopped.",
+        }
+    }
+
+    /// A message that a subscriber was never to have, or did not want any more, is not lost to it.
     const fn costs_messages(self) -> bool {
         !matches!(
             self,
-            Self::DeniedReceive
+            Self::CleanSession
+                | Self::DeniedReceive
                 | Self::DeniedSubscribe
                 | Self::Subscriptions
                 | Self::Sessions
@@ -189,6 +285,7 @@ mod tests {
         // `$SYS` cannot be opened; a stream stops when the disk is full.
         let elsewhere = [
             Bound::Outbox,
+            Bound::CleanSession,
             Bound::SysTopic,
             Bound::DeniedPublish,
             Bound::DeniedReceive,

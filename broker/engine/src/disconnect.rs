@@ -2,6 +2,7 @@
 
 use crate::Engine;
 use crate::change::Change;
+use crate::counters::Bound;
 use crate::effects::{DisconnectCause, Effects, Farewell, Notice};
 use crate::input::{LinkId, LostCause};
 use crate::session::deliveries::{Awaiting, Outbound};
@@ -75,7 +76,9 @@ impl Engine {
             Awaiting::PubRec(_) | Awaiting::PubComp => None,
         });
         let passed_on = unacknowledged.chain(deliveries.queue());
-        waiting.messages - passed_on.filter(|outbound| self.pass_on(outbound, fx)).count() as u64
+        let passed_on = passed_on.filter(|outbound| self.pass_on(outbound, fx)).count() as u64;
+        self.tell_session(&session.client_id, None, fx);
+        waiting.messages - passed_on
     }
 
     /// Gives a message of a session that ended to another member of its share, if there is one.
@@ -102,10 +105,13 @@ impl Engine {
         session.deliveries.rewind();
         if session.durable {
             let client_id = session.client_id.clone();
-            fx.changes.push(Change::Detach { client_id, since: Some(self.now) });
+            let since = Some(self.now);
+            fx.changes.push(Change::Detach { client_id: client_id.clone(), since });
             self.arm_expiry(index, self.now);
+            self.tell_session(&client_id, Some(false), fx);
         } else {
-            self.end_session(index, fx);
+            let lost = self.end_session(index, fx);
+            self.counters.count_drops(Bound::CleanSession, lost);
         }
         if let Some(will) = will
             && cause != DisconnectCause::Farewell(Farewell::Disconnected)

@@ -11,6 +11,7 @@ use martlet_codec::properties::Properties;
 use martlet_codec::reason::{ConnectReturnCode, ProtocolVersion, ReasonCode};
 
 use crate::change::Change;
+use crate::counters::PacketKind;
 use crate::filter::Filter;
 use crate::input::{LinkId, LostCause};
 use crate::message::Message;
@@ -98,6 +99,21 @@ impl OutPacket {
             | Self::PubComp(_)
             | Self::UnsubAck(_)
             | Self::PingResp => Self::COST_BASE,
+        }
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> PacketKind {
+        match self {
+            Self::ConnAck { .. } => PacketKind::ConnAck,
+            Self::Publish { .. } => PacketKind::Publish,
+            Self::PubAck(_) => PacketKind::PubAck,
+            Self::PubRec(_) => PacketKind::PubRec,
+            Self::PubRel(_) => PacketKind::PubRel,
+            Self::PubComp(_) => PacketKind::PubComp,
+            Self::SubAck(..) => PacketKind::SubAck,
+            Self::UnsubAck(_) => PacketKind::UnsubAck,
+            Self::PingResp => PacketKind::PingResp,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The numbers that the broker tells of itself: one table for `$SYS` and for whoever else asks.
 
-use crate::counters::{Bound, Counters, Gauges};
+use crate::counters::{Bound, Counters, Gauges, PacketKind};
 
 /// One number.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +103,92 @@ pub const FIGURES: &[Figure] = &[
     ),
     now("$SYS/broker/store/messages/bytes", "Bytes of their topics and payloads.", |_, g| {
         g.retained_bytes + g.waiting_bytes
+    }),
+    total("$SYS/broker/connections/socket/count", "Connections accepted.", |c, _| {
+        c.traffic.sockets_accepted
+    }),
+    now("$SYS/broker/packet/out/count", "Packets that wait to be sent.", |c, _| {
+        c.traffic.packets_waiting
+    }),
+    now(
+        "$SYS/broker/packet/out/bytes",
+        "What they take: topic, payload and 64 bytes each.",
+        |c, _| c.traffic.packets_waiting_bytes,
+    ),
+    now(
+        "$SYS/broker/heap/current",
+        "Bytes of memory that the broker shares with no file, as far as they are resident.",
+        |c, _| c.traffic.memory_bytes,
+    ),
+    now("$SYS/broker/heap/maximum", "The most that `heap/current` was.", |c, _| {
+        c.traffic.memory_bytes_max
+    }),
+    now("$SYS/broker/martlet/connections/open", "Open connections.", |c, _| c.traffic.sockets_open),
+    total("$SYS/broker/martlet/connections/refused", "CONNECTs refused.", |c, _| {
+        c.connects_refused
+    }),
+    total(
+        "$SYS/broker/martlet/log/lost",
+        "Lines that a destination of the log did not take.",
+        |c, _| c.traffic.log_lines_lost,
+    ),
+    now("$SYS/broker/martlet/queues/bytes", "Memory that all queues take.", |_, g| g.queues_bytes),
+    total("$SYS/broker/mqtt/connect/received", "CONNECT packets received.", |c, _| {
+        c.received(PacketKind::Connect)
+    }),
+    total("$SYS/broker/mqtt/publish/received", "PUBLISH packets received.", |c, _| {
+        c.received(PacketKind::Publish)
+    }),
+    total("$SYS/broker/mqtt/puback/received", "PUBACK packets received.", |c, _| {
+        c.received(PacketKind::PubAck)
+    }),
+    total("$SYS/broker/mqtt/pubrec/received", "PUBREC packets received.", |c, _| {
+        c.received(PacketKind::PubRec)
+    }),
+    total("$SYS/broker/mqtt/pubrel/received", "PUBREL packets received.", |c, _| {
+        c.received(PacketKind::PubRel)
+    }),
+    total("$SYS/broker/mqtt/pubcomp/received", "PUBCOMP packets received.", |c, _| {
+        c.received(PacketKind::PubComp)
+    }),
+    total("$SYS/broker/mqtt/subscribe/received", "SUBSCRIBE packets received.", |c, _| {
+        c.received(PacketKind::Subscribe)
+    }),
+    total("$SYS/broker/mqtt/unsubscribe/received", "UNSUBSCRIBE packets received.", |c, _| {
+        c.received(PacketKind::Unsubscribe)
+    }),
+    total("$SYS/broker/mqtt/pingreq/received", "PINGREQ packets received.", |c, _| {
+        c.received(PacketKind::PingReq)
+    }),
+    total("$SYS/broker/mqtt/disconnect/received", "DISCONNECT packets received.", |c, _| {
+        c.received(PacketKind::Disconnect)
+    }),
+    total("$SYS/broker/mqtt/connack/sent", "CONNACK packets sent.", |c, _| {
+        c.sent(PacketKind::ConnAck)
+    }),
+    total("$SYS/broker/mqtt/publish/sent", "PUBLISH packets sent.", |c, _| {
+        c.sent(PacketKind::Publish)
+    }),
+    total("$SYS/broker/mqtt/puback/sent", "PUBACK packets sent.", |c, _| {
+        c.sent(PacketKind::PubAck)
+    }),
+    total("$SYS/broker/mqtt/pubrec/sent", "PUBREC packets sent.", |c, _| {
+        c.sent(PacketKind::PubRec)
+    }),
+    total("$SYS/broker/mqtt/pubrel/sent", "PUBREL packets sent.", |c, _| {
+        c.sent(PacketKind::PubRel)
+    }),
+    total("$SYS/broker/mqtt/pubcomp/sent", "PUBCOMP packets sent.", |c, _| {
+        c.sent(PacketKind::PubComp)
+    }),
+    total("$SYS/broker/mqtt/suback/sent", "SUBACK packets sent.", |c, _| {
+        c.sent(PacketKind::SubAck)
+    }),
+    total("$SYS/broker/mqtt/unsuback/sent", "UNSUBACK packets sent.", |c, _| {
+        c.sent(PacketKind::UnsubAck)
+    }),
+    total("$SYS/broker/mqtt/pingresp/sent", "PINGRESP packets sent.", |c, _| {
+        c.sent(PacketKind::PingResp)
     }),
     now(
         "$SYS/broker/martlet/store/damage/count",

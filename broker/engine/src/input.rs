@@ -6,6 +6,7 @@ use martlet_codec::ids::PacketId;
 use martlet_codec::packet::{self, Delivery, Packet};
 use martlet_codec::reason::{ProtocolVersion, QoS};
 
+use crate::counters::PacketKind;
 use crate::filter::Filter;
 use crate::limits::Limits;
 use crate::message::Message;
@@ -179,6 +180,22 @@ impl Connect {
 }
 
 impl InPacket {
+    /// Its kind; `None`: one that a client may not send.
+    pub fn kind(&self) -> Option<PacketKind> {
+        Some(match self {
+            Self::Publish { .. } => PacketKind::Publish,
+            Self::PubAck(_) => PacketKind::PubAck,
+            Self::PubRec(_) => PacketKind::PubRec,
+            Self::PubRel(_) => PacketKind::PubRel,
+            Self::PubComp(_) => PacketKind::PubComp,
+            Self::Subscribe { .. } => PacketKind::Subscribe,
+            Self::Unsubscribe { .. } => PacketKind::Unsubscribe,
+            Self::PingReq => PacketKind::PingReq,
+            Self::Disconnect => PacketKind::Disconnect,
+            Self::Forbidden { .. } => return None,
+        })
+    }
+
     /// The owned form of a decoded packet. `body` is everything behind its fixed header.
     pub fn from_packet(packet: &Packet<'_>, body: &[u8]) -> Self {
         match packet {
@@ -256,6 +273,16 @@ pub struct Traffic {
     pub logins_failed: u64,
     /// Connections that were closed because their address came, or failed, too often.
     pub turned_away: u64,
+    /// Packets that wait in outboxes.
+    pub packets_waiting: u64,
+    /// What they take there.
+    pub packets_waiting_bytes: u64,
+    /// Bytes of memory that the process has to itself.
+    pub memory_bytes: u64,
+    /// The most that it had.
+    pub memory_bytes_max: u64,
+    /// Lines that a destination of the log did not take.
+    pub log_lines_lost: u64,
     /// How often a client began to publish faster than it may, and was read more slowly.
     pub publishers_slowed: u64,
     /// Clients and packets that got no further because nobody answered whether they may.

@@ -45,6 +45,7 @@ pub mod figures;
 pub mod filter;
 pub mod input;
 pub mod limits;
+mod loads;
 pub mod message;
 pub mod permit;
 pub mod recording;
@@ -138,7 +139,11 @@ impl Engine {
             Input::Publish(message) => self.route(&message, effects),
             Input::Permits(permits) => self.on_permits(permits),
             Input::Streams(streams) => self.change_streams(streams),
-            Input::Limits(limits) => self.change_limits(*limits),
+            Input::Limits(limits) => {
+                let told = self.limits.sys_clients;
+                self.change_limits(*limits);
+                self.change_telling(told, effects);
+            }
             Input::Traffic(traffic) => self.counters.traffic = traffic,
             Input::Store(health) => self.counters.store = health,
             Input::Due => self.on_due(effects),
@@ -168,7 +173,7 @@ impl Engine {
     fn on_packet(&mut self, link: LinkId, packet: InPacket, fx: &mut Effects) {
         // [MQTT-3.1.4-5] what was pipelined behind a refused CONNECT, or a farewell, is ignored
         let Some(index) = self.links.session(link) else { return };
-        self.counters.packets_received += 1;
+        self.counters.count_received(packet.kind());
         if let Attachment::Attached(attached) = &mut self.sessions[index].attachment {
             attached.last_seen = self.now;
         }

@@ -43,6 +43,9 @@ pub struct Limits {
     pub session_expiry_s: u64,
     /// Seconds between updates of `$SYS`. 0 is never.
     pub sys_interval_s: u32,
+    /// Whether retained topics below `$SYS/broker/martlet/clients` say which sessions there are,
+    /// and which of them are connected.
+    pub sys_clients: bool,
     /// Seed of the hash tables, so that nobody can choose topics that collide.
     pub hash_seed: u64,
     /// What `$SYS/broker/version` says.
@@ -68,6 +71,7 @@ impl Default for Limits {
             auto_id_prefix: "auto-".into(),
             session_expiry_s: 0,
             sys_interval_s: 10,
+            sys_clients: false,
             hash_seed: 0,
             version_text: concat!("martlet version ", env!("CARGO_PKG_VERSION")).into(),
         }

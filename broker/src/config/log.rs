@@ -1,10 +1,14 @@
 //! The section `[log]`.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 
 use crate::config::layers::Layers;
 use crate::driver::Wording;
-use crate::logging::{Facility, Format, Level, Pattern, Settings, Stamp};
+use crate::logging::{
+    Destination, Destinations, Facility, Format, Level, Pattern, Settings, Stamp,
+};
 
 /// As the rows describe it.
 #[derive(Debug, Deserialize)]
@@ -29,6 +33,16 @@ enum Timestamp {
 }
 
 impl Section {
+    /// The files that are written.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let all = self.destinations.parse().map_or_else(|_| Vec::new(), |all: Destinations| all.0);
+        let files = all.into_iter().filter_map(|destination| match destination {
+            Destination::File(path) => Some(path),
+            _ => None,
+        });
+        files.collect()
+    }
+
     /// What the log is told.
     pub(super) fn settings(&self, layers: &Layers) -> Settings {
         let checked = "the row has checked it";

@@ -20,6 +20,7 @@ mod manual;
 mod mosquitto;
 mod nearest;
 mod origin;
+mod process_rows;
 mod reload;
 mod rows;
 mod service_rows;
@@ -58,7 +59,7 @@ use crate::inquiry::Inquiry;
 use crate::net::throttle;
 use crate::store::durable::Sync;
 use crate::telemetry::log::StreamSettings;
-use crate::{driver, logging, server};
+use crate::{driver, logging, privileges, server};
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug, Default)]
@@ -110,6 +111,8 @@ pub struct Config {
     pub connections_chosen: bool,
     /// The log.
     pub log: logging::Settings,
+    /// Who the broker is, for the system.
+    pub identity: privileges::Settings,
     /// The state directory.
     pub data_dir: PathBuf,
     /// When what is kept there is safe; `None`: nothing is kept.
@@ -224,6 +227,7 @@ fn resolve(
     let streams =
         telemetry::resolve(&all.telemetry, &layers.written.streams, nothing_kept, &mut mistakes);
     let inquiry = access.inquiry(&all.listener, &mut mistakes);
+    mistakes.extend(all.unknown_user(&layers));
     if !mistakes.is_empty() {
         mistakes.sort();
         return Err(Mistakes(mistakes));
@@ -240,6 +244,7 @@ fn resolve(
         connections_chosen: all.limits.connections_max != 0,
         warnings,
         log: all.log.settings(&layers),
+        identity: all.identity(),
         data_dir: all.data.dir.clone(),
         sync: all.data.sync.0,
         notices: layers.written.notices.clone(),
@@ -290,6 +295,8 @@ struct Settings {
     data: StateSection,
     #[serde(default)]
     telemetry: Vec<telemetry::Section>,
+    #[serde(default)]
+    process: ProcessSection,
 }
 
 #[derive(Debug, Deserialize)]
@@ -327,6 +334,13 @@ struct ClientsSection {
 #[derive(Debug, Deserialize)]
 struct SysSection {
     interval_s: u32,
+    clients: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct ProcessSection {
+    user: Option<String>,
+    pid_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -348,6 +362,22 @@ impl Settings {
                  the largest messages can never be queued."
             )
         })
+    }
+
+    fn identity(&self) -> privileges::Settings {
+        privileges::Settings {
+            user: self.process.user.clone(),
+            pid_file: self.process.pid_file.clone(),
+            data_dir: self.data.sync.0.map(|_| self.data.dir.clone()),
+            log_files: self.log.files(),
+        }
+    }
+
+    /// A user that is not there, where one is to be become.
+    fn unknown_user(&self, layers: &Layers) -> Option<Mistake> {
+        let user = self.process.user.as_ref().filter(|_| privileges::is_root())?;
+        let text = privileges::find(user).err()?;
+        Some(Mistake::new(layers.origin("process", "user"), text))
     }
 
     fn server(
@@ -410,6 +440,7 @@ impl LimitsSection {
             allow_zero_length_client_id: clients.allow_zero_length_client_id,
             auto_id_prefix: clients.auto_id_prefix,
             sys_interval_s: sys.interval_s,
+            sys_clients: sys.clients,
             // The standard library's keys are random in every process.
             hash_seed: RandomState::new().hash_one(0_u8),
             version_text: Limits::default().version_text,

@@ -80,6 +80,7 @@ const LIVE: &[(&str, &str)] = &[
     ("http", "origins"),
     ("log", "connection_messages"),
     ("sys", "interval_s"),
+    ("sys", "clients"),
 ];
 
 impl Row {

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use crate::config::access_rows::{self, BACKENDS};
 use crate::config::http;
 use crate::config::log_rows;
+use crate::config::process_rows;
 use crate::config::service_rows;
 use crate::config::telemetry_rows;
 use crate::config::tls_rows;
@@ -72,6 +73,7 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
         "What the log records: a stream each. The section may stand several times. The \
          environment cannot set these options. [telemetry.md](telemetry.md) has the whole of it.",
     ),
+    ("process", "Who the broker is, for the system."),
 ];
 
 const U16_MAX: i64 = u16::MAX as i64;
@@ -88,6 +90,7 @@ const TABLES: &[&[Row]] = &[
     log_rows::ROWS,
     http::ROWS,
     telemetry_rows::ROWS,
+    process_rows::ROWS,
 ];
 
 /// The options of most sections.
@@ -398,35 +401,6 @@ const ROWS: &[Row] = &[
         default: text("auto-"),
         mosquitto: Some("auto_id_prefix"),
         help: "What an assigned client id begins with.",
-    },
-    Row {
-        section: "sys",
-        name: "interval_s",
-        kind: Kind::Integer { min: 0, max: 86_400 },
-        default: integer(10),
-        mosquitto: Some("sys_interval"),
-        help: "Seconds between updates of `$SYS`. 0: never.",
-    },
-    Row {
-        section: "data",
-        name: "dir",
-        kind: Kind::Path,
-        default: text("./martlet-data"),
-        mosquitto: Some("persistence_location"),
-        help: "The state directory: sessions, what waits for them, retained messages. One broker \
-               at a time uses it. A relative path starts at the directory that the broker was \
-               started in. `--data` sets it too.",
-    },
-    Row {
-        section: "data",
-        name: "sync",
-        kind: Kind::Keeping,
-        default: text("always"),
-        mosquitto: Some("autosave_interval"),
-        help: "When an acknowledgement leaves. `always`: when what it promises is on disk. \
-               `interval MS`: at once, and the disk follows within so many milliseconds; a power \
-               cut loses what came in them. `off`: state is in memory only and ends with the \
-               broker. `docs/persistence.md` says exactly what each can lose.",
     },
 ];
 

@@ -2,6 +2,9 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use martlet_engine::counters::Bound;
+use martlet_engine::figures::FIGURES;
+
 use super::*;
 use crate::config::rows::{self, LISTENER, Row, TELEMETRY};
 use crate::config::tls_rows;
@@ -153,11 +156,11 @@ const ONE_MISTAKE: &[(&str, &str)] = &[
         "2:1: unknown option \"level\" in [limits]; \"level\" belongs \
           in [log]",
     ),
-    ("[sys]\ncolour = 1", "2:1: unknown option \"colour\" in [sys]; it has: interval_s"),
+    ("[sys]\ncolour = 1", "2:1: unknown option \"colour\" in [sys]; it has: interval_s, clients"),
     (
         "[colours]",
         "1:2: unknown section [colours]; there are: listener, access, auth_jwt, auth_http, \
-          limits, clients, http, log, sys, data, telemetry",
+          limits, clients, http, log, sys, data, telemetry, process",
     ),
     (
         "max_inflight = 1",
@@ -457,6 +460,8 @@ fn other_value(row: &Row) -> Value {
             Value::Text(tls_file(row.name).unwrap().into())
         }
         (Kind::Path, _) if row.name == "capath" => Value::Text(tls_folder().into()),
+        // It is looked up.
+        (Kind::Text { .. }, _) if row.name == "user" => text("root"),
         (Kind::Text { .. }, _) if row.name == "ciphers" => text("HIGH"),
         (Kind::Text { .. }, _) if row.name == "ciphers_tls13" => text("TLS_AES_128_GCM_SHA256"),
         (Kind::Path, _) if row.name.ends_with("_file") => text("/dev/null"),
@@ -659,13 +664,28 @@ fn the_hash_seed_is_another_one_each_time() {
 }
 
 const PAPER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+const OPERATIONS_PAPER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md");
 const MOSQUITTO_PAPER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/mosquitto-conf.md");
 const END: &str = "\n<!-- End of the options. -->";
+
+/// Every number below `$SYS/broker/`, as a table.
+fn numbers() -> String {
+    let figures = FIGURES.iter().map(|figure| (figure.topic.to_owned(), figure.help));
+    let losses = Bound::ALL.iter().map(|bound| (bound.topic(), bound.help()));
+    let lines = figures.chain(losses).map(|(topic, help)| {
+        format!("| `{}` | {help} |\n", topic.trim_start_matches("$SYS/broker/"))
+    });
+    ["| below `$SYS/broker/` | what it is |\n|---|---|\n".to_owned()]
+        .into_iter()
+        .chain(lines)
+        .collect()
+}
 
 #[test]
 fn the_papers_have_the_manuals_of_all_options() {
     let papers = [
         (PAPER, "<!-- The options, printed by `martlet config manual`: -->\n\n", manual()),
+        (OPERATIONS_PAPER, "<!-- The numbers, printed by a test: -->\n\n", numbers()),
         (
             MOSQUITTO_PAPER,
             "<!-- The options, printed by `martlet config mosquitto`: -->\n\n",

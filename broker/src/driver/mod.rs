@@ -31,6 +31,7 @@ mod health;
 mod herald;
 pub mod link;
 mod log;
+mod look;
 pub mod outbox;
 pub mod report;
 mod table;
@@ -78,6 +79,8 @@ pub struct Driver {
     pump: Arc<Notify>,
     /// The deadline that `run` sleeps for, in the engine's milliseconds; `u64::MAX` is none.
     armed: AtomicU64,
+    /// When the engine wants totals next, in its milliseconds; `u64::MAX` is never.
+    totals_wanted: AtomicU64,
     /// What the sockets count.
     pub traffic: TrafficCounters,
 }
@@ -158,6 +161,7 @@ impl Driver {
             committer: Mutex::new(committer),
             pump,
             armed: AtomicU64::new(u64::MAX),
+            totals_wanted: AtomicU64::new(0),
             traffic: TrafficCounters::default(),
         }))
     }
@@ -249,16 +253,6 @@ impl Driver {
         self.commits.watermark()
     }
 
-    /// Whether clients' coming and going is logged.
-    pub(crate) fn logs_connections(&self) -> bool {
-        self.connection_messages.load(Ordering::Relaxed)
-    }
-
-    /// Whose words tell of it.
-    pub(crate) fn wording(&self) -> Wording {
-        if self.old_wording.load(Ordering::Relaxed) { Wording::V20 } else { Wording::V21 }
-    }
-
     pub(crate) fn outbox_bytes_max(&self) -> u32 {
         self.outbox_bytes_max
     }
@@ -298,6 +292,8 @@ impl Driver {
         let core = self.core.lock();
         let due = core.engine.next_deadline().filter(|_| !self.inbox.lock().holds_due);
         self.armed.store(due.map_or(u64::MAX, |time| time.0), Ordering::Release);
+        let wanted = core.engine.totals_wanted().map_or(u64::MAX, |time| time.0);
+        self.totals_wanted.store(wanted, Ordering::Relaxed);
         self.let_go(core);
         due
     }
@@ -310,7 +306,11 @@ impl Driver {
 
     /// One turn of the pump: what waits, and what is due behind it.
     fn turn(&self) {
-        if self.armed.load(Ordering::Acquire) <= self.clock.now().0 {
+        let now = self.clock.now().0;
+        if self.totals_wanted.load(Ordering::Relaxed) <= now {
+            self.look();
+        }
+        if self.armed.load(Ordering::Acquire) <= now {
             let mut inbox = self.inbox.lock();
             if !std::mem::replace(&mut inbox.holds_due, true) {
                 let inputs = vec![

@@ -117,6 +117,12 @@ impl Outbox {
         !std::mem::replace(&mut state.listed, true)
     }
 
+    /// How many packets wait, those that are being sent aside, and the cost of all.
+    pub(super) fn waiting(&self) -> (u64, u64) {
+        let state = self.0.lock();
+        (state.packets.len() as u64, state.cost.all)
+    }
+
     /// Says that nothing comes after what is here, and wakes the link's task to see to it.
     pub(super) fn close(&self, farewell: Farewell) {
         let mut state = self.0.lock();

@@ -33,6 +33,7 @@ pub const SLOTS_AT_ONCE: usize = 1024;
 impl Driver {
     /// The broker's numbers as they are now.
     pub fn numbers(&self) -> Numbers {
+        self.look();
         let core = self.core.lock();
         let (mut counters, gauges) = (core.engine.counters().clone(), core.engine.gauges());
         self.let_go(core);

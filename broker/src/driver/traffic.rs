@@ -1,8 +1,10 @@
 //! What the sockets count.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use martlet_engine::input::Traffic;
+use parking_lot::Mutex;
 
 /// Totals since start, counted where the bytes are.
 #[derive(Debug, Default)]
@@ -27,6 +29,19 @@ pub struct TrafficCounters {
     pub publishers_slowed: AtomicU64,
     /// Clients and packets that got no further because nobody answered whether they may.
     pub unanswered: AtomicU64,
+    /// What is looked at from time to time.
+    pub(super) seen: Mutex<Seen>,
+    /// Where the log counts the lines that it has lost.
+    log_lines_lost: OnceLock<Arc<AtomicU64>>,
+}
+
+/// Numbers that nobody counts, as they were at the last look.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) packets_waiting: u64,
+    pub(super) packets_waiting_bytes: u64,
+    pub(super) memory_bytes: u64,
+    pub(super) memory_bytes_max: u64,
 }
 
 impl TrafficCounters {
@@ -42,7 +57,14 @@ impl TrafficCounters {
         self.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// The log counts there.
+    pub fn count_log_losses_of(&self, lost: Arc<AtomicU64>) {
+        self.log_lines_lost.get_or_init(|| lost);
+    }
+
     pub(super) fn totals(&self) -> Traffic {
+        let seen = *self.seen.lock();
+        let log_lines_lost = self.log_lines_lost.get().map(|lost| lost.load(Ordering::Relaxed));
         let accepted = self.sockets_accepted.load(Ordering::Relaxed);
         Traffic {
             bytes_received: self.bytes_received.load(Ordering::Relaxed),
@@ -52,6 +74,11 @@ impl TrafficCounters {
             turned_away: self.turned_away.load(Ordering::Relaxed),
             publishers_slowed: self.publishers_slowed.load(Ordering::Relaxed),
             unanswered: self.unanswered.load(Ordering::Relaxed),
+            packets_waiting: seen.packets_waiting,
+            packets_waiting_bytes: seen.packets_waiting_bytes,
+            memory_bytes: seen.memory_bytes,
+            memory_bytes_max: seen.memory_bytes_max,
+            log_lines_lost: log_lines_lost.unwrap_or(0),
             sockets_open: accepted - self.sockets_closed.load(Ordering::Relaxed).min(accepted),
         }
     }

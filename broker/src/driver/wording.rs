@@ -8,6 +8,7 @@ use martlet_engine::effects::{DisconnectCause, Farewell};
 use martlet_engine::input::LostCause;
 use serde::Deserialize;
 
+use crate::driver::Driver;
 use crate::driver::log::describe;
 use crate::logging::{NOTICE, UNMARKED};
 
@@ -56,6 +57,18 @@ impl Wording {
                 );
             }
         }
+    }
+}
+
+impl Driver {
+    /// Whether clients' coming and going is logged.
+    pub(crate) fn logs_connections(&self) -> bool {
+        self.connection_messages.load(Ordering::Relaxed)
+    }
+
+    /// Whose words tell of clients.
+    pub(crate) fn wording(&self) -> Wording {
+        if self.old_wording.load(Ordering::Relaxed) { Wording::V20 } else { Wording::V21 }
     }
 }
 

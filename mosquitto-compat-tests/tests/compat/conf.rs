@@ -14,15 +14,8 @@ use tempfile::TempDir;
 const CONF: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conf");
 
 /// Good files that may still be refused, for what Martlet does not have yet and for nothing else.
-const WAITING: &[&str] = &[
-    "anonymous-repeated",
-    "compose",
-    "compose-passwords",
-    "compose-websockets",
-    "debian",
-    "home-assistant",
-    "timestamps",
-];
+const WAITING: &[&str] =
+    &["anonymous-repeated", "compose-passwords", "compose-websockets", "home-assistant"];
 
 /// What is said of what is not there.
 const NOT_THERE: &[&str] = &[" not have ", "auth_opt_"];

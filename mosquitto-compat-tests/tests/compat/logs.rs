@@ -264,8 +264,8 @@ fn a_renamed_file_is_opened_anew_on_sighup() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("a.log");
         let text = format!(
-            "allow_anonymous true\n{}log_dest file {}\nlog_timestamp_format %Y-%m-%dT%H:%M:%S\n",
-            if kind == Kind::Mosquitto { "user root\n" } else { "" },
+            "allow_anonymous true\nuser root\nlog_dest file {}\n\
+             log_timestamp_format %Y-%m-%dT%H:%M:%S\n",
             path.display()
         );
         let broker = Broker::start_with_conf(kind, &program, &text).unwrap();

@@ -10,6 +10,7 @@ mod crowd;
 mod home_assistant;
 mod logs;
 mod payloads;
+mod privileges;
 mod process;
 mod publish;
 mod request;

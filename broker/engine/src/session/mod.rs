@@ -141,7 +141,7 @@ impl Session {
     pub(crate) fn send(&mut self, packet: OutPacket, counters: &mut Counters, fx: &mut Effects) {
         let Attachment::Attached(attached) = &mut self.attachment else { return };
         attached.room -= i64::from(packet.cost());
-        counters.packets_sent += 1;
+        counters.count_sent(packet.kind());
         if let OutPacket::Publish { message, .. } = &packet {
             counters.publishes_sent += 1;
             self.tally.sent += 1;

@@ -11,6 +11,7 @@ use crate::config::origin::{Mistake, Origin};
 use crate::config::rows::{self, LISTENER};
 use crate::config::value::Value;
 use crate::config::written::{Setting, Written, WrittenListener};
+use crate::privileges;
 
 /// What was said, as Martlet's options; what does not go is added to `mistakes`.
 pub(super) fn written(path: &str, read: &Read, mistakes: &mut Vec<Mistake>) -> Written {
@@ -25,6 +26,7 @@ pub(super) fn written(path: &str, read: &Read, mistakes: &mut Vec<Mistake>) -> W
     let mut settings: Vec<Setting> = of_broker.map(|(_, setting)| setting.clone()).collect();
     settings.extend(keeping_unsaid(path, &settings));
     settings.extend(go_auth_unsaid(path, &read.lines, &settings));
+    settings.extend(user_unsaid(path, &settings));
     let all: Vec<Setting> = pieces.iter().map(|(_, setting)| setting.clone()).collect();
     let account = account::of_lines(read, &all);
     Written {
@@ -270,6 +272,15 @@ fn keeping_unsaid(path: &str, settings: &[Setting]) -> Option<Setting> {
     let unsaid = "without \"persistence true\" mosquitto keeps nothing";
     let origin = Origin::Unsaid { path: path.to_owned(), because: unsaid };
     (!said).then(|| Setting { row, value: Value::Text("off".into()), origin })
+}
+
+/// Started by root, mosquitto becomes a user of its own.
+fn user_unsaid(path: &str, settings: &[Setting]) -> Option<Setting> {
+    let row = rows::find("process", "user").expect("there is an option that names the user");
+    let said = settings.iter().any(|setting| setting.row == row);
+    let unsaid = "without \"user\" mosquitto becomes this one";
+    let origin = Origin::Unsaid { path: path.to_owned(), because: unsaid };
+    (!said).then(|| Setting { row, value: Value::Text(privileges::OF_MOSQUITTO.into()), origin })
 }
 
 fn listeners(read: &Read, pieces: &[Piece], mistakes: &mut Vec<Mistake>) -> Vec<WrittenListener> {

@@ -20,11 +20,13 @@ pub(super) const ROWS: &[Row] = &[
         .shape("The files are read in mosquitto's order, and mistakes name the file."),
     global("user", Text, "mosquitto", "broker")
         .at_start()
-        .help("The user to become when started as root."),
+        .help("The user to become when started as root.")
+        .kept("process", "user"),
     global("pid_file", Text, "", "/run/mosquitto/mosquitto.pid")
         .at_start()
         .once()
-        .help("Where to write the process id."),
+        .help("Where to write the process id.")
+        .kept("process", "pid_file"),
     global("set_tcp_nodelay", Bool, "false", "true")
         .help("Sends small packets at once, on every listener.")
         .kept("listener", "tcp_nodelay"),
