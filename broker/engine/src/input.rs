@@ -183,7 +183,7 @@ impl InPacket {
     /// Its kind; `None`: one that a client may not send.
     pub fn kind(&self) -> Option<PacketKind> {
         Some(match self {
-            Self::Publish { .. } => PacketKind::Publish,
+            Self::Publish { .. } | Self::DeniedPublish { .. } => PacketKind::Publish,
             Self::PubAck(_) => PacketKind::PubAck,
             Self::PubRec(_) => PacketKind::PubRec,
             Self::PubRel(_) => PacketKind::PubRel,
