@@ -1,7 +1,7 @@
-//! The options of `[access]` and of the back ends that are asked beside files.
+//! The options of `[access]`, what a listener says of who is asked, and tokens.
 
-use crate::config::rows::Row;
-use crate::config::value::{Kind, integer, text};
+use crate::config::rows::{LISTENER, Row};
+use crate::config::value::{Kind, bool, integer, text};
 
 /// Who may be asked, as `backends` names them.
 pub(crate) const BACKENDS: &[&str] = &["files", "jwt", "http"];
@@ -10,6 +10,32 @@ const TEXT: Kind = Kind::Text { bytes_max: 1024 };
 
 /// The rows.
 pub(super) const ROWS: &[Row] = &[
+    Row {
+        section: LISTENER,
+        name: "backends",
+        kind: Kind::Words(BACKENDS),
+        default: None,
+        mosquitto: Some("auth_opt_backends"),
+        help: "`access.backends` for this listener.",
+    },
+    Row {
+        section: LISTENER,
+        name: "acl_dialect",
+        kind: Kind::Choice(&["mosquitto", "go-auth"]),
+        default: text("mosquitto"),
+        mosquitto: None,
+        help: "How the ACL file is read. `go-auth`: as mosquitto-go-auth reads it, where lines \
+               above the first `user` are for everybody, and `deny` counts before all else.",
+    },
+    Row {
+        section: LISTENER,
+        name: "acl_file_decides",
+        kind: Kind::Bool,
+        default: bool(false),
+        mosquitto: None,
+        help: "Whether the ACL file alone says what clients may do, and services that are asked \
+               who comes in are not asked about that.",
+    },
     Row {
         section: "access",
         name: "password_file",

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::config::access_rows::{self, BACKENDS};
+use crate::config::access_rows;
 use crate::config::http;
 use crate::config::log_rows;
 use crate::config::process_rows;
@@ -156,32 +156,6 @@ const ROWS: &[Row] = &[
         default: None,
         mosquitto: Some("acl_file"),
         help: "`access.acl_file` for this listener.",
-    },
-    Row {
-        section: LISTENER,
-        name: "backends",
-        kind: Kind::Words(BACKENDS),
-        default: None,
-        mosquitto: Some("auth_opt_backends"),
-        help: "`access.backends` for this listener.",
-    },
-    Row {
-        section: LISTENER,
-        name: "acl_dialect",
-        kind: Kind::Choice(&["mosquitto", "go-auth"]),
-        default: text("mosquitto"),
-        mosquitto: None,
-        help: "How the ACL file is read. `go-auth`: as mosquitto-go-auth reads it, where lines \
-               above the first `user` are for everybody, and `deny` counts before all else.",
-    },
-    Row {
-        section: LISTENER,
-        name: "acl_file_decides",
-        kind: Kind::Bool,
-        default: bool(false),
-        mosquitto: None,
-        help: "Whether the ACL file alone says what clients may do, and services that are asked \
-               who comes in are not asked about that.",
     },
     Row {
         section: LISTENER,
