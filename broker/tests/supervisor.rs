@@ -1,6 +1,6 @@
 //! What a supervisor hears: a socket of our own in place of systemd's.
 
-#![allow(missing_docs, unreachable_pub, reason = "a test")]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "a test")]
 
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};

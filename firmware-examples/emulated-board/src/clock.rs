@@ -1,5 +1,5 @@
-//! Hundredths of a second, by the timer that every Cortex-M has. More of them would be lost, and the
-//! board's clock be slow, where the machine that emulates it has other things to do.
+//! Hundredths of a second, by the timer that every Cortex-M has. More of them would be lost, and
+//! the board's clock be slow, where the machine that emulates it has other things to do.
 
 use core::cell::{Cell, RefCell};
 use core::task::Waker;
