@@ -4,7 +4,6 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
 use std::process::Stdio;
 use std::thread;
 
@@ -108,26 +107,7 @@ fn broker(enforced: bool, acl: &str, own: Option<&str>) -> Broker {
     let file = path.join("mosquitto.conf");
     fs::write(&file, &text).unwrap();
     let binary = martlet::binary().unwrap();
-    let missing = missing(&binary, &file);
-    let lines = (1..).zip(text.lines()).filter(|(number, _)| !missing.contains(number));
-    let text: Vec<&str> = lines.map(|(_, line)| line).collect();
-    fs::write(&file, text.join("\n")).unwrap();
     Broker::with_file(Kind::Martlet, &binary, &file, port, folder).unwrap()
-}
-
-/// The lines for what Martlet does not have yet, of which `conf` keeps account: none of them is
-/// about who may.
-fn missing(binary: &Path, file: &Path) -> Vec<usize> {
-    let report = martlet::command(binary).arg("compat-report").arg(file).output().unwrap();
-    let report = String::from_utf8_lossy(&report.stdout).into_owned();
-    let refused = report.lines().filter(|line| line.starts_with("REFUSED"));
-    let missing = refused.map(|line| {
-        let waits = line.contains(" not have ") || line.contains("not \"websockets\"");
-        assert!(waits && !line.contains("auth_"), "{line}");
-        let (_, rest) = line.split_once(".conf:").expect("a place in the file");
-        rest.split(':').next().and_then(|number| number.parse().ok()).expect("a line")
-    });
-    missing.collect()
 }
 
 /// Whether a publisher comes in.
