@@ -150,7 +150,7 @@ fn check_says_all_that_is_wrong_or_that_nothing_is() {
             "martlet.toml:2:1: unknown option \"max_inflght\" in [limits]; did you mean \
              \"inflight_max\"?",
             "martlet.toml:3:16: \"received_max\" takes a whole number from 1 to 65535, not 0",
-            "martlet.toml:4:1: this listener wants an \"address\" or a \"port\"",
+            "martlet.toml:4:1: this listener wants an \"address\", a \"port\" or a \"path\"",
         ]
     );
     assert!(lines[3].starts_with("environment variable MARTLET_LOGS: sets no option"), "{lines:?}");

@@ -568,8 +568,11 @@ impl Broker {
         let said = self.log.take().unwrap().join().unwrap();
         let in_order = signal == Signal::TERM;
         assert_eq!(status.code(), in_order.then_some(0), "{said}");
+        // Where root runs the tests, the broker says that it need not be root.
+        let worse = |line: &&str| !line.contains("Martlet runs as root");
         for word in ["Error", "Warning", "panicked", "damage"] {
-            assert!(!said.contains(word), "{word:?} in:\n{said}");
+            let found = said.lines().filter(worse).find(|line| line.contains(word));
+            assert!(found.is_none(), "{word:?} in:\n{said}");
         }
         said
     }
