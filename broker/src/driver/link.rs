@@ -121,7 +121,7 @@ impl Link {
     /// Gives back what was not sent; answers what came in meanwhile and is to be sent now by the
     /// same sender. The engine hears of the room from whoever comes to it next.
     pub fn end(&self, sent: Sent) -> Option<Packets> {
-        let (more, reports) = self.outbox.end(sent, self.room_report_bytes());
+        let (more, reports) = self.outbox.end(sent, self.outbox_bytes_max());
         if reports && let Some(link) = self.id() {
             self.driver.has_freed(link);
         }

@@ -151,21 +151,27 @@ impl Outbox {
     }
 
     /// Gives back what was not sent; answers what came in meanwhile and is to be sent now by the
-    /// same sender, and whether this is when `room_report_bytes` have been sent that the engine has
+    /// same sender, and whether this is when half of `bytes_max` has been sent that the engine has
     /// not heard of. Wakes the link's task when it is needed: the socket is full, there is room to
-    /// report, or the link is to close.
-    pub(super) fn end(&self, sent: Sent, room_report_bytes: u32) -> (Option<Packets>, bool) {
+    /// report, the link is to close, or its client's answers no longer reach `bytes_max`, for which
+    /// it reads nothing.
+    pub(super) fn end(&self, sent: Sent, bytes_max: u32) -> (Option<Packets>, bool) {
         let mut state = self.0.lock();
         let holds_back = !sent.left.is_empty();
         if holds_back {
             let newer = std::mem::replace(&mut state.packets, sent.left);
             state.packets.extend(newer);
         }
+        let is_full = |cost: Cost| cost.answers >= u64::from(bytes_max);
+        let was_full = is_full(state.cost);
         state.cost -= sent.cost;
+        if was_full && !is_full(state.cost) {
+            wake(&mut state);
+        }
         let freed_before = state.freed;
         let freed = u32::try_from(sent.cost.all).unwrap_or(u32::MAX);
         state.freed = freed_before.saturating_add(freed);
-        let enough = |freed| freed >= room_report_bytes;
+        let enough = |freed| freed >= bytes_max / 2;
         let reports = enough(state.freed) && !enough(freed_before);
         state.blocked = sent.blocked;
         let again = std::mem::take(&mut state.again);
@@ -212,6 +218,10 @@ fn wake(state: &mut State) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Wake;
+
     use super::*;
 
     fn ping(after_commit: u64) -> Queued {
@@ -263,6 +273,35 @@ mod tests {
         assert!(outbox.begin(false, 7).is_none(), "the store's thread is told to leave it");
         let again = outbox.end(Sent { left: held, ..Sent::default() }, 1000);
         assert_eq!(again.0.expect("looked at again").len(), 1);
+    }
+
+    /// How often a task was woken.
+    #[derive(Default)]
+    struct Woken(AtomicU32);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Its link reads nothing meanwhile, and half of the room may never be free at once: whoever
+    /// enters the engine reports room away.
+    #[test]
+    fn answers_that_no_longer_fill_an_outbox_wake_its_task() {
+        let (outbox, woken) = (Outbox::default(), Arc::new(Woken::default()));
+        let (three, one) = (3 * COST as u32, Cost { all: COST, answers: COST });
+        outbox.push_all([ping(0), ping(0), ping(7)].into_iter());
+        assert_eq!(outbox.standing(&Arc::clone(&woken).into()).cost.answers, u64::from(three));
+        let mut left = outbox.begin(false, 6).expect("three packets");
+        left.remove(0);
+        outbox.end(Sent { left, cost: one, ..Sent::default() }, three);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        let mut left = outbox.begin(false, 6).expect("two packets");
+        outbox.take_freed();
+        left.remove(0);
+        outbox.end(Sent { left, cost: one, ..Sent::default() }, three);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1, "it reads already");
     }
 
     #[test]
