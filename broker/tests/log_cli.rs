@@ -159,6 +159,7 @@ fn an_export_that_was_cut_off_goes_on() {
         .output()
         .unwrap();
     assert!(!limited.status.success(), "the file may not become so large");
+    assert!(fs::exists(format!("{cut}.progress")).unwrap(), "it had begun: {limited:?}");
     // What comes meanwhile belongs to the next one.
     store.commit(&[record(150_000, b"late")]).unwrap();
     let (code, _, err) = said(&data, &["export", "other/#", "-o", &cut]);
