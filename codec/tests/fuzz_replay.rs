@@ -28,12 +28,12 @@ fn the_corpus_and_the_table_hold() {
     }
 }
 
-/// Writes the table as inputs for the fuzzer, where `MARTLET_FUZZ_SEEDS` names a directory.
+/// Writes the table as inputs for the fuzzer, where `TEST_FUZZ_SEEDS` names a directory.
 #[test]
 fn every_row_is_a_seed() {
     let seeds = seeds();
     assert!(seeds.iter().all(|seed| fuzz_targets::parts(seed).is_some()));
-    if let Some(directory) = std::env::var_os("MARTLET_FUZZ_SEEDS") {
+    if let Some(directory) = std::env::var_os("TEST_FUZZ_SEEDS") {
         for (at, seed) in seeds.iter().enumerate() {
             fs::write(Path::new(&directory).join(format!("row-{at}")), seed).expect("written");
         }

@@ -9,7 +9,7 @@ use crate::broker::BrokerError;
 
 const PREFIX: &[u8] = b"MARTLET_";
 
-/// The `martlet` binary that belongs to the sources: `MARTLET_BIN` where that is set, otherwise
+/// The `martlet` binary that belongs to the sources: `MARTLET` where that is set, otherwise
 /// what Cargo builds now, once per process, in the profile of the running program.
 ///
 /// Cargo does not tell one package's tests where another package's binary is, and one that merely
@@ -19,7 +19,7 @@ const PREFIX: &[u8] = b"MARTLET_";
 /// When Cargo cannot build it.
 pub fn binary() -> Result<PathBuf, BrokerError> {
     static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let found = BINARY.get_or_init(|| match env::var_os("MARTLET_BIN") {
+    let found = BINARY.get_or_init(|| match env::var_os("MARTLET") {
         Some(path) => Ok(PathBuf::from(path)),
         None => build(),
     });

@@ -1,7 +1,7 @@
 //! Conversations with a broker: one text file each, held with the engine in process, with Martlet
 //! over sockets, and with a real mosquitto. `script.rs` says how a file reads.
 //!
-//! `MARTLET_CONVERSATION=part-of-a-name` holds only those.
+//! `TEST_CONVERSATION=part-of-a-name` holds only those.
 
 #![allow(missing_docs, unreachable_pub, clippy::print_stderr, reason = "a test")]
 
@@ -97,7 +97,7 @@ fn hold(
 
 fn scripts() -> Vec<Script> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conversations");
-    let wanted = std::env::var("MARTLET_CONVERSATION").unwrap_or_default();
+    let wanted = std::env::var("TEST_CONVERSATION").unwrap_or_default();
     let entries = std::fs::read_dir(folder).expect("the conversations are beside this file");
     let files = entries.map(|entry| entry.expect("a folder of ours can be read").path());
     let mut files: Vec<_> =

@@ -1,5 +1,5 @@
 //! The dashboard in a real browser without a window: clicked and typed at as people do, by the
-//! DevTools protocol. `MARTLET_SCREENSHOTS=FOLDER` keeps pictures of what it looks like.
+//! DevTools protocol. `TEST_SCREENSHOTS=FOLDER` keeps pictures of what it looks like.
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
@@ -165,7 +165,7 @@ impl Browser {
 
     /// Keeps a picture, if somebody wants some.
     fn picture(&mut self, name: &str) {
-        let Some(folder) = std::env::var_os("MARTLET_SCREENSHOTS") else { return };
+        let Some(folder) = std::env::var_os("TEST_SCREENSHOTS") else { return };
         let picture = self.call("Page.captureScreenshot", json!({"format": "png"}));
         let text = picture["data"].as_str().expect("a picture");
         let path = PathBuf::from(folder).join(format!("{name}.png"));

@@ -3,8 +3,8 @@
 //! with facts kept in memory, and once in the real store on a simulated disk that refuses, forgets
 //! what was not synced, and is cut off at any operation.
 //!
-//! `MARTLET_SIM_SEEDS=5000` runs so many seeds, `MARTLET_SIM_FIRST=100` begins there,
-//! `MARTLET_SIM_SEED=123` replays one.
+//! `TEST_SIM_SEEDS=5000` runs so many seeds, `TEST_SIM_FIRST=100` begins there,
+//! `TEST_SIM_SEED=123` replays one.
 
 #![allow(missing_docs, unreachable_pub, clippy::print_stderr, reason = "a test")]
 
@@ -63,11 +63,11 @@ fn the_store_keeps_every_promise_wherever_it_is_cut_off() {
 /// were enough to see everything.
 fn run_seeds(keeping: Keeping, seeds: u64, test: &str) -> Option<(Tally, Cuts)> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let (first, count) = match number("MARTLET_SIM_SEED") {
+    let (first, count) = match number("TEST_SIM_SEED") {
         Some(seed) => (seed, 1),
         None => {
-            let count = number("MARTLET_SIM_SEEDS").unwrap_or(seeds);
-            (number("MARTLET_SIM_FIRST").unwrap_or(0), count)
+            let count = number("TEST_SIM_SEEDS").unwrap_or(seeds);
+            (number("TEST_SIM_FIRST").unwrap_or(0), count)
         }
     };
     let (mut total, mut cuts) = (Tally::default(), Cuts::new());
@@ -87,7 +87,7 @@ fn run_seeds(keeping: Keeping, seeds: u64, test: &str) -> Option<(Tally, Cuts)> 
     }
     if let Some((seed, _)) = faults.first() {
         panic!(
-            "{} of {count} seeds failed; replay with MARTLET_SIM_SEED={seed} \
+            "{} of {count} seeds failed; replay with TEST_SIM_SEED={seed} \
              cargo test -p martlet --test simulation {test}",
             faults.len(),
         );

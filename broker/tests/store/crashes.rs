@@ -238,19 +238,19 @@ fn checkpoints_in_the_background_change_nothing_of_that() {
     }
 }
 
-/// `MARTLET_STORE_SEEDS` many seeds (500) from `MARTLET_STORE_FIRST` (0) on.
+/// `TEST_STORE_SEEDS` many seeds (500) from `TEST_STORE_FIRST` (0) on.
 #[test]
 fn what_was_committed_is_there_after_a_crash_anywhere() {
     let number =
         |name, default| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
-    let first: u64 = number("MARTLET_STORE_FIRST", 0);
-    let seeds: u64 = number("MARTLET_STORE_SEEDS", 500);
+    let first: u64 = number("TEST_STORE_FIRST", 0);
+    let seeds: u64 = number("TEST_STORE_SEEDS", 500);
     let mut crashes = 0;
     for seed in first..first + seeds {
         let told = std::panic::catch_unwind(|| run(seed));
         crashes += told.unwrap_or_else(|_| {
             panic!(
-                "seed {seed}: replay with MARTLET_STORE_FIRST={seed} MARTLET_STORE_SEEDS=1 \
+                "seed {seed}: replay with TEST_STORE_FIRST={seed} TEST_STORE_SEEDS=1 \
                  cargo test -p martlet --test store crash"
             )
         });

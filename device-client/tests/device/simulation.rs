@@ -2,7 +2,7 @@
 //! and devices that are reset. First faults, then calm, and then everything must have arrived:
 //! QoS 1 at least once, QoS 2 exactly once, each in order.
 //!
-//! `MARTLET_SIM_SEEDS=5000` runs so many seeds, `MARTLET_SIM_SEED=123` replays one.
+//! `TEST_SIM_SEEDS=5000` runs so many seeds, `TEST_SIM_SEED=123` replays one.
 
 use std::collections::BTreeSet;
 
@@ -28,9 +28,9 @@ const WISH: &[Subscription<'static>] = &[Subscription { filter: "up/#", qos: QoS
 #[test]
 fn every_seed_arrives() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let seeds = match number("MARTLET_SIM_SEED") {
+    let seeds = match number("TEST_SIM_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("MARTLET_SIM_SEEDS").unwrap_or(SEEDS),
+        None => 0..number("TEST_SIM_SEEDS").unwrap_or(SEEDS),
     };
     let mut seen = Seen::default();
     let many = seeds.end - seeds.start >= SEEDS;

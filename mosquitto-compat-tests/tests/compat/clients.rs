@@ -66,7 +66,7 @@ impl Open {
 
 /// Says in one line that something is not there. Where everything must be, that is a failure.
 fn skipped(what: &str) {
-    let everything = std::env::var_os("MARTLET_ALL_CLIENTS").is_some();
+    let everything = std::env::var_os("TEST_ALL_CLIENTS").is_some();
     assert!(!everything, "{what} is not installed: ./test tools");
     // Past the harness, which shows what a test prints only if it fails.
     let line = format!("skipped: {what} is not installed (./test tools installs it)\n");

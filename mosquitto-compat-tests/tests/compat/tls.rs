@@ -212,9 +212,9 @@ fn one_command_makes_all_for_development() {
         let mut command = Command::new(&script);
         command.arg(folder.path("new")).args(["meter-7", "meter-8"]);
         if made_by == "martlet" {
-            command.env("MARTLET_BIN", martlet::binary().unwrap());
+            command.env("MARTLET", martlet::binary().unwrap());
         } else {
-            command.env_remove("MARTLET_BIN").env("PATH", "/usr/bin:/bin");
+            command.env_remove("MARTLET").env("PATH", "/usr/bin:/bin");
         }
         let said = text(command.output().unwrap());
         assert_eq!(said.contains("Made by openssl"), made_by == "openssl", "{said}");

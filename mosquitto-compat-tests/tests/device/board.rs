@@ -196,7 +196,7 @@ impl Switch {
 
 /// The machine, with the broker's port as its argument.
 fn board(port: u16, switch: &Path) -> Command {
-    let firmware = env::var("MARTLET_BOARD").expect("`./test board` says where the firmware is");
+    let firmware = env::var("TEST_BOARD").expect("`./test board` says where the firmware is");
     let mut command = Command::new("qemu-system-arm");
     let semihosting = "enable=on,target=native,arg=emulated-board,arg=port=";
     command
