@@ -106,6 +106,8 @@ pub struct Durable {
     time_since: Duration,
     /// Records that the journal has, and a power cut may take.
     unsafe_records: Vec<Change>,
+    /// How many of them, the first ones, the checkpoint holds that is being written.
+    records_in_checkpoint: usize,
     /// Held as long as the store is.
     _lock: Box<dyn Lock>,
 }
@@ -148,10 +150,10 @@ pub fn open_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<Durable, Store
     let Settings { cache_bytes, compact_waste_bytes, .. } = settings;
     let state = State::new(Arc::clone(&disk), path.clone(), cache_bytes, compact_waste_bytes);
     let (loaded, mut damage) = load_state(&state, &path, &mut progress)?;
-    let Loaded { position, next_segment, mut snapshot, places, .. } = loaded;
+    let Loaded { position, next_segment, mut snapshot, records, places, .. } = loaded;
     let mut ledger = Ledger::new(&snapshot, places);
     let at = (position, next_segment);
-    let mut replayed = Replayed::begin(settings.recorder.as_ref(), &snapshot)?;
+    let mut replayed = Replayed::begin(settings.recorder.as_ref(), &snapshot, &records)?;
     let mut recovered = recovery::replay(&*disk, &journal_folder, at, |change| {
         snapshot.apply(&change);
         ledger.apply(&change);
@@ -196,6 +198,7 @@ pub fn open_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<Durable, Store
         settings,
         time_since: Duration::ZERO,
         unsafe_records: Vec::new(),
+        records_in_checkpoint: 0,
         _lock: lock,
     };
     durable.write_what_was_found();
@@ -242,8 +245,9 @@ impl Durable {
     fn begin_checkpoint(&mut self) {
         (self.bytes_since, self.time_since) = (0, Duration::ZERO);
         self.bytes_due = self.settings.checkpoint_bytes;
-        self.record_all();
+        let records = self.records_for_state();
         self.checkpoints.begin(Checkpoint {
+            records,
             pending: self.ledger.take_pending(),
             position: self.journal.last(),
             next_key: self.ledger.next_key().0,
@@ -257,7 +261,7 @@ impl Durable {
         if let Some(position) = self.checkpoints.finish(ask)? {
             self.state_position = position;
             self.journal.trust(position);
-            self.record_what_is_safe();
+            self.record_what_the_state_has();
         }
         self.journal.free(self.state_position)
     }
@@ -437,6 +441,7 @@ fn rebuild(
         position: recovered.last(),
         next_key: snapshot.next_key.0,
         next_segment: recovered.next_segment(),
+        records: Vec::new(),
         recorder: settings.recorder.clone(),
     };
     write_aside(disk, settings, checkpoint)?;

@@ -149,7 +149,7 @@ impl Run {
         if *found == self.kept {
             return;
         }
-        if may_be_older && older.iter().any(|older| is_found(older, found)) {
+        if may_be_older && older.contains(found) {
             self.kept = found.clone();
             self.recorded = recording::upto(&self.recorded, &found.streams);
             return;
@@ -172,17 +172,6 @@ impl Run {
         self.was_cut |= stop == Stop::PowerCut;
         self.crashes += 1;
     }
-}
-
-/// Whether that was found. The first record of a stream may be in the log although its commit was
-/// lost, should the journal's sync have failed before: it was never promised, and offsets go on
-/// behind it.
-fn is_found(older: &Snapshot, found: &Snapshot) -> bool {
-    let mut older = older.clone();
-    for (stream, end) in &found.streams {
-        older.streams.entry(stream.clone()).or_insert(*end);
-    }
-    older == *found
 }
 
 fn counts(records: &Records) -> String {
@@ -238,6 +227,9 @@ fn checkpoints_in_the_background_change_nothing_of_that() {
     }
 }
 
+/// Seeds that found what none of the first does.
+const FAILED_ONCE: [u64; 2] = [1147, 1931];
+
 /// `TEST_STORE_SEEDS` many seeds (500) from `TEST_STORE_FIRST` (0) on.
 #[test]
 fn what_was_committed_is_there_after_a_crash_anywhere() {
@@ -246,7 +238,7 @@ fn what_was_committed_is_there_after_a_crash_anywhere() {
     let first: u64 = number("TEST_STORE_FIRST", 0);
     let seeds: u64 = number("TEST_STORE_SEEDS", 500);
     let mut crashes = 0;
-    for seed in first..first + seeds {
+    for seed in (first..first + seeds).chain(FAILED_ONCE) {
         let told = std::panic::catch_unwind(|| run(seed));
         crashes += told.unwrap_or_else(|_| {
             panic!(

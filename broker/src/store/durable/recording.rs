@@ -8,7 +8,7 @@ use martlet_engine::snapshot::Snapshot;
 use crate::store::StoreError;
 use crate::store::durable::Durable;
 use crate::store::ledger::Ledger;
-use crate::store::recorder::Recorder;
+use crate::store::recorder::{Ends, Recorder};
 
 /// Records that wait for the journal to be synced. At the bound it is synced for them.
 const UNSAFE_RECORDS_MAX: usize = 16_384;
@@ -24,13 +24,15 @@ pub(super) struct Replayed<'a> {
 }
 
 impl<'a> Replayed<'a> {
-    /// The recorder learns what the state knows of it.
+    /// The recorder learns what the state knows of it, and gets what the state has for it.
     pub(super) fn begin(
         recorder: Option<&'a Arc<dyn Recorder>>,
         snapshot: &Snapshot,
+        records: &[Change],
     ) -> Result<Self, StoreError> {
         if let Some(recorder) = recorder {
-            recorder.restore(&snapshot.streams)?;
+            recorder.restore(&without(records, snapshot.streams.clone()))?;
+            recorder.append(records)?;
         }
         Ok(Self { recorder, gathered: Vec::new(), refused: Ok(()) })
     }
@@ -70,6 +72,16 @@ impl<'a> Replayed<'a> {
     }
 }
 
+/// The ends of the streams before these records: they are the last ones below the ends.
+fn without(records: &[Change], mut ends: Ends) -> Ends {
+    for change in records.iter().rev() {
+        if let Change::Record(record) = change {
+            ends.insert(record.stream.clone(), record.offset);
+        }
+    }
+    ends
+}
+
 impl Durable {
     /// Whether what these facts record has a place.
     pub(super) fn may_record(&self, changes: &[Change]) -> Result<(), StoreError> {
@@ -94,7 +106,9 @@ impl Durable {
             return;
         }
         self.unsafe_records.extend(records().cloned());
+        // In doubt only a checkpoint makes them safe, and one is due.
         if self.unsafe_records.len() >= UNSAFE_RECORDS_MAX
+            && !self.journal.is_doubtful()
             && let Err(error) = self.journal.sync()
         {
             tracing::warn!(%error, "What was recorded is not safe yet.");
@@ -104,22 +118,36 @@ impl Durable {
 
     /// As `record`, of what has waited to be safe.
     pub(super) fn record_what_is_safe(&mut self) {
-        if self.journal.is_safe() && !self.unsafe_records.is_empty() {
-            let records = std::mem::take(&mut self.unsafe_records);
-            self.hand_over(&records);
+        if self.journal.is_safe() {
+            self.record_first(self.unsafe_records.len());
         }
     }
 
-    /// As `record`, of all: the state is about to hold what the journal has.
-    pub(super) fn record_all(&mut self) {
-        if self.unsafe_records.is_empty() {
-            return;
-        }
-        if let Err(error) = self.journal.sync() {
+    /// The records that only the state can make safe: to be written with all else that the journal
+    /// has.
+    pub(super) fn records_for_state(&mut self) -> Vec<Change> {
+        if !self.unsafe_records.is_empty()
+            && let Err(error) = self.journal.sync()
+        {
             tracing::warn!(%error, "What was recorded becomes safe with the state.");
         }
-        let records = std::mem::take(&mut self.unsafe_records);
-        self.hand_over(&records);
+        self.record_what_is_safe();
+        self.records_in_checkpoint = self.unsafe_records.len();
+        self.unsafe_records.clone()
+    }
+
+    /// As `record`, of what the state holds now.
+    pub(super) fn record_what_the_state_has(&mut self) {
+        self.record_first(self.records_in_checkpoint);
+        self.record_what_is_safe();
+    }
+
+    fn record_first(&mut self, count: usize) {
+        if count > 0 {
+            let records: Vec<Change> = self.unsafe_records.drain(..count).collect();
+            self.records_in_checkpoint = self.records_in_checkpoint.saturating_sub(count);
+            self.hand_over(&records);
+        }
     }
 
     fn hand_over(&self, changes: &[Change]) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use martlet_codec::ids::PacketId;
-use martlet_engine::change::MessageKey;
+use martlet_engine::change::{Change, MessageKey};
 use martlet_engine::filter::Filter;
 use martlet_engine::snapshot::{KeptDelivery, KeptMessage, KeptSession, Snapshot};
 use redb::{
@@ -24,6 +24,8 @@ pub(in crate::store) struct Loaded {
     pub(in crate::store) position: u64,
     pub(in crate::store) next_segment: u64,
     pub(in crate::store) snapshot: Snapshot,
+    /// Recorded messages that the log may not have yet.
+    pub(in crate::store) records: Vec<Change>,
     /// Where the sessions' rows stand.
     pub(in crate::store) places: BTreeMap<Arc<str>, Session>,
     /// What could not be read, in words.
@@ -81,6 +83,11 @@ pub(super) fn load(database: &Database, progress: &mut Progress) -> Result<Loade
     })?;
     reading.each(rows::STREAMS, missing, |key, record| {
         snapshot.streams.insert(rows::text_key(key)?.into(), rows::read_number(record)?);
+        Ok(())
+    })?;
+    let records = &mut loaded.records;
+    reading.each(rows::RECORDS, missing, |_, record| {
+        records.push(rows::read_change(record)?);
         Ok(())
     })?;
     for (_, gathering) in gather(reading, missing)? {
@@ -200,8 +207,7 @@ impl Reading<'_> {
     ) -> Result<(), Failed> {
         let Some(opened) = self.open(table)? else {
             // Each checkpoint opens every table that its version knows, and so makes it.
-            let is_newer = table.name() == rows::STREAMS.name() && self.version < 2;
-            if self.version > 0 && !is_newer {
+            if (rows::since(table)..).contains(&self.version) {
                 missing.push(format!("the table {} is not there", table.name()));
             }
             return Ok(());

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use martlet_engine::change::Change;
 use parking_lot::Mutex;
 use redb::{Builder, Database};
 
@@ -25,7 +26,7 @@ pub(super) mod version;
 mod write;
 
 /// The version of rows that this broker writes, and the newest it reads.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The state's file.
 #[derive(Debug)]
@@ -55,6 +56,9 @@ pub(super) struct Checkpoint {
     pub(super) position: u64,
     pub(super) next_key: u64,
     pub(super) next_segment: u64,
+    /// Recorded messages that were never safe in the journal. Only once they are safe here may the
+    /// log have them: it would else show what a power cut takes from everybody else.
+    pub(super) records: Vec<Change>,
     /// Who keeps what was recorded, and has to have it before the journal lets it go.
     pub(super) recorder: Option<Arc<dyn Recorder>>,
 }

@@ -3,10 +3,10 @@
 //! at its own only when it repairs itself.
 
 use martlet_codec::ids::PacketId;
-use martlet_engine::change::Passage;
+use martlet_engine::change::{Change, Passage};
 use martlet_engine::message::Message;
 use martlet_engine::snapshot::KeptSubscription;
-use redb::TableDefinition;
+use redb::{TableDefinition, TableHandle};
 
 use crate::store::ledger::{SessionNumber, SessionRow};
 use crate::store::record::{Reader, RecordError, Writer};
@@ -33,9 +33,11 @@ pub(super) const RETAINED: Table = TableDefinition::new("retained");
 pub(super) const WILLS: Table = TableDefinition::new("wills");
 /// Stream of the log -> the offset of its next record. From version 2 on.
 pub(super) const STREAMS: Table = TableDefinition::new("streams");
+/// Number in order -> a recorded message that the log does not have yet. From version 3 on.
+pub(super) const RECORDS: Table = TableDefinition::new("records");
 
 /// All tables.
-pub(super) const ALL: [Table; 10] = [
+pub(super) const ALL: [Table; 11] = [
     META,
     SESSIONS,
     SUBSCRIPTIONS,
@@ -46,7 +48,17 @@ pub(super) const ALL: [Table; 10] = [
     RETAINED,
     WILLS,
     STREAMS,
+    RECORDS,
 ];
+
+/// The first version that has the table.
+pub(super) fn since(table: Table) -> u32 {
+    match table.name() {
+        "records" => 3,
+        "streams" => 2,
+        _ => 1,
+    }
+}
 
 /// The tables whose keys begin with a session's number.
 pub(super) const OF_SESSIONS: [Table; 5] = [SESSIONS, SUBSCRIPTIONS, QUEUED, IN_FLIGHT, RECEIVED];
@@ -187,6 +199,16 @@ pub(super) fn read_message(mut record: Reader<'_>) -> Result<Message, RecordErro
     let message = record.message()?;
     record.end()?;
     Ok(message)
+}
+
+pub(super) fn change(key: &[u8], change: &Change) -> Vec<u8> {
+    sealed(key, |writer| writer.change(change))
+}
+
+pub(super) fn read_change(mut record: Reader<'_>) -> Result<Change, RecordError> {
+    let change = record.change()?;
+    record.end()?;
+    Ok(change)
 }
 
 pub(super) fn number(key: &[u8], number: u64) -> Vec<u8> {

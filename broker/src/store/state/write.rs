@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use martlet_engine::change::MessageKey;
+use martlet_engine::change::{Change, MessageKey};
 use redb::{CursorError, Database, ReadableTable, WriteTransaction};
 
 use crate::store::edits::{Edit, Edits};
@@ -81,7 +81,19 @@ fn write_all(tables: &Tables<'_>, checkpoint: &Checkpoint) -> Result<(), Failed>
     let mut table = tables.open(rows::STREAMS)?;
     let row = |key: &[u8], end: &u64| rows::number(key, *end);
     write_edits(&mut table, &pending.streams, |name| name.as_bytes().to_vec(), row)?;
+    write_records(tables, &checkpoint.records)?;
     write_meta(tables, checkpoint)
+}
+
+/// Those of the checkpoint before are in the log by now, and safe there.
+fn write_records(tables: &Tables<'_>, records: &[Change]) -> Result<(), Failed> {
+    let mut table = tables.open(rows::RECORDS)?;
+    table.clear()?;
+    for (number, record) in (0_u64..).zip(records) {
+        let key = number.to_be_bytes();
+        table.insert(&key, &rows::change(&key, record))?;
+    }
+    Ok(())
 }
 
 /// The tables of a transaction, and by how many bytes their keys and rows have grown.
@@ -133,6 +145,14 @@ impl Rows<'_> {
     fn remove(&mut self, key: &[u8]) -> Result<(), Failed> {
         let before = self.table.remove(key)?.map(|row| bytes(key, row.value()));
         self.grown.set(self.grown.get() - before.unwrap_or(0));
+        Ok(())
+    }
+
+    fn clear(&mut self) -> Result<(), Failed> {
+        self.table.retain(|key, row| {
+            self.grown.set(self.grown.get() - bytes(key, row));
+            false
+        })?;
         Ok(())
     }
 
