@@ -66,12 +66,15 @@ fn what_is_no_store_is_called_so() {
     refuses(&serve(Command::new(BINARY), &dir.path().join("file")), "file is not a folder");
 }
 
+/// A version that no broker writes yet.
+const NEWER: u8 = 9;
+
 #[test]
 fn a_newer_store_is_refused_untouched() {
     let journal = |folder: &Path| {
         let segment = folder.join("journal/000000000000.journal");
         let mut bytes = fs::read(&segment).unwrap();
-        bytes[8] = 3;
+        bytes[8] = NEWER;
         let checksum = crc32c::crc32c(&bytes[..28]);
         bytes[28..32].copy_from_slice(&checksum.to_le_bytes());
         fs::write(segment, bytes).unwrap();
@@ -80,7 +83,7 @@ fn a_newer_store_is_refused_untouched() {
         let table: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta");
         let database = Database::open(folder.join("state.redb")).unwrap();
         let transaction = database.begin_write().unwrap();
-        let (key, record) = (b"version", [3]);
+        let (key, record) = (b"version", [NEWER]);
         let checksum = crc32c::crc32c_append(crc32c::crc32c(key), &record);
         let row = [&record[..], &checksum.to_le_bytes()].concat();
         transaction.open_table(table).unwrap().insert(&key[..], &row[..]).unwrap();
@@ -90,18 +93,18 @@ fn a_newer_store_is_refused_untouched() {
         state(folder);
         fs::rename(folder.join("state.redb"), folder.join("state.redb.rebuilt")).unwrap();
     };
-    let rows: [(bool, Age, &str); 4] = [
-        (false, journal, "000000000000.journal"),
-        (true, state, "state.redb"),
-        (false, state, "state.redb"),
-        (true, rebuilt, "state.redb.rebuilt"),
+    let rows: [(bool, Age, &str, u8); 4] = [
+        (false, journal, "000000000000.journal", 2),
+        (true, state, "state.redb", 3),
+        (false, state, "state.redb", 3),
+        (true, rebuilt, "state.redb.rebuilt", 3),
     ];
-    for (in_order, age, file) in rows {
+    for (in_order, age, file, known) in rows {
         let dir = tempfile::tempdir().unwrap();
         make(dir.path(), in_order);
         age(dir.path());
         let before = files(dir.path());
-        let words = format!("{file} has format 3 and this broker reads up to 2");
+        let words = format!("{file} has format {NEWER} and this broker reads up to {known}");
         for tool in TOOLS {
             refuses(&store(&[tool], dir.path()), &words);
         }
