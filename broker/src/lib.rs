@@ -9,6 +9,7 @@
 //! - [`telemetry`]: the log of what is recorded, and how it is read.
 //! - [`driver`]: runs the engine, hands its facts to the store and its packets to the links.
 //! - [`net`]: sockets; bytes to packets and back.
+//! - [`historian`]: reads the log for clients that subscribe to its history.
 //! - [`http`]: the window: HTTP for people, scripts and whoever watches.
 //! - [`inquiry`]: asks services over HTTP who may.
 //! - [`server`]: builds every part, runs them, stops them in order.
@@ -26,6 +27,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod driver;
+pub mod historian;
 pub mod http;
 pub mod inquiry;
 pub mod logging;

@@ -12,7 +12,6 @@ use tokio::task::JoinSet;
 use crate::access::{Policy, guard};
 use crate::clock::Clock;
 use crate::driver::{self, Driver};
-use crate::http;
 use crate::inquiry::Inquiry;
 use crate::net::address::Address;
 use crate::net::connection::Shared;
@@ -24,6 +23,7 @@ use crate::server::certificates::{Certificates, Made};
 use crate::server::reload::{Change, Part, Reloader};
 use crate::store::{Store, StoreError};
 use crate::telemetry::log::Log;
+use crate::{historian, http};
 
 mod certificates;
 pub mod reload;
@@ -173,12 +173,14 @@ impl Server {
         })
     }
 
-    /// The same, with the log that its store records to: it is seen to while the server runs.
+    /// The same, with the log that its store records to: it is seen to while the server runs, and
+    /// read for clients that ask for history. Needs the runtime that will run it.
     #[must_use]
     pub fn tending(self, log: Log) -> Self {
         if let Some(window) = &self.window {
             window.show(log.clone());
         }
+        historian::serve(log.clone(), &self.driver);
         Self { log: Some(log), ..self }
     }
 

@@ -109,6 +109,7 @@ impl Engine {
         if !session.replays.is_empty() {
             self.go_on_with_replays(index, fx);
         }
+        self.go_on_with_histories(index, fx);
     }
 
     pub(crate) fn on_room(&mut self, link: LinkId, bytes: u32, fx: &mut Effects) {

@@ -92,6 +92,7 @@ impl Engine {
 
     fn detach(&mut self, index: SessionIndex, cause: DisconnectCause, fx: &mut Effects) {
         let will = self.take_will(index, fx);
+        self.end_histories(index, fx);
         let session = &mut self.sessions[index];
         let now_detached = Attachment::Detached { since: self.now };
         if let Attachment::Attached(attached) =

@@ -13,6 +13,7 @@ use martlet_codec::reason::{ConnectReturnCode, ProtocolVersion, ReasonCode};
 use crate::change::Change;
 use crate::counters::PacketKind;
 use crate::filter::Filter;
+use crate::history::{Order, Refusal};
 use crate::input::{LinkId, LostCause};
 use crate::message::Message;
 
@@ -27,6 +28,8 @@ pub struct Effects {
     pub farewells: Vec<(LinkId, Farewell)>,
     /// News for the log.
     pub notices: Vec<Notice>,
+    /// What is to be read of what was recorded.
+    pub history: Vec<Order>,
 }
 
 /// One packet for one link.
@@ -248,6 +251,15 @@ pub enum Notice {
         message: Message,
         /// How it came; at QoS 0 where it was a will.
         delivery: Delivery,
+    },
+    /// A client asked for history that it does not get.
+    HistoryRefused {
+        /// Whose.
+        client_id: Arc<str>,
+        /// What it asked for.
+        filter: Filter,
+        /// Why not.
+        refusal: Refusal,
     },
     /// A client subscribed to what it may not subscribe to.
     SubscribeDenied {

@@ -8,6 +8,7 @@ use martlet_codec::reason::{ProtocolVersion, QoS};
 
 use crate::counters::PacketKind;
 use crate::filter::Filter;
+use crate::history::{Dialect, HistoryId};
 use crate::limits::Limits;
 use crate::message::Message;
 use crate::permit::Permission;
@@ -72,6 +73,17 @@ pub enum Input {
     Permits(Vec<(LinkId, Permission)>),
     /// From here on these streams record, and no others.
     Streams(Vec<Stream>),
+    /// From here on somebody reads the log for clients that ask for history, and answers orders;
+    /// this is how people write where it begins. Before that, none is granted.
+    ServeHistory(Dialect),
+    /// A batch of a history, in the log's order, and one at least: the answer to an
+    /// [`Order`](crate::history::Order).
+    History {
+        /// Which.
+        id: HistoryId,
+        /// As they were published.
+        messages: Vec<Message>,
+    },
     /// New bounds, for a broker whose operator changed them while it runs. What is held already
     /// stays held, even beyond a bound that was lowered. The hash seed stays as it was.
     Limits(Box<Limits>),

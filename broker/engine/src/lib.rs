@@ -26,6 +26,7 @@ use crate::change::MessageKey;
 use crate::counters::Counters;
 use crate::deadlines::Deadlines;
 use crate::effects::{Effects, Farewell};
+use crate::history::Histories;
 use crate::input::{InPacket, Input, LinkId, Time};
 use crate::limits::Limits;
 use crate::recording::Recording;
@@ -43,6 +44,7 @@ pub mod counters;
 pub mod effects;
 pub mod figures;
 pub mod filter;
+pub mod history;
 pub mod input;
 pub mod limits;
 mod loads;
@@ -76,6 +78,7 @@ pub struct Engine {
     router: Router,
     retained: Retained,
     recording: Recording,
+    histories: Histories,
     deadlines: Deadlines,
     /// Sessions whose replay has used its share of an input and can go on at once.
     replaying: VecDeque<SessionIndex>,
@@ -108,6 +111,7 @@ impl Engine {
             router: Router::new(hash_seed),
             retained: Retained::default(),
             recording: Recording::default(),
+            histories: Histories::default(),
             deadlines: Deadlines::default(),
             replaying: VecDeque::new(),
             recovery: None,
@@ -139,6 +143,8 @@ impl Engine {
             Input::Publish(message) => self.route(&message, effects),
             Input::Permits(permits) => self.on_permits(permits),
             Input::Streams(streams) => self.change_streams(streams),
+            Input::ServeHistory(dialect) => self.serve_history(dialect),
+            Input::History { id, messages } => self.on_history(id, messages, effects),
             Input::Limits(limits) => {
                 let told = self.limits.sys_clients;
                 self.change_limits(*limits);

@@ -46,6 +46,11 @@ impl Recording {
     pub(crate) fn is_on(&self) -> bool {
         !self.streams.is_empty()
     }
+
+    /// What is recorded now.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = &Stream> {
+        self.streams.iter()
+    }
 }
 
 impl Engine {

@@ -142,7 +142,7 @@ impl Engine {
     }
 }
 
-fn has_room_for_replay(session: &Session) -> bool {
+pub(crate) fn has_room_for_replay(session: &Session) -> bool {
     session.attached().is_some_and(|attached| attached.room > i64::from(attached.room_max / 2))
 }
 

@@ -34,10 +34,10 @@ impl Engine {
             let limit = Bound::Subscriptions.name();
             fx.notices.push(Notice::SubscriptionsRefused { client_id, count: refused, limit });
         }
-        // Not for shares: which member would they be for?
+        // Not for shares: which member would they be for? Nor for histories.
         let granted = asked.iter().zip(codes).filter(|(_, code)| *code != REFUSED);
         let filters = granted.map(|((filter, _), _)| filter);
-        self.begin_replays(from, filters.filter(|filter| filter.share().is_none()), fx);
+        self.begin_replays(from, filters.filter(|filter| filter.is_plain()), fx);
     }
 
     /// One UNSUBACK with the same id [MQTT-3.10.4-4] for all filters [MQTT-3.10.4-6], whether or
@@ -51,6 +51,7 @@ impl Engine {
         fx: &mut Effects,
     ) {
         for filter in filters {
+            self.end_history(from, filter, fx);
             self.unsubscribe(from, filter, fx);
         }
         self.send(from, OutPacket::UnsubAck(id), fx);
@@ -71,24 +72,38 @@ impl Engine {
             fx.notices.push(Notice::SubscribeDenied { client_id, filter: filter.clone() });
             return REFUSED;
         }
+        if filter.asks_for_history() {
+            let granted = self.has_place(index) && self.begin_history(index, filter, qos, fx);
+            return if granted { qos.get() } else { REFUSED };
+        }
         if let Some(subscription) = session.subscriptions.get_mut(filter) {
             subscription.qos = qos;
             self.router.change_qos(subscription.id, qos);
             session.replays.remove(filter); // begins again
         } else {
-            let subscriptions_max = self.limits.subscriptions_per_session_max as usize;
-            if session.subscriptions.len() >= subscriptions_max {
-                self.counters.count_drop(Bound::Subscriptions);
+            if !self.has_place(index) {
                 return REFUSED;
             }
             let id = self.router.subscribe(filter, index, qos);
+            let session = &mut self.sessions[index];
             session.subscriptions.insert(filter.clone(), Subscription { id, qos });
         }
+        let session = &self.sessions[index];
         if session.durable {
             let client_id = session.client_id.clone();
             fx.changes.push(Change::Subscribe { client_id, filter: filter.clone(), qos });
         }
         qos.get()
+    }
+
+    /// Whether the session may have one more subscription; counted if not.
+    fn has_place(&mut self, index: SessionIndex) -> bool {
+        let taken = self.sessions[index].subscriptions.len() + self.histories.len_of(index);
+        let has_place = taken < self.limits.subscriptions_per_session_max as usize;
+        if !has_place {
+            self.counters.count_drop(Bound::Subscriptions);
+        }
+        has_place
     }
 
     /// Ends the subscription with exactly this text [MQTT-3.10.4-1]: nothing new is delivered for

@@ -5,6 +5,7 @@ use martlet_engine::effects::{DisconnectCause, Farewell, Notice};
 use martlet_engine::input::{LinkId, LostCause};
 use martlet_engine::message::Message;
 
+use crate::driver::history;
 use crate::driver::link::Edge;
 use crate::driver::wording::{self, Wording};
 use crate::logging::NOTICE;
@@ -20,6 +21,7 @@ pub(super) fn link_of(notice: &Notice) -> Option<LinkId> {
         | Notice::SubscriptionsRefused { .. }
         | Notice::PublishDenied { .. }
         | Notice::SubscribeDenied { .. }
+        | Notice::HistoryRefused { .. }
         | Notice::SessionExpired { .. } => None,
     }
 }
@@ -84,6 +86,13 @@ pub(super) fn write(
             tracing::info!(
                 client = %client_id, filter,
                 "Denied SUBSCRIBE from {client_id} ('{filter}')"
+            );
+        }
+        Notice::HistoryRefused { client_id, filter, refusal } => {
+            let (filter, reason) = (filter.as_str(), history::explain(refusal));
+            tracing::warn!(
+                client = %client_id, filter, reason,
+                "Subscription of client {client_id} to '{filter}' refused: {reason}."
             );
         }
         Notice::SessionExpired { client_id } => {

@@ -7,8 +7,8 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use martlet_engine::Engine;
 use martlet_engine::effects::{Effects, Notice};
@@ -29,6 +29,7 @@ use crate::store::{Store, StoreError};
 mod commits;
 mod health;
 mod herald;
+mod history;
 pub mod link;
 mod log;
 mod look;
@@ -42,6 +43,7 @@ mod tree;
 pub(crate) mod wording;
 
 pub use crate::driver::herald::publisher;
+pub use crate::driver::history::Historian;
 pub use crate::driver::wording::Wording;
 
 /// What the driver is told at start.
@@ -77,6 +79,7 @@ pub struct Driver {
     committer: Mutex<Option<std::thread::JoinHandle<()>>>,
     /// Wakes [`Driver::run`].
     pump: Arc<Notify>,
+    historian: OnceLock<Arc<dyn Historian>>,
     /// The deadline that `run` sleeps for, in the engine's milliseconds; `u64::MAX` is none.
     armed: AtomicU64,
     /// When the engine wants totals next, in its milliseconds; `u64::MAX` is never.
@@ -160,6 +163,7 @@ impl Driver {
             commits,
             committer: Mutex::new(committer),
             pump,
+            historian: OnceLock::new(),
             armed: AtomicU64::new(u64::MAX),
             totals_wanted: AtomicU64::new(0),
             traffic: TrafficCounters::default(),
@@ -202,14 +206,6 @@ impl Driver {
     /// Lets the store write down what only its journal has, without waiting for that.
     pub fn checkpoint(&self) {
         self.commits.ask_for_checkpoint();
-    }
-
-    /// All subscriptions as a tree of topic levels, a line each; of very many a part.
-    pub fn subscriptions(&self) -> Vec<String> {
-        let core = self.core.lock();
-        let gathered = tree::gather(core.engine.subscriptions());
-        self.let_go(core);
-        gathered.lines()
     }
 
     /// Tells the engine that the broker stops: every link gets its farewell.
@@ -442,6 +438,7 @@ impl Driver {
             }
             aftermath.notices.push((notice, edge));
         }
+        self.pass_orders(&mut effects.history);
         for (link, farewell) in effects.farewells.drain(..) {
             if let Some(edge) = links.remove(link) {
                 edge.link().outbox().close(farewell);

@@ -12,13 +12,13 @@ use crate::driver::Driver;
 const PRINTED_MAX: usize = 10_000;
 
 /// Subscriptions taken out of the engine, to be printed once it is let go.
-pub(super) struct Gathered {
+struct Gathered {
     printed: Vec<(Filter, Arc<str>, QoS)>,
     more: usize,
 }
 
 /// Takes the subscriptions, of very many a part.
-pub(super) fn gather<'a>(
+fn gather<'a>(
     mut all: impl Iterator<Item = (&'a Arc<str>, &'a Filter, QoS)>,
 ) -> Gathered {
     let printed = all.by_ref().take(PRINTED_MAX);
@@ -27,6 +27,14 @@ pub(super) fn gather<'a>(
 }
 
 impl Driver {
+    /// All subscriptions as a tree of topic levels, a line each; of very many a part.
+    pub fn subscriptions(&self) -> Vec<String> {
+        let core = self.core.lock();
+        let gathered = gather(core.engine.subscriptions());
+        self.let_go(core);
+        gathered.lines()
+    }
+
     /// What a client has subscribed to that is here, or may come back.
     pub fn subscriptions_of(&self, client_id: &str) -> Vec<Filter> {
         let core = self.core.lock();

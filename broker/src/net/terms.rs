@@ -142,9 +142,17 @@ impl MountPoint {
         Ok(Message::new(topic, payload, qos, retain))
     }
 
-    /// A shared subscription stays one: what is mounted is what it shares.
+    /// A shared subscription stays one: what is mounted is what it shares. So does one that asks
+    /// for history.
     fn filter(&self, filter: SubscriptionFilter<'_>) -> Result<Filter, Breach> {
-        let mounted = [self.0.as_bytes(), filter.filter.as_bytes()].concat();
+        let text = Filter::from(filter);
+        let (prefix, topics) = match filter.share {
+            None => {
+                text.as_str().split_at(text.as_str().len() - text.topic_filter().as_str().len())
+            }
+            Some(_) => ("", filter.filter.as_str()),
+        };
+        let mounted = [prefix, &*self.0, topics].concat().into_bytes();
         let mounted = TopicFilter::new(&mounted).map_err(|_| TOO_LONG)?;
         Ok(Filter::from(SubscriptionFilter { filter: mounted, ..filter }))
     }

@@ -14,6 +14,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use martlet_codec::reason::QoS;
+/// Where a reader begins.
+pub use martlet_engine::history::Position;
 
 use crate::store::StoreError;
 
@@ -105,19 +107,6 @@ impl KeptRecord {
             payload: &self.payload,
         }
     }
-}
-
-/// Where a reader begins.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Position {
-    /// With the oldest record that is kept.
-    Earliest,
-    /// With the next record that comes.
-    Latest,
-    /// With this offset, or the oldest record if that is greater.
-    Offset(u64),
-    /// With records that the broker received at this time or later, in Unix milliseconds.
-    Time(u64),
 }
 
 /// What a stream is at this moment.

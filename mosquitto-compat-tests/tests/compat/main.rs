@@ -13,6 +13,7 @@ mod payloads;
 mod privileges;
 mod process;
 mod publish;
+mod replay;
 mod request;
 mod retained;
 mod rumqtt;

@@ -6,6 +6,7 @@
 mod acknowledgements;
 mod connecting;
 mod deliveries;
+mod history;
 mod limits;
 mod packets;
 mod permits;

@@ -48,6 +48,7 @@ fn topics_are_below_the_mount_point() {
         (b"\x82\x06\0\x01\0\x01#\x02", "1 # 2", "1 s/1/# 2"),
         (b"\x82\x11\0\x01\0\x0c$share/g/+/#\x02", "1 $share/g/+/# 2", "1 $share/g/s/1/+/# 2"),
         (b"\xa2\x11\0\x01\0\x01a\0\x0a$share/g/a", "1 a, $share/g/a", "1 s/1/a, $share/g/s/1/a"),
+        (b"\x82\x13\0\x01\0\x0e$replay/-1h/+/\x01", "1 $replay/-1h/+/ 1", "1 $replay/-1h/s/1/+/ 1"),
         (b"\x40\x02\0\x07", "PubAck(PacketId(7))", "PubAck(PacketId(7))"),
     ];
     for (bytes, plain, mounted) in rows {
