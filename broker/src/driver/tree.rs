@@ -18,9 +18,7 @@ struct Gathered {
 }
 
 /// Takes the subscriptions, of very many a part.
-fn gather<'a>(
-    mut all: impl Iterator<Item = (&'a Arc<str>, &'a Filter, QoS)>,
-) -> Gathered {
+fn gather<'a>(mut all: impl Iterator<Item = (&'a Arc<str>, &'a Filter, QoS)>) -> Gathered {
     let printed = all.by_ref().take(PRINTED_MAX);
     let printed = printed.map(|(client, filter, qos)| (filter.clone(), Arc::clone(client), qos));
     Gathered { printed: printed.collect(), more: all.count() }
