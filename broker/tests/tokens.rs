@@ -95,7 +95,7 @@ fn a_bad_token_is_refused_and_stands_in_no_log() {
         assert_eq!(said.len(), 1, "{reason}: {:?}", broker.log().lines());
         assert_eq!(said[0].contains("(u'ann')"), user == "ann", "{said:?}");
     }
-    assert!(broker.log().with("eyJ").is_empty(), "{:?}", broker.log().lines());
+    assert!(broker.log().so_far("eyJ").is_empty(), "{:?}", broker.log().lines());
 }
 
 #[test]

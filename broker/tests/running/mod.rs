@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -18,6 +18,9 @@ use martlet_codec::decode::DecodeLimits;
 use martlet_engine::limits::Limits;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
+
+/// How long something may take that happens at once where nothing else runs.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A broker on threads of its own. Stopped in order when dropped.
 pub struct Running {
@@ -33,7 +36,7 @@ pub struct Running {
 
 /// What it logged, line by line.
 #[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<u8>>>);
+pub struct Log(Arc<(Mutex<Vec<u8>>, Condvar)>);
 
 /// One listener for everybody, and otherwise what a broker has by default.
 pub fn settings() -> Settings {
@@ -168,19 +171,33 @@ impl Log {
     }
 
     pub fn lines(&self) -> Vec<String> {
-        let bytes = self.0.lock().expect("nobody panics with it");
-        String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
+        lines(&self.0.0.lock().expect("nobody panics with it"))
     }
 
-    /// The lines that hold this.
+    /// The lines that hold this, once there is one: a peer may notice what happens before the log
+    /// has it.
     pub fn with(&self, part: &str) -> Vec<String> {
+        let (bytes, news) = &*self.0;
+        let bytes = bytes.lock().expect("nobody panics with it");
+        let lacks = |bytes: &mut Vec<u8>| !lines(bytes).iter().any(|line| line.contains(part));
+        drop(news.wait_timeout_while(bytes, PATIENCE, lacks).expect("nobody panics with it"));
+        self.so_far(part)
+    }
+
+    /// The lines that hold this by now.
+    pub fn so_far(&self, part: &str) -> Vec<String> {
         self.lines().into_iter().filter(|line| line.contains(part)).collect()
     }
 }
 
+fn lines(log: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(log).lines().map(str::to_owned).collect()
+}
+
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("nobody panics with it").extend(bytes);
+        self.0.0.lock().expect("nobody panics with it").extend(bytes);
+        self.0.1.notify_all();
         Ok(bytes.len())
     }
 

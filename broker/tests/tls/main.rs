@@ -70,7 +70,7 @@ impl World {
 #[expect(clippy::disallowed_methods, reason = "a log can only be looked at again")]
 fn lines(broker: &Running, words: &str, count: usize) -> Vec<String> {
     for _ in 0..20_000 {
-        let lines = broker.log().with(words);
+        let lines = broker.log().so_far(words);
         if lines.len() >= count {
             assert_eq!(lines.len(), count, "{words}: {lines:#?}");
             return lines;
@@ -124,7 +124,7 @@ fn bad_certificates_are_refused_and_the_log_says_why() {
     ];
     for version in VERSIONS {
         for (id, identity, words) in &rows {
-            let before = broker.log().with(words).len();
+            let before = broker.log().so_far(words).len();
             let config = Arc::new(config(version, &world.own, identity.as_ref()));
             let refused = Client::connect(broker.address(), &config, id);
             let error = refused.err().unwrap_or_else(|| panic!("{id} came in"));

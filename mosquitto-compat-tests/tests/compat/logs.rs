@@ -230,7 +230,8 @@ fn start_and_stop_have_the_lines_of_mosquitto() {
         let name = match broker.kind() {
             Kind::Martlet => concat!("martlet version ", env!("CARGO_PKG_VERSION")).to_owned(),
             Kind::Mosquitto => {
-                let said = broker.log();
+                let said = broker.wait_for_log(|log| log.contains(" starting"));
+                let said = said.expect("it starts");
                 let at = said.find("mosquitto version ").expect("it says its version");
                 said[at..].split_whitespace().take(3).collect::<Vec<_>>().join(" ")
             }

@@ -14,7 +14,7 @@ fn without_configuration_it_listens_on_both_loopback_addresses() {
     let broker = Broker::martlet();
     TcpStream::connect((Ipv4Addr::LOCALHOST, broker.port())).unwrap();
     TcpStream::connect((Ipv6Addr::LOCALHOST, broker.port())).unwrap();
-    assert!(broker.log().to_lowercase().contains("local"), "says so:\n{}", broker.log());
+    broker.wait_for_log(|log| log.to_lowercase().contains("local")).expect("says so");
 }
 
 #[test]

@@ -143,7 +143,7 @@ fn certificates_made_by_the_manual_are_good_for_devices() {
             assert_eq!(subscriber.message().topic, "meters/7", "{} {version}", kind.name());
             assert!(!publishes(&broker, &tls), "{}: without a certificate", kind.name());
         }
-        assert!(broker.log().contains("u'meter-7'"), "{}", broker.log());
+        broker.wait_for_log(|log| log.contains("u'meter-7'")).unwrap();
     }
 }
 
@@ -177,8 +177,8 @@ fn certificates_made_by_martlet_are_good_for_both_brokers() {
         let broker = folder.broker(kind, &lines);
         assert!(publishes(&broker, &stays) && !publishes(&broker, &goes), "{}", kind.name());
         if kind == Kind::Martlet {
-            let said = broker.log();
-            assert!(said.contains("disconnected: its certificate is revoked [TLS]."), "{said}");
+            let revoked = "disconnected: its certificate is revoked [TLS].";
+            broker.wait_for_log(|log| log.contains(revoked)).unwrap();
         }
     }
     folder.openssl("verify -CAfile ca.crt -purpose sslserver server.crt");
@@ -196,8 +196,8 @@ fn the_line_that_is_printed_works() {
     let port = format!("-p {} ", broker.port());
     let line = line.replace("-p 8883 ", &port).replace("-h localhost", "-h 127.0.0.1");
     text(Command::new("sh").args(["-c", &line]).output().unwrap());
-    let log = broker.log();
-    assert!(log.contains(" as its name (") && log.contains("u'its name')."), "{log}");
+    let wanted = |log: &str| log.contains(" as its name (") && log.contains("u'its name').");
+    broker.wait_for_log(wanted).unwrap();
 }
 
 /// `certs/make`, with Martlet and without.
