@@ -18,6 +18,7 @@ use crate::net::connection::Shared;
 use crate::net::door::{Door, Porch};
 use crate::net::listener::{self, Listener};
 use crate::net::throttle::{self, Rates};
+use crate::net::tls::Acceptor;
 use crate::net::tls::settings::Fault;
 use crate::server::certificates::{Certificates, Made};
 use crate::server::reload::{Change, Part, Reloader};
@@ -146,8 +147,10 @@ impl Server {
             listener.log_opened();
             listeners.push((listener, Arc::new(shared)));
         }
+        let window_desk = settings.window.as_ref().map(|(window, _)| made.window_desk(window));
+        let window_desk = window_desk.transpose()?;
         made.warn();
-        let window = settings.window.clone();
+        let window = settings.window.clone().zip(window_desk.clone());
         let window = window.map(|window| open_window(window, &driver, &porch, &stopped));
         let window = window.transpose()?;
         let connections = Arc::new(Semaphore::new(settings.connections_max as usize));
@@ -158,7 +161,7 @@ impl Server {
         let parts: Vec<Arc<dyn Part>> = vec![
             Arc::new(Bounds(Arc::clone(&driver), rates)),
             Arc::new(access),
-            Arc::new(Certificates::new(desks)),
+            Arc::new(Certificates::new(desks, window_desk)),
         ];
         let reloader = Arc::new(Reloader::new(settings, parts));
         Ok(Self {
@@ -319,16 +322,17 @@ fn lines(faults: &[Fault]) -> String {
 }
 
 fn open_window(
-    (settings, policy): Window,
+    ((settings, policy), tls): (Window, Arc<Acceptor>),
     driver: &Arc<Driver>,
     porch: &Arc<Porch>,
     stopped: &watch::Receiver<bool>,
 ) -> Result<http::window::Window, StartError> {
     let address = Address::Ip(settings.address);
     let door = Arc::new(Door::new(policy, Arc::clone(porch)));
-    let window = http::window::Window::bind(settings, driver, door, stopped.clone())
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    let window = http::window::Window::bind(settings, driver, (door, tls), stopped.clone())
         .map_err(|source| StartError::Bind { address, source })?;
     let (address, port) = (window.address(), window.address().port());
-    tracing::info!(%address, "Opening http listen socket on port {port}.");
+    tracing::info!(%address, "Opening {scheme} listen socket on port {port}.");
     Ok(window)
 }

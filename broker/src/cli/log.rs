@@ -364,7 +364,7 @@ fn topics(
 fn parse_filter(text: Option<&str>) -> Result<Option<Filter>, Stopped> {
     let Some(text) = text else { return Ok(None) };
     match Filter::parse(text) {
-        Ok(filter) if filter.share().is_none() => Ok(Some(filter)),
+        Ok(filter) if filter.is_plain() => Ok(Some(filter)),
         _ => Err(Stopped::Asked(format!("{text:?} is no topic filter such as \"sensors/#\""))),
     }
 }

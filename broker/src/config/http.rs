@@ -13,10 +13,13 @@ use crate::config::access::{Policies, Sections};
 use crate::config::layers::Layers;
 use crate::config::origin::Mistake;
 use crate::config::rows::Row;
+use crate::config::tls;
 use crate::config::value::{Kind, integer, text};
+use crate::config::written::WrittenListener;
 use crate::http::{Keys, Settings};
 
-const SECTION: &str = "http";
+/// The section.
+pub(super) const SECTION: &str = "http";
 
 /// The options.
 pub(super) const ROWS: &[Row] = &[
@@ -28,8 +31,8 @@ pub(super) const ROWS: &[Row] = &[
         mosquitto: None,
         help: "IP address and port of the window: dashboard, publishing, live tail, metrics. Left \
                out: there is none. An address that other machines reach wants `token_file` or a \
-               password file, or `allow_anonymous = true`. The window has no TLS of its own yet: \
-               between machines put a proxy that has it in front.",
+               password file, or `allow_anonymous = true`; and `certfile`, so that nobody between \
+               reads along.",
     },
     Row {
         section: SECTION,
@@ -116,6 +119,8 @@ pub(super) struct Section {
     origins: String,
     connections_max: u32,
     body_bytes_max: u64,
+    #[serde(flatten)]
+    tls: tls::Section,
 }
 
 impl Section {
@@ -129,8 +134,13 @@ impl Section {
     ) -> Option<(Settings, Arc<Policy>)> {
         let keys = self.keys(layers, mistakes);
         let address = self.address?;
+        let tls = self.tls.resolve(&written(layers), false, mistakes);
         let policy = access.at_window(self.password_file.as_deref(), self.acl_file.as_deref());
-        let users = policy.password_file.is_some() || policy.tokens.is_some();
+        let user_from_certificate = self.tls.user_from_certificate();
+        let policy = access::Settings { user_from_certificate, ..policy };
+        let users = policy.password_file.is_some()
+            || policy.tokens.is_some()
+            || user_from_certificate.is_some();
         let known = users || self.token_file.is_some();
         let local = address.ip().is_loopback();
         let allow_anonymous = self.allow_anonymous.unwrap_or(local && !known);
@@ -150,6 +160,7 @@ impl Section {
             decode_limits,
             folder,
             keys: Arc::new(keys?),
+            tls,
         };
         Some((settings, policy))
     }
@@ -174,4 +185,10 @@ impl Section {
         let keys = Keys { tokens: tokens.ok()?, admins: words(&self.admins), origins };
         (mistakes.len() == before).then_some(keys)
     }
+}
+
+/// What was said of the window, as of a listener.
+fn written(layers: &Layers) -> WrittenListener {
+    let (origin, settings) = (layers.origin(SECTION, "address"), layers.said_of(SECTION));
+    WrittenListener { origin, settings, broken: false, unnamed: false }
 }

@@ -49,6 +49,13 @@ impl Layers {
         voice(&self.origin(section, name)) > voice(&self.origin(section, than))
     }
 
+    /// What was said of a section outside of listeners, the last word last.
+    pub(crate) fn said_of(&self, section: &str) -> Vec<Setting> {
+        let voices = self.written.settings.iter().chain(&self.environment.settings);
+        let of_it = voices.chain(&self.command_line).filter(|s| s.row.section == section);
+        of_it.cloned().collect()
+    }
+
     /// Who had the last word on an option outside of listeners.
     pub(crate) fn origin(&self, section: &str, name: &str) -> Origin {
         let voices = self.written.settings.iter().chain(&self.environment.settings);

@@ -89,6 +89,7 @@ const TABLES: &[&[Row]] = &[
     service_rows::HTTP,
     log_rows::ROWS,
     http::ROWS,
+    tls_rows::WINDOW,
     telemetry_rows::ROWS,
     process_rows::ROWS,
 ];

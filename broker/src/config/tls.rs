@@ -1,4 +1,4 @@
-//! What a `[[listener]]` says of TLS.
+//! What a `[[listener]]`, or the window, says of TLS.
 
 use std::path::PathBuf;
 
@@ -130,8 +130,7 @@ fn halves(written: &WrittenListener, by_proxy: bool) -> impl Iterator<Item = Mis
     });
     of_tls.map(move |setting| {
         let name = setting.row.name;
-        let text =
-            format!("{name:?} wants {lacks} beside it: without them this listener speaks no TLS");
+        let text = format!("{name:?} wants {lacks} beside it: without them no TLS is spoken there");
         Mistake::new(setting.origin.clone(), text)
     })
 }

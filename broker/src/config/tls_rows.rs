@@ -1,10 +1,16 @@
-//! The options of TLS at a listener.
+//! The options of TLS at a listener, and at the window.
 
+use crate::config::http::SECTION as HTTP;
 use crate::config::rows::{LISTENER, Row};
 use crate::config::value::{Kind, Value, bool, integer, text};
 
-/// The rows.
-pub(super) const ROWS: &[Row] = &[
+/// The rows of a listener.
+pub(super) const ROWS: &[Row] = &LISTENERS;
+
+/// The same for the window.
+pub(super) const WINDOW: &[Row] = &at_window(LISTENERS);
+
+const LISTENERS: [Row; 15] = [
     row("certfile", Kind::Path, None).mosquitto("certfile").help(
         "The server's certificate, and behind it those that lead to a root, in PEM. With it the \
          listener speaks TLS and nothing else. [tls.md](tls.md) has the whole way.",
@@ -65,6 +71,19 @@ pub(super) const ROWS: &[Row] = &[
          take no place.",
     ),
 ];
+
+/// They are the listeners' own, but for the words.
+const fn at_window<const N: usize>(mut rows: [Row; N]) -> [Row; N] {
+    let mut at = 0;
+    while at < N {
+        rows[at].section = HTTP;
+        rows[at].mosquitto = None;
+        rows[at].help = "As in `[[listener]]`.";
+        at += 1;
+    }
+    rows[0].help = "As in `[[listener]]`: with it the window speaks HTTPS and nothing else.";
+    rows
+}
 
 const fn row(name: &'static str, kind: Kind, default: Option<Value>) -> Row {
     Row { section: LISTENER, name, kind, default, mosquitto: None, help: "" }

@@ -156,7 +156,7 @@ impl fmt::Display for Value {
 
 /// A filter that a stream may have: it shares nothing.
 fn is_filter(text: &str) -> bool {
-    Filter::parse(text).is_ok_and(|filter| filter.share().is_none())
+    Filter::parse(text).is_ok_and(|filter| filter.is_plain())
 }
 
 /// A basic string of TOML: on one line, every control character escaped.

@@ -393,8 +393,8 @@ pub(super) fn recorded(shared: &Shared, text: &str) -> Result<Filter, Problem> {
     // What comes by a share goes on to others; what was recorded does not.
     Filter::parse(text)
         .ok()
-        .filter(|filter| filter.share().is_none())
-        .ok_or_else(|| Problem::bad("a share has no place here: leave $share/NAME/ out"))
+        .filter(Filter::is_plain)
+        .ok_or_else(|| Problem::bad("a share has no place here, nor has $replay: leave them out"))
 }
 
 /// What the log says no to.

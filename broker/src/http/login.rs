@@ -16,7 +16,7 @@ use martlet_engine::permit::Permission;
 use parking_lot::{Mutex, RwLock};
 
 use crate::access::jwt::{self, Bearer};
-use crate::access::peer::PeerAddress;
+use crate::access::peer::{CertificateNames, PeerAddress};
 use crate::access::tokens::Tokens;
 use crate::access::{Candidate, Policy, Refusal};
 use crate::clock;
@@ -63,6 +63,8 @@ pub(super) struct Caller {
 #[derive(Debug)]
 pub(super) struct Visitor {
     pub(super) address: PeerAddress,
+    /// The names in its certificate.
+    certificate: Option<Box<CertificateNames>>,
     /// A password takes milliseconds to check; on one connection it is checked once.
     known: Mutex<Option<(HeaderValue, Known)>>,
     /// Who publishes what its requests bring.
@@ -108,7 +110,8 @@ impl Gate {
     }
 
     /// Decides on what a request shows.
-    async fn admit(&self, address: PeerAddress, shown: Shown) -> Result<Known, Refusal> {
+    async fn admit(&self, visitor: &Visitor, shown: Shown) -> Result<Known, Refusal> {
+        let address = visitor.address;
         let keys = self.keys();
         let (user, password) = match shown {
             // A token that says by itself whom it is for and until when.
@@ -131,7 +134,7 @@ impl Gate {
             client_id,
             user_name: user,
             password,
-            certificate: None,
+            certificate: visitor.certificate.clone(),
             came_at_s: clock::wall_s(),
         };
         let (policy, verdict) = self.door.admit(candidate).await;
@@ -190,8 +193,9 @@ fn client_id(policy: &Policy) -> Box<str> {
 }
 
 impl Visitor {
-    pub(super) fn new(address: PeerAddress) -> Self {
-        Self { address, known: Mutex::default(), publisher: tokio::sync::Mutex::default() }
+    pub(super) fn new(address: PeerAddress, certificate: Option<Box<CertificateNames>>) -> Self {
+        let (known, publisher) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { address, certificate, known, publisher }
     }
 
     /// Who it was with the same credentials, if nothing was exchanged since.
@@ -285,7 +289,7 @@ async fn let_in(
     }
     let shown = credentials.map_or(Ok(Shown::Nothing), Shown::parse)?;
     let user = shown.user();
-    let admitted = gate.admit(visitor.address, shown).await;
+    let admitted = gate.admit(visitor, shown).await;
     let known = admitted.map_err(|refusal| turn_down(shared, visitor, user, refusal))?;
     let caller = known.caller.clone();
     *visitor.known.lock() = credentials.map(|shown| (shown.clone(), known));

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::driver::Driver;
 use crate::http::login::Gate;
 pub use crate::http::login::Keys;
+use crate::net::tls;
 use crate::telemetry::log::Log;
 
 mod batch;
@@ -65,6 +66,8 @@ pub struct Settings {
     pub folder: Option<PathBuf>,
     /// Tokens, admins, origins.
     pub keys: Arc<Keys>,
+    /// How TLS is spoken there, if it is.
+    pub tls: Option<tls::settings::Settings>,
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -74,6 +77,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(crate) struct Shared {
     driver: Arc<Driver>,
     gate: Arc<Gate>,
+    tls: Arc<tls::Acceptor>,
     settings: Settings,
     /// What is recorded, once that is known.
     log: OnceLock<Log>,

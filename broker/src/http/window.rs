@@ -24,8 +24,10 @@ use crate::http::login::{Gate, Keys, Visitor};
 use crate::http::patience::{Patient, WRITE_STALL_MAX};
 use crate::http::{Counted, Settings, Shared, routes};
 use crate::net::door::Door;
+use crate::net::duplex::Duplex;
 use crate::net::listener::{self, Listener};
 use crate::net::socket::Socket;
+use crate::net::tls::Acceptor;
 use crate::telemetry::log::Log;
 
 /// A window whose port is open.
@@ -41,8 +43,8 @@ pub struct Window {
 #[derive(Clone, Debug)]
 pub struct Latch(Arc<Gate>);
 
-/// How long a request line and its header may take, and how long a connection may be idle between
-/// two requests. At the bound: it is closed.
+/// How long a handshake of TLS, or a request line and its header, may take, and how long a
+/// connection may be idle between two requests. At the bound: it is closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bytes of a request's line and header. At the bound: 431.
@@ -62,7 +64,7 @@ impl Window {
     pub fn bind(
         settings: Settings,
         driver: &Arc<Driver>,
-        door: Arc<Door>,
+        (door, tls): (Arc<Door>, Arc<Acceptor>),
         stopping: watch::Receiver<bool>,
     ) -> io::Result<Self> {
         let listener = Listener::bind(listener::Settings::at(settings.address))?;
@@ -72,6 +74,7 @@ impl Window {
         let shared = Arc::new(Shared {
             driver: Arc::clone(driver),
             gate: Arc::new(Gate::new(door, keys)),
+            tls,
             settings,
             is_loopback: address.ip().is_loopback(),
             log: OnceLock::new(),
@@ -137,12 +140,14 @@ impl Latch {
 
 async fn serve(socket: Socket, peer: PeerAddress, shared: Arc<Shared>, router: Router) {
     Counted::one(&shared.counted.connections);
-    // It has an IP address, and so have its clients.
-    let Socket::Tcp(stream) = socket else { return };
-    if let Err(error) = stream.set_nodelay(true) {
-        return tracing::debug!(%error, "A connection from {peer} was gone at once.");
-    }
-    let visitor = Arc::new(Visitor::new(peer));
+    let mut stopping = shared.stopping.clone();
+    let stop = async { drop(stopping.wait_for(|stopping| *stopping).await) };
+    let opened = tokio::select! {
+        opened = Duplex::open(socket, &shared.tls, peer, HEAD_TIMEOUT) => opened,
+        () = stop => None,
+    };
+    let Some((stream, certificate)) = opened else { return };
+    let visitor = Arc::new(Visitor::new(peer, certificate));
     let service = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(Arc::clone(&visitor));
         router.clone().call(request.map(Body::new))

@@ -15,8 +15,8 @@ use crate::net::connection::{Connection, End, LINGER, Shared};
 use crate::net::proxy;
 use crate::net::receive::Incoming;
 use crate::net::socket::Socket;
-use crate::net::stream::{self, Reader, Writer};
-use crate::net::tls::session::Failure;
+use crate::net::stream::{Reader, Writer};
+use crate::net::tls::session::{Failure, Refused};
 use crate::net::websocket;
 
 /// A socket is open.
@@ -108,20 +108,18 @@ async fn layers(socket: Socket, peer: Peer, shared: &Shared) -> Option<Layered> 
     if !is_proxy {
         meet(shared, peer.address)?;
     }
-    let mut streams = match shared.tls.terms() {
-        None => stream::clear(socket),
-        Some(tls) => match tls.accept(socket).await {
-            Ok((reader, writer, certificate)) => {
+    let mut streams = match shared.tls.over(socket).await {
+        Ok((reader, writer, certificate)) => {
+            // Without TLS, what a proxy has told of it stays.
+            if let Reader::Tls(_) = reader {
                 peer.certificate = certificate;
-                (Reader::Tls(reader), Writer::Tls(writer))
             }
-            Err(refused) => {
-                log_no_tls(peer.address, &refused.failure);
-                // A peer that does not close in time is cut off.
-                let _ = timeout(LINGER, refused.part()).await;
-                return None;
-            }
-        },
+            (reader, writer)
+        }
+        Err(refused) => {
+            refuse_tls(peer.address, refused).await;
+            return None;
+        }
     };
     if let Some(settings) = &shared.websocket {
         let accepted = websocket::session::accept(streams, settings, peer.address).await;
@@ -146,6 +144,13 @@ fn meet(shared: &Shared, address: PeerAddress) -> Option<()> {
         tracing::debug!(%address, "Connection from {address} closed: {turned_away}.");
     })
     .ok()
+}
+
+/// Tells the log why there is no TLS, and parts with the peer.
+pub(super) async fn refuse_tls(address: PeerAddress, refused: Refused) {
+    log_no_tls(address, &refused.failure);
+    // A peer that does not close in time is cut off.
+    let _ = timeout(LINGER, refused.part()).await;
 }
 
 fn log_no_tls(address: PeerAddress, failure: &Failure) {

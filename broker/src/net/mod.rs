@@ -5,6 +5,7 @@ mod admission;
 mod arrival;
 pub mod connection;
 pub mod door;
+pub mod duplex;
 pub mod listener;
 pub mod proxy;
 mod receive;

@@ -1,8 +1,9 @@
-//! What listeners speak TLS with, as a part that takes new settings and new files.
+//! What listeners and the window speak TLS with, as a part that takes new settings and new files.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::http;
 use crate::net::address::Address;
 use crate::net::tls::terms::Terms;
 use crate::net::tls::{self, Acceptor};
@@ -14,6 +15,8 @@ use crate::server::{Settings, StartError};
 pub(super) struct Certificates {
     /// By the address that the settings name.
     desks: Vec<(Address, Arc<Acceptor>)>,
+    /// The window's.
+    window: Option<Arc<Acceptor>>,
 }
 
 /// Terms that were made. Listeners with the same settings share them, and each file is read once.
@@ -26,7 +29,22 @@ impl Made {
         &mut self,
         listener: &listener::Settings,
     ) -> Result<Arc<Acceptor>, StartError> {
-        let terms = spoken(listener).map(|settings| self.terms(&settings)).transpose();
+        self.desk_with(spoken(listener))
+    }
+
+    /// The desk of the window.
+    pub(super) fn window_desk(
+        &mut self,
+        window: &http::Settings,
+    ) -> Result<Arc<Acceptor>, StartError> {
+        self.desk_with(http_of(window))
+    }
+
+    fn desk_with(
+        &mut self,
+        settings: Option<tls::settings::Settings>,
+    ) -> Result<Arc<Acceptor>, StartError> {
+        let terms = settings.map(|settings| self.terms(&settings)).transpose();
         Ok(Arc::new(Acceptor::new(terms.map_err(StartError::Tls)?)))
     }
 
@@ -50,26 +68,36 @@ impl Made {
 /// How a listener speaks TLS, with the name of what is spoken in it.
 fn spoken(listener: &listener::Settings) -> Option<tls::settings::Settings> {
     let websocket = listener.websocket.is_some();
-    let protocols: &[_] = if websocket { &["http/1.1"] } else { &["mqtt"] };
+    let protocols: &[_] = if websocket { HTTP } else { &["mqtt"] };
     listener.tls.clone().map(|tls| tls::settings::Settings { protocols, ..tls })
 }
 
+/// The same for the window.
+fn http_of(window: &http::Settings) -> Option<tls::settings::Settings> {
+    window.tls.clone().map(|tls| tls::settings::Settings { protocols: HTTP, ..tls })
+}
+
+const HTTP: &[&str] = &["http/1.1"];
+
 impl Certificates {
-    pub(super) fn new(desks: Vec<(Address, Arc<Acceptor>)>) -> Self {
-        Self { desks }
+    pub(super) fn new(desks: Vec<(Address, Arc<Acceptor>)>, window: Option<Arc<Acceptor>>) -> Self {
+        Self { desks, window }
     }
 
-    /// Every desk with the settings of its listener. Listeners that come or go wait for the next
-    /// start.
+    /// Every desk with the settings of its listener, or of the window. Those that come or go wait
+    /// for the next start.
     fn desks<'a>(
         &'a self,
         settings: &'a Settings,
     ) -> impl Iterator<Item = (&'a Arc<Acceptor>, Option<tls::settings::Settings>)> {
-        self.desks.iter().filter_map(|(address, desk)| {
+        let window = self.window.iter().zip(&settings.window);
+        let window = window.map(|(desk, (window, _))| (desk, http_of(window)));
+        let listeners = self.desks.iter().filter_map(|(address, desk)| {
             let mut listeners = settings.listeners.iter().map(|(listener, _)| listener);
             let listener = listeners.find(|listener| listener.address == *address)?;
             Some((desk, spoken(listener)))
-        })
+        });
+        listeners.chain(window)
     }
 }
 

@@ -42,6 +42,7 @@ fn window(policy: Arc<Policy>, keys: Keys) -> server::Window {
         decode_limits: running::settings().decode_limits,
         folder: None,
         keys: Arc::new(keys),
+        tls: None,
     };
     (settings, policy)
 }

@@ -10,6 +10,7 @@ mod client;
 #[path = "../running/mod.rs"]
 mod running;
 mod websocket;
+mod window;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -49,7 +50,12 @@ impl World {
 
     /// Writes another certificate for the server.
     fn renew(&self) {
-        let identity = self.own.issue(&server());
+        self.renew_as(1);
+    }
+
+    /// The same with this serial number.
+    fn renew_as(&self, serial: u64) {
+        let identity = self.own.issue(&authority::Subject { serial, ..server() });
         self.folder.file("server.crt", &identity.pem);
         self.folder.file("server.key", &identity.key_pem);
     }

@@ -8,6 +8,7 @@ use rustls::pki_types::UnixTime;
 use crate::access::peer::CertificateNames;
 use crate::clock;
 use crate::net::socket::Socket;
+use crate::net::stream;
 use crate::net::tls::session::{Failure, Reader, Refused, Writer};
 use crate::net::tls::terms::Terms;
 
@@ -40,6 +41,23 @@ impl Acceptor {
         *self.terms.write() = terms;
     }
 
+    /// Puts TLS over a socket, where it is spoken; answers also with the names in the certificate
+    /// of the client, if it has shown one.
+    ///
+    /// # Errors
+    /// When there is nobody to shake hands with, or nobody we may.
+    pub(super) async fn over(
+        &self,
+        socket: Socket,
+    ) -> Result<(stream::Reader, stream::Writer, Option<Box<CertificateNames>>), Refused> {
+        let Some(terms) = self.terms() else {
+            let (reader, writer) = stream::clear(socket);
+            return Ok((reader, writer, None));
+        };
+        let (reader, writer, names) = terms.accept(socket).await?;
+        Ok((stream::Reader::Tls(reader), stream::Writer::Tls(writer), names))
+    }
+
     /// The terms that hold now.
     pub(super) fn terms(&self) -> Option<Arc<Terms>> {
         self.terms.read().clone()
@@ -52,7 +70,7 @@ impl Terms {
     ///
     /// # Errors
     /// When there is nobody to shake hands with, or nobody we may.
-    pub(super) async fn accept(
+    async fn accept(
         &self,
         socket: Socket,
     ) -> Result<(Reader, Writer, Option<Box<CertificateNames>>), Refused> {

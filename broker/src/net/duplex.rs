@@ -1,0 +1,110 @@
+//! A byte stream in one piece, as libraries for other protocols take it.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+
+use crate::access::peer::{CertificateNames, PeerAddress};
+use crate::net::arrival;
+use crate::net::socket::Socket;
+use crate::net::stream::{Reader, Writer};
+use crate::net::tls::Acceptor;
+
+/// A socket, perhaps with TLS over it. One task reads and writes.
+#[derive(Debug)]
+pub struct Duplex {
+    reader: Reader,
+    writer: Writer,
+}
+
+impl Duplex {
+    /// Shakes hands, where TLS is spoken, within this time; answers also with the names in the
+    /// certificate of the client, if it has shown one. `None`: there is nobody to speak with, which
+    /// the log was told.
+    pub async fn open(
+        socket: Socket,
+        tls: &Acceptor,
+        address: PeerAddress,
+        within: Duration,
+    ) -> Option<(Self, Option<Box<CertificateNames>>)> {
+        if let Err(error) = socket.send_at_once() {
+            tracing::debug!(%error, "A connection from {address} was gone at once.");
+            return None;
+        }
+        match timeout(within, tls.over(socket)).await {
+            Ok(Ok((reader, writer, names))) => Some((Self { reader, writer }, names)),
+            Ok(Err(refused)) => {
+                arrival::refuse_tls(address, refused).await;
+                None
+            }
+            Err(_) => {
+                arrival::log_lost(address, "no TLS handshake in time", "TLS");
+                None
+            }
+        }
+    }
+
+    /// Writes what may be written now, or waits until something may.
+    fn poll_write_all(
+        &self,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            match self.writer.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.writer.poll_writable(cx))?;
+                }
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+}
+
+impl AsyncRead for Duplex {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let len = ready!(self.reader.poll_read(cx, buffer.initialize_unfilled()))?;
+        buffer.advance(len);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Duplex {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_all(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_all(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// What was answered for is out of this process.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.writer.shut_down();
+        Poll::Ready(Ok(()))
+    }
+}
