@@ -67,6 +67,8 @@ pub mod error;
 pub mod event;
 pub mod io;
 pub mod settings;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 mod outbox;
 mod receiver;

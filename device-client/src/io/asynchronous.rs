@@ -8,7 +8,7 @@ use crate::client::storage::{Forgetful, Storage};
 use crate::error::{Bound, Error, Misuse, TransportFault};
 use crate::event::Event;
 
-use super::WRITE_MS;
+use super::{OPEN_MS, WRITE_MS};
 use super::buffers::Buffer;
 
 /// A way to the broker that can be opened again and again.
@@ -52,8 +52,10 @@ pub struct Driver<'m, N, C, S = Forgetful> {
     storage: S,
     input: Buffer,
     output: Buffer,
-    /// When what is in `output` must have left.
+    /// When what was given to the network must have left.
     write_by: Option<u64>,
+    /// When the connection that is being opened must be open.
+    open_by: Option<u64>,
     flushed: bool,
 }
 
@@ -76,6 +78,7 @@ impl<'m, N: Network, C: Clock, S: Storage> Driver<'m, N, C, S> {
             input: Buffer::new(),
             output: Buffer::new(),
             write_by: None,
+            open_by: None,
             flushed: true,
         }
     }
@@ -84,6 +87,11 @@ impl<'m, N: Network, C: Clock, S: Storage> Driver<'m, N, C, S> {
     /// [`next`](Self::next).
     pub fn client(&mut self) -> &mut Client<'m> {
         &mut self.client
+    }
+
+    /// The network, which may know more of why a connection was lost.
+    pub fn network(&self) -> &N {
+        &self.network
     }
 
     /// Waits for what happens next. Connects, keeps alive and connects again by itself, all while
@@ -151,13 +159,18 @@ impl<'m, N: Network, C: Clock, S: Storage> Driver<'m, N, C, S> {
         let due = self.client.next_deadline().ok_or(Error::Misuse(Misuse::NotAttached))?;
         if due > now {
             self.clock.sleep_until(due).await;
-        } else if self.network.open().await.is_err() {
-            return Err(self.lose(now, Error::Transport(TransportFault::Failed)));
-        } else {
-            let now = self.clock.now_ms();
-            self.client.attach(now)?;
+            return Ok(());
         }
-        Ok(())
+        let open_by = *self.open_by.get_or_insert(now.saturating_add(OPEN_MS));
+        match select(self.network.open(), self.clock.sleep_until(open_by)).await {
+            Either::First(Ok(())) => {
+                self.open_by = None;
+                let now = self.clock.now_ms();
+                self.client.attach(now)
+            }
+            Either::First(Err(_)) => Err(self.lose(now, Error::Transport(TransportFault::Failed))),
+            Either::Second(()) => Err(self.lose(now, Error::Transport(TransportFault::Silent))),
+        }
     }
 
     /// What is promised is kept before it is promised.
@@ -169,7 +182,6 @@ impl<'m, N: Network, C: Clock, S: Storage> Driver<'m, N, C, S> {
             }
             let len = self.client.transmit(now, self.output.space());
             self.output.fill(len);
-            self.write_by = None;
         }
         Ok(())
     }
@@ -181,6 +193,9 @@ impl<'m, N: Network, C: Clock, S: Storage> Driver<'m, N, C, S> {
         match select(write, self.clock.sleep_until(write_by)).await {
             Either::First(Ok(len)) if len > 0 => {
                 self.output.take(len);
+                if self.output.is_empty() {
+                    self.write_by = None;
+                }
                 Ok(())
             }
             Either::First(_) => Err(self.lose(now, Error::Transport(TransportFault::Failed))),
@@ -191,10 +206,7 @@ impl<'m, N: Network, C: Clock, S: Storage> Driver<'m, N, C, S> {
     /// Nothing is to be done before bytes come or it is time for something.
     async fn wait(&mut self, now: u64) -> Result<(), Error> {
         if !self.flushed {
-            if self.network.flush().await.is_err() {
-                return Err(self.lose(now, Error::Transport(TransportFault::Failed)));
-            }
-            self.flushed = true;
+            return self.flush(now).await;
         }
         let deadline = self.client.next_deadline().unwrap_or(u64::MAX);
         let read = self.network.read(self.input.space());
@@ -213,6 +225,20 @@ impl<'m, N: Network, C: Clock, S: Storage> Driver<'m, N, C, S> {
         }
     }
 
+    /// A network that keeps what it is given for a while gives it away now.
+    async fn flush(&mut self, now: u64) -> Result<(), Error> {
+        let write_by = *self.write_by.get_or_insert(now.saturating_add(WRITE_MS));
+        match select(self.network.flush(), self.clock.sleep_until(write_by)).await {
+            Either::First(Ok(())) => {
+                self.flushed = true;
+                self.write_by = None;
+                Ok(())
+            }
+            Either::First(Err(_)) => Err(self.lose(now, Error::Transport(TransportFault::Failed))),
+            Either::Second(()) => Err(self.lose(now, Error::Transport(TransportFault::Silent))),
+        }
+    }
+
     fn lose(&mut self, now: u64, error: Error) -> Error {
         self.close(now);
         error
@@ -223,7 +249,7 @@ impl<'m, N: Network, C: Clock, S: Storage> Driver<'m, N, C, S> {
         self.input.clear();
         self.output.clear();
         self.flushed = true;
-        self.write_by = None;
+        (self.write_by, self.open_by) = (None, None);
         let entropy = self.clock.entropy();
         self.client.detach(now, entropy);
     }

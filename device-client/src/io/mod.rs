@@ -15,6 +15,10 @@ pub mod embassy;
 
 mod buffers;
 
+/// How long a connection may take to open, with an address of our own, the broker's, and TLS, in
+/// milliseconds. Then it is tried anew, as after any other failure.
+pub const OPEN_MS: u64 = 60_000;
+
 /// How long the network may take to accept a few bytes, in milliseconds. Then the connection counts
 /// as lost.
 pub const WRITE_MS: u64 = 20_000;
