@@ -8,13 +8,14 @@ use crate::client::storage::{Forgetful, Storage};
 use crate::error::{Bound, Error, Misuse, TransportFault};
 use crate::event::Event;
 
-use super::{OPEN_MS, WRITE_MS};
 use super::buffers::Buffer;
+use super::{OPEN_MS, WRITE_MS};
 
 /// A way to the broker that can be opened again and again.
 ///
 /// For the driver to be cancel-safe, reading and writing must be: a future that was dropped before
-/// it was ready has taken and sent nothing. TCP of embassy-net and tokio is; TLS often is not.
+/// it was ready has taken and sent nothing. TCP of embassy-net and tokio is, and so is TLS of this
+/// crate around them.
 #[allow(async_fn_in_trait, reason = "one task owns the driver; nobody sends its futures around")]
 pub trait Network: Read + Write {
     /// Opens a new connection. Dropped before it is ready, the next call goes on or begins anew.

@@ -5,6 +5,7 @@
 //! | [`asynchronous`] | anything that reads and writes as `embedded-io-async` has it | `async` |
 //! | [`blocking`] | anything that reads and writes as `embedded-io` has it | `blocking` |
 //! | `embassy` | TCP of `embassy-net`, for [`asynchronous`] | `embassy` |
+//! | `tls::asynchronous`, beside this | TLS 1.3 around any of [`asynchronous`] | `tls` |
 
 #[cfg(feature = "async")]
 pub mod asynchronous;

@@ -210,7 +210,8 @@ fn check_key_usage(value: &[u8]) -> Result<(), CertificateFault> {
 
 fn check_extended_key_usage(value: &[u8]) -> Result<(), CertificateFault> {
     let mut all = Der(value);
-    let mut purposes = all.sequence().filter(|_| all.is_empty()).ok_or(CertificateFault::Malformed)?;
+    let mut purposes =
+        all.sequence().filter(|_| all.is_empty()).ok_or(CertificateFault::Malformed)?;
     while !purposes.is_empty() {
         if purposes.expect(tag::OID).ok_or(CertificateFault::Malformed)? == SERVER_AUTH {
             return Ok(());
@@ -276,7 +277,7 @@ fn time(validity: &mut Der<'_>) -> Option<u64> {
         return None;
     }
     // Before 1970 is long ago in any case.
-    let days = days(year, month, day).checked_sub(days(1970, 1, 1)).unwrap_or_default();
+    let days = days(year, month, day).saturating_sub(days(1970, 1, 1));
     Some(u64::from(days) * 86_400 + u64::from((hour * 60 + minute) * 60 + second))
 }
 
@@ -289,7 +290,8 @@ fn number(digits: &[u8], len: usize) -> Option<(u32, &[u8])> {
 /// Days since the first of March of the year 0 in the Gregorian calendar, with years that end with
 /// February, so that the day that comes and goes is their last.
 fn days(year: u32, month: u32, day: u32) -> u32 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year.saturating_sub(1), month + 9) };
+    let (year, month) =
+        if month > 2 { (year, month - 3) } else { (year.saturating_sub(1), month + 9) };
     365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1
 }
 

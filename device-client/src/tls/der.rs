@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn only_the_shortest_form_of_a_length_is_one() {
-        let table: &[(&[u8], Option<(usize, usize)>)] = &[
+        type Row = (&'static [u8], Option<(usize, usize)>);
+        let table: &[Row] = &[
             (&[], None),
             (&[0x00], Some((1, 0))),
             (&[0x7F], Some((1, 127))),

@@ -169,9 +169,6 @@ impl core::error::Error for Fault {}
 
 impl embedded_io_async::Error for Fault {
     fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Network(kind) => *kind,
-            _ => ErrorKind::Other,
-        }
+        if let Self::Network(kind) = self { *kind } else { ErrorKind::Other }
     }
 }

@@ -216,4 +216,3 @@ fn same(one: &[u8], other: &Secret) -> Option<()> {
     let differ = one.iter().zip(other).fold(0, |differ, (one, other)| differ | (one ^ other));
     (one.len() == other.len() && differ == 0).then_some(())
 }
-

@@ -198,7 +198,8 @@ fn rest_of_server_hello(mut hello: Reader<'_>) -> Option<Result<Point, Fault>> {
     }
     let (group, key) = key?;
     let as_asked = suite == SUITE && group == GROUP && compression == 0 && session.is_empty();
-    (as_asked && !others).then_some(Ok(*key.first_chunk().filter(|point| point.len() == key.len())?))
+    (as_asked && !others)
+        .then_some(Ok(*key.first_chunk().filter(|point| point.len() == key.len())?))
 }
 
 /// Nothing may be answered that was not asked for.

@@ -1,5 +1,5 @@
-//! TLS without a network: bytes go in and out, and a read or write that is given up in between loses
-//! nothing.
+//! TLS without a network: bytes go in and out, and a read or write that is given up in between
+//! loses nothing.
 
 use core::ops::Range;
 

@@ -69,7 +69,8 @@ pub struct Trust<'a> {
     pub authorities: &'a [Authority],
 }
 
-/// The SHA-256 of a key's SubjectPublicKeyInfo, as in `openssl pkey -pubin -outform der | sha256sum`.
+/// The SHA-256 of a key's SubjectPublicKeyInfo, as in
+/// `openssl x509 -in server.crt -noout -pubkey | openssl pkey -pubin -outform der | sha256sum`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pin(pub [u8; 32]);
 

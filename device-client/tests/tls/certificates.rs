@@ -2,6 +2,7 @@
 //! to all of them.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use martlet_device::io::asynchronous::Network;
 use martlet_device::tls::fault::{CertificateFault, Fault};
@@ -14,6 +15,13 @@ use rcgen::{
 use crate::cheat::{Cheat, Script};
 use crate::pki::{NAME, Pair, server};
 use crate::wire::{AMPLE, AT_ONCE, Device, NOW, Wire, client, random, wait_for};
+
+/// Moves a date of 1970 to so many seconds behind its beginning.
+macro_rules! at {
+    ($seconds:expr) => {
+        date_time_ymd(1970, 1, 1) + Duration::from_secs($seconds)
+    };
+}
 
 /// Whether a client opens a connection to a server with this certificate.
 fn opens(script: Script, settings: Settings<'_>) -> Result<(), Fault> {
@@ -80,7 +88,11 @@ fn a_certificate_is_believed_or_its_fault_is_named() {
             fault(CertificateFault::NotYetValid),
         ),
         ("for ever", |params| params.not_after = date_time_ymd(9999, 12, 31), Ok(())),
-        ("without a name", |params| params.subject_alt_names.clear(), fault(CertificateFault::Name)),
+        (
+            "without a name",
+            |params| params.subject_alt_names.clear(),
+            fault(CertificateFault::Name),
+        ),
         (
             "for another name",
             |params| params.subject_alt_names.drain(..1).for_each(drop),
@@ -122,14 +134,6 @@ fn a_certificate_is_believed_or_its_fault_is_named() {
     }
 }
 
-/// Moves a date of 1970 to so many seconds behind its beginning.
-macro_rules! at {
-    ($seconds:expr) => {
-        date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs($seconds)
-    };
-}
-use at;
-
 #[test]
 fn a_certificate_is_for_the_name_or_address_that_is_called() {
     let authority = Pair::authority("ours");
@@ -158,7 +162,10 @@ fn a_certificate_is_for_the_name_or_address_that_is_called() {
     let trust = Trust { authorities: &authorities, ..Trust::default() };
     let heard = opens(script, Settings { name: address, trust, identity: None });
     assert_eq!(heard, Err(Fault::Certificate(CertificateFault::Name)));
-    assert_eq!(ServerName::from("::1"), ServerName::Address(IpAddr::from([0_u16, 0, 0, 0, 0, 0, 0, 1])));
+    assert_eq!(
+        ServerName::from("::1"),
+        ServerName::Address(IpAddr::from([0_u16, 0, 0, 0, 0, 0, 0, 1]))
+    );
 }
 
 #[test]
@@ -167,7 +174,8 @@ fn only_our_authorities_sign() {
     let namesake = Pair::authority("ours");
     let leaf = ours.server();
     let untrusted = Err(Fault::Certificate(CertificateFault::Untrusted));
-    let believes = |authority: &Authority, pair: &Pair| believes(authority, NAME, Script::good(pair));
+    let believes =
+        |authority: &Authority, pair: &Pair| believes(authority, NAME, Script::good(pair));
     assert_eq!(believes(&ours.trusted(), &leaf), Ok(()));
     assert_eq!(believes(&namesake.trusted(), &leaf), untrusted);
     // A server's certificate signs another one, as an authority would.
@@ -221,7 +229,8 @@ fn a_device_without_a_clock_takes_what_is_over() {
         transmit: &mut [0; 500],
     };
     let device = Device { now: None, ..Device::new() };
-    let mut client = martlet_device::tls::asynchronous::Tls::new(&mut wire, device, settings, buffers);
+    let mut client =
+        martlet_device::tls::asynchronous::Tls::new(&mut wire, device, settings, buffers);
     assert_eq!(wait_for(client.open()), Some(Ok(())));
 }
 

@@ -50,8 +50,14 @@ pub(crate) enum Part {
     Extensions,
     Certificate,
     /// Signed by the key; under this scheme, with a byte of it changed or not.
-    CertificateVerify { scheme: u16, whose: &'static str, spoilt: bool },
-    Finished { spoilt: bool },
+    CertificateVerify {
+        scheme: u16,
+        whose: &'static str,
+        spoilt: bool,
+    },
+    Finished {
+        spoilt: bool,
+    },
     /// What was said since the last of these goes into a sealed record.
     Seal,
     /// It goes into a record in the clear.
@@ -65,7 +71,6 @@ pub(crate) enum Part {
 pub(crate) const GOOD_PROOF: Part =
     Part::CertificateVerify { scheme: 0x0403, whose: "server", spoilt: false };
 pub(crate) const GOOD_END: Part = Part::Finished { spoilt: false };
-
 
 impl Script {
     pub(crate) fn good(server: &Pair) -> Self {
@@ -81,13 +86,7 @@ impl Script {
                 extensions: vec![versions, (51, None)],
             },
             behind_hello: Vec::new(),
-            flight: vec![
-                Part::Extensions,
-                Part::Certificate,
-                GOOD_PROOF,
-                GOOD_END,
-                Part::Seal,
-            ],
+            flight: vec![Part::Extensions, Part::Certificate, GOOD_PROOF, GOOD_END, Part::Seal],
             later: vec![(23, b"welcome".to_vec())],
             len: usize::MAX,
             certificate: server.certificate.clone(),
@@ -151,9 +150,8 @@ impl Script {
             Part::Finished { spoilt } => {
                 let key = expand(&keys.secret, "finished", &[], 32);
                 let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
-                let mut proof = hmac::sign(&key, digest(&SHA256, &keys.messages).as_ref())
-                    .as_ref()
-                    .to_vec();
+                let mut proof =
+                    hmac::sign(&key, digest(&SHA256, &keys.messages).as_ref()).as_ref().to_vec();
                 proof[31] ^= u8::from(*spoilt);
                 message(20, &proof)
             }
@@ -215,9 +213,10 @@ impl Keys {
         let random = SystemRandom::new();
         let ours = EphemeralPrivateKey::generate(&ECDH_P256, &random).unwrap();
         let public = ours.compute_public_key().unwrap().as_ref().to_vec();
-        let shared = agree_ephemeral(ours, &UnparsedPublicKey::new(&ECDH_P256, key_in(hello)), |s| {
-            extract(&derived(&extract(&[0; 32], &[0; 32])), s)
-        });
+        let shared =
+            agree_ephemeral(ours, &UnparsedPublicKey::new(&ECDH_P256, key_in(hello)), |s| {
+                extract(&derived(&extract(&[0; 32], &[0; 32])), s)
+            });
         let messages = hello[5..].to_vec();
         Self { public, messages, handshake: shared.unwrap(), secret: [0; 32], sequence: 0 }
     }
@@ -278,7 +277,11 @@ fn expand(secret: &[u8; 32], label: &str, context: &[u8], len: usize) -> Vec<u8>
     let label = sized(1, format!("tls13 {label}").as_bytes());
     let info = [&u16::try_from(len).unwrap().to_be_bytes()[..], &label, &sized(1, context)];
     let mut out = vec![0; len];
-    Prk::new_less_safe(HKDF_SHA256, secret).expand(&info, Len(len)).unwrap().fill(&mut out).unwrap();
+    Prk::new_less_safe(HKDF_SHA256, secret)
+        .expand(&info, Len(len))
+        .unwrap()
+        .fill(&mut out)
+        .unwrap();
     out
 }
 

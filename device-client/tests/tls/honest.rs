@@ -13,7 +13,9 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion, version};
 
 use crate::pki::{NAME, Pair, server};
-use crate::wire::{AMPLE, AT_ONCE, Pace, Peer, TRICKLE, Wire, client, read_exactly, try_once, wait_for};
+use crate::wire::{
+    AMPLE, AT_ONCE, Pace, Peer, TRICKLE, Wire, client, read_exactly, try_once, wait_for,
+};
 
 /// Says again what it hears.
 pub(crate) struct Echo {
@@ -140,7 +142,8 @@ fn a_small_buffer_is_enough_where_the_brokers_records_are_short() {
     let (server, device) = (authority.server(), authority.device());
     let identity = Identity::new(&device.certificate, &device.key.serialize_der()).unwrap();
     let authorities = [authority.trusted()];
-    let settings = settings(Trust { authorities: &authorities, ..Trust::default() }, Some(&identity));
+    let settings =
+        settings(Trust { authorities: &authorities, ..Trust::default() }, Some(&identity));
     for (fragment, receive) in [(32, 700), (64, 800), (512, 1_300), (1_024, 1_800)] {
         let mut config = config(&[&version::TLS13], Some((&authority, true)), &server);
         let short = Arc::get_mut(&mut config).unwrap();

@@ -142,10 +142,7 @@ pub(crate) fn client<'a, P: Peer>(
     settings: Settings<'a>,
     (receive, transmit): (usize, usize),
 ) -> Client<'a, P> {
-    let buffers = Buffers {
-        receive: vec![0; receive].leak(),
-        transmit: vec![0; transmit].leak(),
-    };
+    let buffers = Buffers { receive: vec![0; receive].leak(), transmit: vec![0; transmit].leak() };
     Tls::new(wire, Device::new(), settings, buffers)
 }
 

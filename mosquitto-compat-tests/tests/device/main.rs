@@ -6,4 +6,7 @@ mod board;
 #[allow(unreachable_pub, clippy::disallowed_methods, reason = "a whole program's own")]
 #[path = "../../../firmware-examples/raspberry-pi/src/network.rs"]
 mod network;
+mod pki;
+mod proxy;
 mod sockets;
+mod tls;

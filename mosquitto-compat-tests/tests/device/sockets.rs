@@ -1,23 +1,17 @@
 //! The device client on this machine's sockets, with the network that the Linux example has:
 //! against Martlet and against Debian's mosquitto, over TCP and over TLS.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use martlet_codec::reason::QoS;
 use martlet_device::client::Client;
 use martlet_device::error::{Error, TransportFault};
 use martlet_device::event::Event;
 use martlet_device::io::blocking::Driver;
 use martlet_device::settings::{Backoff, Memory, Publication, Settings, Subscription};
-use mosquitto_compat_tests::broker::{Broker, Kind, mosquitto_binary};
-use mosquitto_compat_tests::martlet;
-use mosquitto_compat_tests::ports::Port;
+use mosquitto_compat_tests::broker::{Broker, Kind};
 use mosquitto_compat_tests::tools::{publish, subscribe};
-use tempfile::TempDir;
 
 use crate::network::{Link, READ_FOR, Started};
+use crate::pki::{Authority, REQUIRED};
 
 const COMMANDS: &[Subscription<'static>] =
     &[Subscription { filter: "command/+", qos: QoS::ExactlyOnce }];
@@ -169,75 +163,11 @@ fn a_sensor_goes_on_where_it_was_when_its_broker_was_killed() {
     assert_eq!(commands, ["before", "after"]);
 }
 
-/// Who signs for whom: made by `martlet cert`.
-struct Authority(TempDir);
-
-impl Authority {
-    fn new(server: &str) -> Self {
-        let authority = Self(TempDir::with_prefix("martlet-certs-").unwrap());
-        authority.make(&["init"]);
-        authority.make(&["server", server]);
-        authority.make(&["device", "meter"]);
-        authority
-    }
-
-    fn make(&self, what: &[&str]) {
-        let mut command = Command::new(martlet::binary().unwrap());
-        let (verb, names) = what.split_first().unwrap();
-        command.args(["cert", verb, "--dir"]).arg(self.0.path().join("made")).args(names);
-        let made = command.output().unwrap();
-        assert!(made.status.success(), "{what:?}: {made:?}");
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.path().join("made").join(name)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.file(name).display().to_string()
-    }
-
-    /// A broker with two listeners: a plain one, and one for devices with certificates.
-    fn broker(&self, kind: Kind) -> (Broker, Port) {
-        let port = Port::reserve().unwrap();
-        let conf = format!(
-            "allow_anonymous true\nlistener {} 127.0.0.1\ncafile {}\ncertfile {}\nkeyfile {}\n\
-             require_certificate true\n",
-            port.number(),
-            self.path("ca.crt"),
-            self.path("server.crt"),
-            self.path("server.key"),
-        );
-        // mosquitto gives up its rights, and must still read its key.
-        self.open_to_all(self.0.path());
-        let program = match kind {
-            Kind::Martlet => martlet::binary().unwrap(),
-            Kind::Mosquitto => mosquitto_binary(),
-        };
-        (Broker::start_with_conf(kind, &program, &conf).unwrap(), port)
-    }
-
-    fn open_to_all(&self, folder: &Path) {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = |path: &Path, mode| {
-            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-        };
-        mode(folder, 0o755);
-        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-            if entry.is_dir() { self.open_to_all(&entry) } else { mode(&entry, 0o644) }
-        }
-    }
-
-    fn own(&self) -> (String, String) {
-        (self.path("devices/meter.crt"), self.path("devices/meter.key"))
-    }
-}
-
 #[test]
 fn a_sensor_converses_with_both_brokers_over_tls() {
     let authority = Authority::new("127.0.0.1");
     for kind in [Kind::Martlet, Kind::Mosquitto] {
-        let (broker, port) = authority.broker(kind);
+        let (broker, port) = authority.broker(kind, REQUIRED);
         let (certificate, key) = authority.own();
         let address = format!("localhost:{}", port.number());
         let own = Some((certificate.as_str(), key.as_str()));
@@ -249,7 +179,7 @@ fn a_sensor_converses_with_both_brokers_over_tls() {
 #[test]
 fn a_sensor_speaks_to_nobody_who_cannot_prove_that_he_is_the_broker() {
     let (right, wrong) = (Authority::new("127.0.0.1"), Authority::new("127.0.0.1"));
-    let (broker, port) = right.broker(Kind::Martlet);
+    let (broker, port) = right.broker(Kind::Martlet, REQUIRED);
     let tls = port.number();
     let (certificate, key) = right.own();
     let own = Some((certificate.as_str(), key.as_str()));
