@@ -1,5 +1,5 @@
-//! A server that keeps the rules, and somebody who changes bytes of it: before they are sealed, with
-//! its keys, and after it.
+//! A server that keeps the rules, and somebody who changes bytes of it: before they are sealed,
+//! with its keys, and after it.
 
 use embedded_io_async::Read;
 use martlet_device::io::asynchronous::Network;

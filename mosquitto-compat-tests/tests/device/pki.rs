@@ -40,8 +40,8 @@ impl Authority {
         self.file(name).display().to_string()
     }
 
-    /// A broker with two listeners: a plain one, and one for devices with certificates, of which the
-    /// configuration says `more`.
+    /// A broker with two listeners: a plain one, and one for devices with certificates, of which
+    /// the configuration says `more`.
     pub(crate) fn broker(&self, kind: Kind, more: &str) -> (Broker, Port) {
         let port = Port::reserve().unwrap();
         let conf = format!(

@@ -1,5 +1,5 @@
-//! The device's own TLS on this machine's sockets, with its asynchronous driver: against Martlet and
-//! against Debian's mosquitto, by OpenSSL.
+//! The device's own TLS on this machine's sockets, with its asynchronous driver: against Martlet
+//! and against Debian's mosquitto, by OpenSSL.
 
 use std::fs;
 use std::future::{Future, poll_fn};
@@ -289,7 +289,7 @@ fn a_device_with_small_buffers_asks_for_short_records() {
     assert!(matches!(device.network().fault(), Some(Fault::RecordTooLong(301..))));
 }
 
-/// A deadline comes in the middle of a record: PINGREQ goes, and the rest of the record is not lost.
+/// A deadline comes in the middle of a record: PINGREQ goes, and the record's rest is not lost.
 #[test]
 fn a_keep_alive_in_the_middle_of_a_record_loses_nothing() {
     let authority = Authority::new("127.0.0.1");
