@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use martlet_engine::filter::Filter;
 use martlet_engine::input::Time;
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
@@ -43,13 +44,13 @@ pub(super) struct PutParams {
 pub(super) struct TakeParams {
     /// Records at the most.
     #[param(default = 100, minimum = 1, maximum = 10000)]
-    n: usize,
+    pub(super) n: usize,
     /// Seconds in which they must be acknowledged; then others get them.
     #[param(default = 30, minimum = 1, maximum = 86400)]
-    lease_s: u64,
+    pub(super) lease_s: u64,
     /// Acknowledge them at once: what is lost on the way is lost.
     #[param(default = false)]
-    commit: bool,
+    pub(super) commit: bool,
 }
 
 impl Default for TakeParams {
@@ -186,11 +187,48 @@ pub(super) async fn take(
     Params(params): Params<TakeParams>,
 ) -> Result<Response, Problem> {
     caller.must_be_admin()?;
+    let (log, _) = of(&shared, &name)?;
+    let Taken { lease, records } = take_from(&shared, log, name, params).await?;
+    let mut out = format!("{{\"lease\":{lease},\"records\":[").into_bytes();
+    for (before, record) in (0..).zip(&records) {
+        Form::Json.write(&mut out, &record.lend(), before);
+    }
+    out.extend_from_slice(b"]}\n");
+    Ok(([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], out).into_response())
+}
+
+/// What `/latest/` answers of a cursor: what `take` does, of the filter that the cursor reads, and
+/// where to go on.
+pub(super) async fn not_consumed(
+    shared: &Shared,
+    caller: &Caller,
+    name: String,
+    filter: &Filter,
+    params: TakeParams,
+) -> Result<(Taken, u64), Problem> {
+    caller.must_be_admin()?;
+    let (log, cursor) = of(shared, &name)?;
+    let reads = cursor.filter.as_deref().unwrap_or("#");
+    if filter.as_str() != reads {
+        let asked = filter.as_str();
+        let detail = format!("the cursor {name:?} reads {reads:?}, not {asked:?}");
+        return Err(Problem::bad(detail));
+    }
+    let taken = take_from(shared, log, name, params).await?;
+    let next = taken.records.last().map_or(cursor.position, |last| last.offset + 1);
+    Ok((taken, next))
+}
+
+async fn take_from(
+    shared: &Shared,
+    log: Log,
+    name: String,
+    params: TakeParams,
+) -> Result<Taken, Problem> {
     if !(1..=LAST_MAX).contains(&params.n) || !(1..=LEASE_S_MAX).contains(&params.lease_s) {
         let detail = format!("n is 1 to {LAST_MAX}, and lease_s 1 to {LEASE_S_MAX}");
         return Err(Problem::bad(detail));
     }
-    let (log, _) = of(&shared, &name)?;
     let Time(now_ms) = shared.driver.now();
     let (records_max, bytes_max) = (params.n, TAKEN_BYTES_MAX);
     let terms = Terms { records_max, bytes_max, until_ms: now_ms + params.lease_s * 1000, now_ms };
@@ -201,13 +239,7 @@ pub(super) async fn take(
         }
         Ok(taken)
     });
-    let Taken { lease, records } = taken.await?;
-    let mut out = format!("{{\"lease\":{lease},\"records\":[").into_bytes();
-    for (before, record) in (0..).zip(&records) {
-        Form::Json.write(&mut out, &record.lend(), before);
-    }
-    out.extend_from_slice(b"]}\n");
-    Ok(([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], out).into_response())
+    taken.await
 }
 
 /// Acknowledges the records of a lease: they do not come again.

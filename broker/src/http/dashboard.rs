@@ -22,6 +22,7 @@ const ASSETS: &[(&str, &str, &str)] = &[
     ("tail.js", SCRIPT, include_str!("page/tail.js")),
     ("theme.js", SCRIPT, include_str!("page/theme.js")),
     ("topics.js", SCRIPT, include_str!("page/topics.js")),
+    ("values.js", SCRIPT, include_str!("page/values.js")),
     ("try.js", SCRIPT, include_str!("page/try.js")),
 ];
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use martlet_engine::filter::Filter;
 use martlet_engine::input::Time;
@@ -14,15 +14,17 @@ use tokio::task::spawn_blocking;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::http::Shared;
+use crate::http::cursors::{self, TakeParams};
 use crate::http::form::{Form, RecordBody, RecordsBody};
 use crate::http::login::Caller;
 use crate::http::message::rfc3339;
 use crate::http::params::{self, Params, Rest};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::scan::{Scan, may_read, may_receive};
+use crate::telemetry::cursors::Taken;
 use crate::telemetry::log::{LAST_MAX, Log};
 use crate::telemetry::topics::{TopicStats, Topics};
-use crate::telemetry::{LogError, Position, StreamStats, position};
+use crate::telemetry::{KeptRecord, LogError, Position, StreamStats, position};
 
 /// From where, and how much.
 #[derive(Clone, Debug, Deserialize, IntoParams)]
@@ -49,6 +51,15 @@ pub(super) struct LatestParams {
     /// Records at the most.
     #[param(default = 10, minimum = 1, maximum = 10000)]
     n: usize,
+    /// Instead of the last: the next ones that this cursor has not consumed, on a lease, which
+    /// `Martlet-Lease` names. For admins; see `/cursors/`.
+    cursor: Option<String>,
+    /// With a cursor: acknowledge them at once. What is lost on the way is lost.
+    #[param(default = false)]
+    commit: bool,
+    /// With a cursor: seconds in which they must be acknowledged; then they come again.
+    #[param(default = 30, minimum = 1, maximum = 86400)]
+    lease_s: u64,
 }
 
 /// From when to when.
@@ -96,7 +107,7 @@ impl Default for ConsumeParams {
 
 impl Default for LatestParams {
     fn default() -> Self {
-        Self { stream: None, n: 10 }
+        Self { stream: None, n: 10, cursor: None, commit: false, lease_s: 30 }
     }
 }
 
@@ -189,7 +200,7 @@ pub(super) async fn latest_time(
     scan(&shared, caller, wanted, &headers)
 }
 
-/// The last records.
+/// The last records, or those that a cursor has not consumed.
 #[utoipa::path(
     get, path = "/latest/{filter}", tag = "log",
     params(
@@ -216,6 +227,14 @@ pub(super) async fn latest(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (form, filter) = (Form::of(&headers)?, recorded(&shared, &filter)?);
+    if let Some(cursor) = params.cursor {
+        let LatestParams { n, lease_s, commit, .. } = params;
+        let params = TakeParams { n, lease_s, commit };
+        let taken = cursors::not_consumed(&shared, &caller, cursor, &filter, params);
+        let (Taken { lease, records }, next) = taken.await?;
+        let lease = [(LEASE, HeaderValue::from(lease))];
+        return Ok((lease, written(form, &caller, &records, next)).into_response());
+    }
     let (log, stream) = stream(&shared, params.stream.as_deref())?;
     if !(1..=LAST_MAX).contains(&params.n) {
         return Err(Problem::bad(format!("n is 1 to {LAST_MAX}, not {}", params.n)));
@@ -226,14 +245,22 @@ pub(super) async fn latest(
         Ok::<_, LogError>((records, next))
     });
     let (records, next) = read.await.expect("a read does not panic").map_err(wrong)?;
+    Ok(written(form, &caller, &records, next))
+}
+
+/// Names the lease of an answer, in all its forms.
+const LEASE: HeaderName = HeaderName::from_static("martlet-lease");
+
+/// Records that are few, as an answer.
+fn written(form: Form, caller: &Caller, records: &[KeptRecord], next: u64) -> Response {
     let mut out = Vec::new();
     form.begin(&mut out);
-    let allowed = records.iter().filter(|record| may_receive(&caller, &record.lend()));
+    let allowed = records.iter().filter(|record| may_receive(caller, &record.lend()));
     for (before, record) in (0..).zip(allowed) {
         form.write(&mut out, &record.lend(), before);
     }
     form.end(&mut out, next);
-    Ok(([(CONTENT_TYPE, form.content_type())], out).into_response())
+    ([(CONTENT_TYPE, form.content_type())], out).into_response()
 }
 
 /// As [`consume`], of every topic.

@@ -15,6 +15,7 @@ use tungstenite::{Message, WebSocket};
 use crate::open;
 use crate::raw::client::Client;
 use crate::raw::{Id, Packet};
+use crate::recorded::Recording;
 use crate::running::Running;
 use crate::settings;
 
@@ -269,6 +270,17 @@ fn the_dashboard_shows_what_happens_and_publishes() {
     );
     page.picture("topics");
 
+    // The same as a table of last values, which leads to a topic as well.
+    push(&broker, "sensors/attic?retain=true", "17.5");
+    page.click(&id("as-values"));
+    page.until("document.querySelectorAll('#value-rows tr').length === 2");
+    page.until("document.querySelector('#value-rows .last').textContent === '17.5'");
+    page.picture("values");
+    page.click("document.querySelector('#value-rows button')");
+    page.until("document.getElementById('topic-name').textContent === 'sensors/attic'");
+    page.click(&id("as-tree"));
+    page.until("document.getElementById('values').hidden");
+
     // The live tail, paused and gone on.
     page.click("document.querySelector('nav a[href=\"#tail\"]')");
     page.type_into(&id("tail-filter"), "sensors/+/door");
@@ -350,6 +362,31 @@ fn the_dashboard_is_for_keyboards_phones_and_the_dark() {
             page.picture(&format!("{width}-{part}"));
         }
     }
+    page.end();
+}
+
+#[test]
+fn the_dashboard_shows_streams_and_how_far_cursors_are_behind() {
+    let Some(mut page) = browser() else { return };
+    let broker = Recording::start();
+    let mut http = broker.open();
+    let made = http.ask("PUT /cursors/plotter?filter=sensors/1/t&offset=earliest", &[], b"");
+    assert_eq!(made.status, 200, "{}", made.text());
+    broker.publish(0..7);
+    page.open(broker.window(), "/");
+    let cells = |n: u32| format!("document.querySelector('#cursor-rows td:nth-child({n})')");
+    page.until(&format!("{}?.textContent === 'plotter'", cells(1)));
+    page.until(&format!("{}.textContent === 'plant: sensors/1/t'", cells(2)));
+    page.until(&format!("{}.textContent === '7'", cells(4)));
+    for (width, name) in [(1280, "cursors"), (390, "cursors-phone")] {
+        page.size(width, 860);
+        page.until("document.documentElement.scrollWidth <= window.innerWidth");
+        page.eval(&format!("{}.scrollIntoView({{ block: 'center' }})", cells(1)));
+        page.picture(name);
+    }
+    let taken = http.ask("POST /cursors/plotter/take?commit=true", &[], b"");
+    assert_eq!(taken.status, 200, "{}", taken.text());
+    page.until(&format!("{}.textContent === '0'", cells(4)));
     page.end();
 }
 

@@ -20,14 +20,14 @@ const LINES: (&str, &str) = ("Content-Type", "application/x-ndjson");
 const ACCEPT_LINES: (&str, &str) = ("Accept", "application/x-ndjson");
 
 /// A broker with a store on disk that records `sensors/#` as the stream `plant`.
-struct Recording {
+pub struct Recording {
     window: std::net::SocketAddr,
     threads: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
     _folder: TempDir,
 }
 
 impl Recording {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let stream = StreamSettings::new("plant", vec![Filter::parse("sensors/#").expect("one")]);
         let mut settings = settings();
@@ -54,12 +54,16 @@ impl Recording {
         Self { window, threads: Some((stop, thread)), _folder: folder }
     }
 
-    fn open(&self) -> Http {
+    pub fn window(&self) -> std::net::SocketAddr {
+        self.window
+    }
+
+    pub fn open(&self) -> Http {
         Http::open(self.window)
     }
 
     /// Publishes so many numbers, in turns to three sensors.
-    fn publish(&self, numbers: std::ops::Range<u64>) {
+    pub fn publish(&self, numbers: std::ops::Range<u64>) {
         let line = |n: u64| format!("{{\"topic\":\"sensors/{}/t\",\"payload\":{n}}}\n", n % 3);
         let body: String = numbers.map(line).collect();
         let answer = self.open().ask("POST /push/", &[LINES], body.as_bytes());
@@ -216,6 +220,38 @@ fn a_stream_is_followed_over_a_websocket_too() {
         let text = socket.read().expect("a message").into_text().expect("text");
         let record: Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(record["offset"], offset);
+    }
+}
+
+/// By GET, in every form; acknowledged by its lease or at once.
+#[test]
+fn what_a_cursor_has_not_consumed_is_read_as_the_latest() {
+    let broker = Recording::start();
+    broker.publish(0..5);
+    let mut http = broker.open();
+    let put = http.ask("PUT /cursors/jobs?offset=earliest&filter=sensors/%23", &[], b"");
+    assert_eq!(put.status, 200, "{}", put.text());
+    let first = http.get("/latest/sensors/%23?cursor=jobs&n=2");
+    assert_eq!((payloads(&first.json()), &first.json()["next"]), (vec![0, 1], &json!(2)));
+    let lease = first.header("martlet-lease").expect("a lease").to_owned();
+    let second = http.get("/latest/sensors/%23?cursor=jobs&n=2&commit=true");
+    assert_eq!(payloads(&second.json()), [2, 3]);
+    let position = |http: &mut Http| http.get("/cursors/").json()[0]["position"].clone();
+    assert_eq!(position(&mut http), 0, "the first two are out");
+    let ack = http.ask(&format!("POST /cursors/jobs/ack?lease={lease}"), &[], b"");
+    assert_eq!(ack.status, 200, "{}", ack.text());
+    assert_eq!(position(&mut http), 4);
+    let line = http.ask("GET /latest/sensors/%23?cursor=jobs&commit=true", &[ACCEPT_LINES], b"");
+    assert!(line.text().contains("\"payload\":\"4\"") && line.text().lines().count() == 1);
+    assert!(payloads(&http.get("/latest/sensors/%23?cursor=jobs").json()).is_empty());
+    for (path, status, words) in [
+        ("/latest/sensors/%23?cursor=none", 404, "there is no cursor"),
+        ("/latest/sensors/0/t?cursor=jobs", 400, "reads \\\"sensors/#\\\", not"),
+        ("/latest/sensors/%23?cursor=jobs&lease_s=0", 400, "lease_s 1 to 86400"),
+    ] {
+        let answer = http.get(path);
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+        assert!(answer.text().contains(words), "{path}: {}", answer.text());
     }
 }
 

@@ -1,7 +1,17 @@
 //! What the broker tells of itself.
 
-use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use martlet::server::Server;
+use martlet::store::{Store, StoreError};
+use martlet_engine::change::Change;
+use martlet_engine::snapshot::Snapshot;
+use serde_json::{Value, json};
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+
+use crate::client::{Answer, Http};
 use crate::raw::client::Client;
 use crate::raw::{Connect, Id, Packet, Publish};
 use crate::running::Running;
@@ -105,4 +115,66 @@ fn health_is_told_to_everybody() {
         let answer = open(&broker).get(path);
         assert_eq!((answer.status, answer.json()), (200, json!({"status": "ok"})), "{path}");
     }
+}
+
+/// A disk that is full as long as the test says so.
+struct FullDisk(Arc<AtomicBool>);
+
+impl Store for FullDisk {
+    fn load(&mut self) -> Result<Snapshot, StoreError> {
+        Ok(Snapshot::default())
+    }
+
+    fn commit(&mut self, _: &[Change]) -> Result<(), StoreError> {
+        if !self.0.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let source = std::io::ErrorKind::StorageFull.into();
+        Err(StoreError::Io { doing: "writing".into(), source })
+    }
+}
+
+/// What a path answers once it has this status.
+#[expect(clippy::disallowed_methods, reason = "health can only be asked for again")]
+fn until(http: &mut Http, path: &str, status: u16) -> Answer {
+    for _ in 0..20_000 {
+        let answer = http.get(path);
+        if answer.status == status {
+            return answer;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    panic!("{path} never answers {status}");
+}
+
+#[test]
+fn a_store_that_fails_is_not_ready_until_it_works_again() {
+    let full = Arc::new(AtomicBool::new(false));
+    let disk = FullDisk(Arc::clone(&full));
+    let (started, window) = std::sync::mpsc::sync_channel(1);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        runtime.expect("a runtime of tokio's").block_on(async {
+            let server = Server::start(settings(), Box::new(disk)).expect("a server starts");
+            started.send(server.window().expect("it has one")).expect("the test waits");
+            server.run(async { drop(stopped.await) }).await;
+        });
+    });
+    let mut http = Http::open(window.recv().expect("it says where it listens"));
+    assert_eq!(http.get("/readyz").status, 200);
+    full.store(true, Ordering::SeqCst);
+    let pushed = http.ask("POST /push/a?qos=0&retain=true", &[], b"1");
+    assert_eq!(pushed.status, 202, "{}", pushed.text());
+    let answer = until(&mut http, "/readyz", 503);
+    let detail = answer.json()["detail"].clone();
+    assert!(detail.as_str().is_some_and(|text| text.starts_with("the store has failed since 20")));
+    assert_eq!(http.get("/healthz").status, 200, "it runs, and says so");
+    assert_eq!(http.get("/stats").json()["ready"], false);
+    full.store(false, Ordering::SeqCst);
+    until(&mut http, "/readyz", 200);
+    assert_eq!(http.get("/stats").json()["ready"], true);
+    drop(http);
+    drop(stop);
+    thread.join().expect("the server does not panic");
 }

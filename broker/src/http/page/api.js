@@ -44,10 +44,11 @@ export function inPath(topic) {
   return topic.split("/").map(encodeURIComponent).join("/");
 }
 
-/** Calls `each` with every line of an answer that has no end, until `signal` says stop. */
-export async function lines(path, signal, each) {
+/** Calls `begun` when an answer that has no end begins, and `each` with every line of it, until `signal` says stop. */
+async function lines(path, signal, begun, each) {
   const headers = { Accept: "application/x-ndjson" };
   const answer = await ask(path, { headers, signal });
+  begun();
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
@@ -67,8 +68,7 @@ export function follow(filter, every, { event, state }) {
     let wait = 500;
     while (!control.signal.aborted) {
       try {
-        state("following");
-        await lines(`/realtime/${inPath(filter)}${query}`, control.signal, (line) => {
+        await lines(`/realtime/${inPath(filter)}${query}`, control.signal, () => state("following"), (line) => {
           wait = 500;
           event(line);
         });

@@ -69,7 +69,7 @@ function setUpLogin() {
     logIn(user, secret);
     say();
     topics.watch();
-    overview.ask();
+    overview.again();
   });
 }
 

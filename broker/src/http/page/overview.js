@@ -31,6 +31,12 @@ export function start(state) {
   ask();
 }
 
+/** Somebody else asks from here on. */
+export function again() {
+  mayNot = false;
+  ask();
+}
+
 /** Asks now, and then again and again; less often where nobody answers. */
 export async function ask() {
   clearTimeout(timer);
@@ -38,6 +44,7 @@ export async function ask() {
     const [stats, streams] = await Promise.all([json("/stats"), json("/streams")]);
     show(stats, tell);
     showStreams(streams);
+    showCursors(streams.length ? await cursors() : []);
     lost = 0;
   } catch (error) {
     before = undefined;
@@ -102,6 +109,30 @@ function showStreams(streams) {
     return row;
   });
   document.getElementById("stream-rows").replaceChildren(...rows);
+}
+
+/** The cursors; they are for admins, so whoever is refused once is not asked again. */
+let mayNot = false;
+
+async function cursors() {
+  if (mayNot) return [];
+  try {
+    return await json("/cursors/");
+  } catch (error) {
+    mayNot = error.status === 403;
+    return [];
+  }
+}
+
+function showCursors(cursors) {
+  document.getElementById("cursors").hidden = !cursors.length;
+  document.getElementById("cursor-rows").replaceChildren(...cursors.map((cursor) => {
+    const { name, stream, filter, position, lag, leases } = cursor;
+    const row = document.createElement("tr");
+    row.append(cell(name, "topic"), cell(filter ? `${stream}: ${filter}` : stream, ""),
+      cell(short(position), "number"), cell(short(lag), "number"), cell(short(leases), "number"));
+    return row;
+  }));
 }
 
 function showDisk(stats) {

@@ -24,6 +24,7 @@ export function start() {
 function go() {
   [waiting, seen, lost] = [[], 0, 0];
   button.textContent = "Pause";
+  note.textContent = "connecting …";
   stop = follow(document.getElementById("tail-filter").value.trim() || "#", 0, {
     event: (line) => {
       if (!waiting.length) requestAnimationFrame(show);

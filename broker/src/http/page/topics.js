@@ -2,6 +2,7 @@
 
 import { follow, inPath, json, payloadOf } from "./api.js";
 import { chart, clock, sparkline, svg } from "./draw.js";
+import * as values from "./values.js";
 
 /** The broker sends the last message of each topic so often; a flood costs the page no more. */
 const EVERY_MS = 1000;
@@ -26,12 +27,14 @@ export function start() {
   tree.addEventListener("keydown", walk);
   tree.addEventListener("focusin", (event) => event.target.closest("li") && roam(event.target));
   addEventListener("resize", () => chosen && showChart());
+  values.start((node) => choose(node, false));
   watch();
 }
 
 export function watch() {
   stop?.();
   root = { children: new Map(), topics: 0 };
+  values.clear();
   [chosen, dropped] = [undefined, 0];
   tree.replaceChildren();
   const filter = document.getElementById("topic-filter").value.trim() || "#";
@@ -65,12 +68,16 @@ function take(line) {
     node = child;
   });
   if (node.depth !== path.length - 1) return;
-  if (!node.topic) root.topics += 1;
+  if (!node.topic) {
+    root.topics += 1;
+    values.add(node);
+  }
   node.topic = line.topic;
   node.message = line;
   node.count += 1;
   remember(node, line);
   refresh(node);
+  values.refresh();
 }
 
 /** Keeps the numbers of a message: of the payload itself, or of the fields of its object. */
@@ -190,8 +197,9 @@ function choose(node, toggles) {
   if (chosen !== node) field = undefined;
   if (node.topic && !node.asked) recall(node);
   chosen = node;
-  node.item.setAttribute("aria-selected", "true");
-  roam(node.item);
+  // What stands in the table may be closed in the tree.
+  node.item?.setAttribute("aria-selected", "true");
+  if (node.item) roam(node.item);
   showChosen();
 }
 
