@@ -17,6 +17,10 @@ use crate::net::address::Address;
 /// to end; state, log, runtime.
 const OWN_FILES: u64 = 64;
 
+/// As `nice` counts.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const LOWEST_PRIORITY: i32 = 19;
+
 /// The addresses of a network interface, those of one link alone aside.
 ///
 /// # Errors
@@ -46,6 +50,15 @@ pub fn raise_open_files() -> Option<u64> {
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
+    }
+}
+
+/// This thread leaves the processors to all others. Where priorities belong to whole processes,
+/// nothing changes.
+pub fn step_back() {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Err(error) = rustix::process::setpriority_process(None, LOWEST_PRIORITY) {
+        tracing::debug!(%error, "A thread in the background keeps its priority.");
     }
 }
 

@@ -24,6 +24,7 @@ use crate::server::certificates::{Certificates, Made};
 use crate::server::reload::{Change, Part, Reloader};
 use crate::store::{Store, StoreError};
 use crate::telemetry::log::Log;
+use crate::telemetry::sealer::Sealer;
 use crate::{historian, http};
 
 mod certificates;
@@ -224,6 +225,7 @@ impl Server {
         }
         let pump = tokio::spawn(Arc::clone(&self.driver).run());
         let watch = tokio::spawn(reload::watch(self.reloader));
+        let sealer = self.log.clone().and_then(start_sealing);
         let tend = self.log.map(|log| tokio::spawn(tend(log, Arc::clone(&self.driver))));
         stop.await;
         watch.abort();
@@ -243,9 +245,21 @@ impl Server {
         }
         pump.abort();
         let driver = self.driver;
+        let finish = move || {
+            drop(sealer);
+            driver.finish_commits();
+        };
         // A panic in there has been reported by the panic itself.
-        let _ = tokio::task::spawn_blocking(move || driver.finish_commits()).await;
+        let _ = tokio::task::spawn_blocking(finish).await;
     }
+}
+
+/// Without a thread everything goes on, in segments.
+fn start_sealing(log: Log) -> Option<Sealer> {
+    Sealer::start(log).unwrap_or_else(|error| {
+        tracing::error!(%error, "No segment is sealed before the next start: {error}.");
+        None
+    })
 }
 
 /// How often the log is looked after: what is too old goes, and a full disk is seen in time.

@@ -116,6 +116,12 @@ const NEVER: &[Never] = &[
     },
     Never {
         rooms: EVERYWHERE,
+        but: &["broker/src/telemetry/columnar"],
+        code: &["parquet::"],
+        because: "I7: one wall per dependency; Parquet is written and read in one place",
+    },
+    Never {
+        rooms: EVERYWHERE,
         but: &[
             "broker/src/net",
             "broker/src/bridge",
@@ -425,6 +431,7 @@ fn samples() -> Vec<(&'static str, String, &'static str)> {
         sample("broker/src/driver/mod.rs", "use crate::config::B;", "I12"),
         sample("broker/src/cli.rs", "use crate::config::B;", ""),
         sample("broker/src/net/a.rs", "use redb::B;", "redb stands behind"),
+        sample("broker/src/telemetry/a.rs", "use ::parquet::basic::A;", "Parquet is written"),
         sample("broker/src/store/redb.rs", "use redb::B;", ""),
         sample("broker/src/access/a.rs", "use rustls::B;", "TLS and WebSocket"),
         sample("broker/src/net/a.rs", "use x509_parser::B;", "count or are made"),

@@ -310,10 +310,12 @@ fn stats(log: &Log, json: bool, out: &mut impl Write) -> Result<u8, Stopped> {
         let time = |time: Option<u64>| time.map(lines::time);
         let (first, last) = (time(stats.first_time_ms), time(stats.last_time_ms));
         let StreamStats { first_offset, next_offset, bytes, segments, .. } = stats;
+        let StreamStats { parquet_files, parquet_bytes, .. } = stats;
         if json {
             let line = serde_json::json!({
                 "stream": &*name, "first_offset": first_offset, "next_offset": next_offset,
                 "bytes": bytes, "segments": segments, "first_time": first, "last_time": last,
+                "parquet_files": parquet_files, "parquet_bytes": parquet_bytes,
             });
             writeln!(out, "{line}")?;
         } else {
@@ -322,6 +324,9 @@ fn stats(log: &Log, json: bool, out: &mut impl Write) -> Result<u8, Stopped> {
             writeln!(out, "  records   {first_offset} to {next_offset} (not included)")?;
             writeln!(out, "  times     {first} to {last}")?;
             writeln!(out, "  files     {segments}, {bytes} bytes")?;
+            if parquet_files > 0 {
+                writeln!(out, "  Parquet   {parquet_files} of them, {parquet_bytes} bytes")?;
+            }
         }
     }
     Ok(0)

@@ -140,5 +140,9 @@ fn layered(value: &Value, origin: &Origin) -> Layered {
         Value::Integer(value) => Layered::new(origin.as_ref(), *value),
         Value::Text(text) => Layered::new(origin.as_ref(), text.clone().into_owned()),
         Value::List(texts) => Layered::new(origin.as_ref(), texts.clone()),
+        Value::Table(texts) => {
+            let texts = texts.iter().map(|(name, text)| (name.clone(), text.as_str().into()));
+            Layered::new(origin.as_ref(), texts.collect::<Map<String, Layered>>())
+        }
     }
 }

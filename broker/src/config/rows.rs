@@ -448,7 +448,8 @@ impl Row {
             | Kind::LogDestinations
             | Kind::TimePattern
             | Kind::Name
-            | Kind::Filters => Some(Value::Text(words.clone())),
+            | Kind::Filters
+            | Kind::Columns => Some(Value::Text(words.clone())),
         };
         value
             .filter(|value| self.kind.allows(value))

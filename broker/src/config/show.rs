@@ -56,6 +56,13 @@ fn value(kind: &ValueKind) -> Option<Value> {
             });
             Some(Value::List(texts.collect::<Option<_>>()?))
         }
+        ValueKind::Table(items) => {
+            let texts = items.iter().map(|(name, item)| match &item.kind {
+                ValueKind::String(text) => Some((name.clone(), text.clone())),
+                _ => None,
+            });
+            Some(Value::Table(texts.collect::<Option<_>>()?))
+        }
         _ => None,
     }
 }

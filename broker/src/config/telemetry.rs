@@ -1,5 +1,6 @@
 //! What is recorded: from what `[[telemetry]]` says to streams.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use martlet_engine::filter::Filter;
@@ -8,7 +9,9 @@ use serde::Deserialize;
 
 use crate::config::origin::{Mistake, Origin};
 use crate::config::written::WrittenStream;
-use crate::telemetry::log::{StreamSettings, WhenFull};
+use crate::telemetry::columnar;
+use crate::telemetry::columns::{Column, ColumnKind};
+use crate::telemetry::log::{Sealing, StreamSettings, WhenFull};
 
 /// One `[[telemetry]]` with its defaults.
 #[derive(Debug, Deserialize)]
@@ -19,6 +22,18 @@ pub(crate) struct Section {
     keep_bytes: u64,
     full: WhenFull,
     free_bytes_min: u64,
+    seal: Seal,
+    seal_after_s: u64,
+    seal_bytes_per_s: u64,
+    columns: BTreeMap<String, String>,
+}
+
+/// What becomes of a segment that gets no more records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Seal {
+    Off,
+    Parquet,
 }
 
 /// Resolves every section; what does not go together is added to `mistakes`. `nothing_kept`: where
@@ -37,6 +52,9 @@ pub(crate) fn resolve(
         }
         if let Some(place) = &nothing_kept {
             wrong(format!("a stream wants \"data.sync\" other than \"off\" ({place})"));
+        }
+        if section.seal == Seal::Parquet && !columnar::IS_BUILT {
+            wrong("\"seal\": this martlet was built without Parquet; it takes \"off\"".to_owned());
         }
         let (Some(name), Some(filters)) = (&section.name, &section.filters) else {
             if !written.broken {
@@ -58,7 +76,22 @@ pub(crate) fn resolve(
             keep_bytes: (section.keep_bytes > 0).then_some(section.keep_bytes),
             full: section.full,
             free_bytes_min: section.free_bytes_min,
+            sealing: (section.seal == Seal::Parquet).then(|| section.sealing()),
         });
     }
     streams
+}
+
+impl Section {
+    fn sealing(&self) -> Sealing {
+        let columns = self.columns.iter().map(|(name, kind)| Column {
+            name: name.as_str().into(),
+            kind: ColumnKind::parse(kind).expect("its kind allows nothing else"),
+        });
+        Sealing {
+            after: (self.seal_after_s > 0).then(|| Duration::from_secs(self.seal_after_s)),
+            bytes_per_s: self.seal_bytes_per_s,
+            columns: columns.collect(),
+        }
+    }
 }

@@ -1,10 +1,13 @@
 //! The options of `[[telemetry]]`.
 
 use crate::config::rows::{Row, TELEMETRY};
-use crate::config::value::{Kind, integer, text};
+use crate::config::value::{Kind, integer, table, text};
 
 /// Bytes that are left free for everything else on the disk, unless the operator says otherwise.
 const FREE_BYTES_MIN: i64 = 128 << 20;
+
+/// A full file in four seconds: faster than most brokers record, and little of any disk.
+const SEAL_BYTES_PER_S: i64 = 16 << 20;
 
 pub(crate) const ROWS: &[Row] = &[
     Row {
@@ -61,5 +64,44 @@ pub(crate) const ROWS: &[Row] = &[
         default: integer(FREE_BYTES_MIN),
         mosquitto: None,
         help: "Bytes of the disk that are left free for everything else.",
+    },
+    Row {
+        section: TELEMETRY,
+        name: "seal",
+        kind: Kind::Choice(&["off", "parquet"]),
+        default: text("off"),
+        mosquitto: None,
+        help: "What becomes of a file that gets no more records: `off` leaves it as it is, as \
+               Kafka's tools read it; `parquet` turns it into a Parquet file of a tenth of the \
+               size, as DuckDB, Polars and pandas read it. Martlet's own commands and HTTP read \
+               both.",
+    },
+    Row {
+        section: TELEMETRY,
+        name: "seal_after_s",
+        kind: Kind::Integer { min: 0, max: i64::MAX },
+        default: integer(86_400),
+        mosquitto: None,
+        help: "With `seal`: seconds after its first record at which a file gets no more, so that \
+               it is sealed; one of 64 MiB is sealed at once. 0: only those.",
+    },
+    Row {
+        section: TELEMETRY,
+        name: "seal_bytes_per_s",
+        kind: Kind::Integer { min: 1, max: i64::MAX },
+        default: integer(SEAL_BYTES_PER_S),
+        mosquitto: None,
+        help: "With `seal`: bytes of files that are read for it in a second at most. One thread of \
+               the lowest priority seals for all streams.",
+    },
+    Row {
+        section: TELEMETRY,
+        name: "columns",
+        kind: Kind::Columns,
+        default: table(),
+        mosquitto: None,
+        help: "With `seal`: members of payloads that are JSON objects, which get columns of their \
+               own with a type: `\"number\"`, `\"string\"` or `\"bool\"`. A member inside of \
+               another is written as a path in quotes: `\"gps.lat\" = \"number\"`.",
     },
 ];

@@ -9,6 +9,8 @@ use super::*;
 use crate::config::rows::{self, LISTENER, Row, TELEMETRY};
 use crate::config::tls_rows;
 use crate::config::value::{Kind, Value};
+#[cfg(feature = "parquet")]
+use crate::telemetry::columns::ColumnKind;
 
 fn file(text: &str) -> (tempfile::TempDir, Sources) {
     let dir = tempfile::tempdir().unwrap();
@@ -473,6 +475,11 @@ fn other_value(row: &Row) -> Value {
         (Kind::TimePattern, _) => text("%Y-%m-%d %H:%M:%S"),
         (Kind::Name, _) => text("another"),
         (Kind::Filters, _) => Value::List(vec!["a/+".to_owned(), "b \"c\"/#".to_owned()]),
+        (Kind::Columns, _) => Value::Table(
+            [("gps.Lat", "number"), ("t", "bool")]
+                .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
+                .into(),
+        ),
         (kind, default) => panic!("{kind:?} with {default:?}"),
     }
 }
@@ -582,6 +589,45 @@ fn a_stream_says_what_it_lacks_and_where() {
     let nothing_kept = mistakes(&format!("{good}[data]\nsync = 'off'\n"));
     let wants = "1:1: a stream wants \"data.sync\" other than \"off\" (martlet.toml:6:8)";
     assert_eq!(nothing_kept, [format!("martlet.toml:{wants}")]);
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn a_stream_is_sealed_with_its_columns() {
+    let stream = "[[telemetry]]\nname = 'n'\nfilters = ['a/#']\n";
+    let plain = load_text(stream).expect("good").config;
+    assert_eq!(plain.streams[0].sealing, None);
+    let columns = "[telemetry.columns]\nT = 'number'\n\"gps.Lat\" = 'string'\nok = 'bool'\n";
+    let text = format!("{stream}seal = 'parquet'\nseal_after_s = 60\n{columns}");
+    let config = load_text(&text).expect("good").config;
+    let sealing = config.streams[0].sealing.clone().expect("it is sealed");
+    assert_eq!((sealing.after, sealing.bytes_per_s), (Some(Duration::from_secs(60)), 16 << 20));
+    let mut found: Vec<_> = sealing.columns.iter().map(|c| (&*c.name, c.kind)).collect();
+    found.sort_by_key(|(name, _)| *name);
+    let (number, string) = (ColumnKind::Number, ColumnKind::String);
+    assert_eq!(found, [("T", number), ("gps.Lat", string), ("ok", ColumnKind::Bool)]);
+    let takes = "\"columns\" takes at most 64 members of a JSON object, each";
+    let rows = [
+        ("columns = { t = 'float' }\n", takes),
+        ("columns = { topic = 'string' }\n", takes),
+        ("columns = { 'a..b' = 'string' }\n", takes),
+        ("columns = ['t']\n", takes),
+        ("columns = { t = 1 }\n", takes),
+        ("[telemetry.columns.gps]\nlat = 'number'\n", "write { \"gps.member\" = ... }, in quotes"),
+        ("seal = 'orc'\n", "\"seal\" takes one of \"off\", \"parquet\""),
+        ("seal_bytes_per_s = 0\n", "\"seal_bytes_per_s\" takes a whole number of at least 1"),
+    ];
+    for (text, expected) in rows {
+        let said = mistakes(&format!("{stream}{text}"));
+        assert!(said.iter().any(|line| line.contains(expected)), "{text}{said:#?}");
+    }
+}
+
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn what_was_not_built_is_refused() {
+    let said = mistakes("[[telemetry]]\nname = 'n'\nfilters = ['a/#']\nseal = 'parquet'\n");
+    assert!(said[0].contains("this martlet was built without Parquet"), "{said:#?}");
 }
 
 #[test]

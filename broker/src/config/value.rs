@@ -1,6 +1,7 @@
 //! What an option takes, and what it is given.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,6 +9,7 @@ use martlet_engine::filter::Filter;
 
 use crate::config::keeping::{self, Keeping};
 use crate::logging::{DESTINATIONS_TAKES, Destinations, KINDS_TAKES, Kinds, Pattern};
+use crate::telemetry::columns::{self, COLUMNS_MAX, ColumnKind};
 use crate::telemetry::log::{NAME_BYTES_MAX, is_name};
 
 /// A value of an option; displayed as TOML writes it.
@@ -18,6 +20,8 @@ pub(crate) enum Value {
     Text(Cow<'static, str>),
     /// Texts.
     List(Vec<String>),
+    /// Texts by name.
+    Table(BTreeMap<String, String>),
 }
 
 /// What an option takes.
@@ -59,6 +63,8 @@ pub(crate) enum Kind {
     Name,
     /// Topic filters.
     Filters,
+    /// Members of JSON objects, and their types.
+    Columns,
 }
 
 impl Kind {
@@ -86,6 +92,12 @@ impl Kind {
             (Self::Name, Value::Text(text)) => is_name(text),
             (Self::Filters, Value::List(texts)) => {
                 !texts.is_empty() && texts.iter().all(|text| is_filter(text))
+            }
+            (Self::Columns, Value::Table(columns)) => {
+                let is_good = |(name, kind): (&String, &String)| {
+                    columns::check_name(name).is_ok() && ColumnKind::parse(kind).is_some()
+                };
+                columns.len() <= COLUMNS_MAX && columns.iter().all(is_good)
             }
             (Self::Path, Value::Text(text)) => !text.is_empty() && !text.contains('\0'),
             _ => false,
@@ -121,6 +133,12 @@ impl fmt::Display for Kind {
                 write!(f, "a name of at most {NAME_BYTES_MAX} letters, digits, \"-\" and \"_\"")
             }
             Self::Filters => f.write_str("a list of topic filters such as [\"sensors/#\"]"),
+            Self::Columns => write!(
+                f,
+                "at most {COLUMNS_MAX} members of a JSON object, each \"number\", \"string\" or \
+                 \"bool\" and none called as what every record has, such as {{ t = \"number\", \
+                 \"gps.lat\" = \"number\" }}"
+            ),
         }
     }
 }
@@ -131,7 +149,7 @@ impl Value {
             Self::Bool(value) => value.to_string().into(),
             Self::Integer(value) => value.to_string().into(),
             Self::Text(text) => text.clone(),
-            Self::List(_) => self.to_string().into(),
+            Self::List(_) | Self::Table(_) => self.to_string().into(),
         }
     }
 }
@@ -149,6 +167,16 @@ impl fmt::Display for Value {
                     write_toml_string(f, text)?;
                 }
                 f.write_str("]")
+            }
+            Self::Table(texts) => {
+                f.write_str("{")?;
+                for (at, (name, text)) in texts.iter().enumerate() {
+                    f.write_str(if at > 0 { ", " } else { " " })?;
+                    write_toml_string(f, name)?;
+                    f.write_str(" = ")?;
+                    write_toml_string(f, text)?;
+                }
+                f.write_str(if texts.is_empty() { "}" } else { " }" })
             }
         }
     }
@@ -187,6 +215,11 @@ pub(super) const fn text(value: &'static str) -> Option<Value> {
 /// A default that is a number.
 pub(super) const fn integer(value: i64) -> Option<Value> {
     Some(Value::Integer(value))
+}
+
+/// A default that is an empty table.
+pub(super) const fn table() -> Option<Value> {
+    Some(Value::Table(BTreeMap::new()))
 }
 
 /// A default that is true or false.

@@ -298,6 +298,16 @@ fn typed(value: &DeValue<'_>) -> Result<Value, String> {
             });
             texts.collect::<Result<_, _>>().map(Value::List)
         }
-        DeValue::Table(_) => Err("a section".to_owned()),
+        DeValue::Table(table) => {
+            let texts = table.iter().map(|(name, item)| match item.get_ref() {
+                DeValue::String(text) => Ok((name.get_ref().to_string(), text.to_string())),
+                DeValue::Table(_) => Err(format!(
+                    "a section: write {{ \"{}.member\" = ... }}, in quotes, for a member inside",
+                    name.get_ref()
+                )),
+                _ => Err("a section".to_owned()),
+            });
+            texts.collect::<Result<_, _>>().map(Value::Table)
+        }
     }
 }

@@ -40,4 +40,19 @@ pub trait Recorder: Debug + Send + Sync {
     /// # Errors
     /// When that could not be done.
     fn sync(&self) -> Result<(), StoreError>;
+
+    /// The state is safe on disk and has these: no later `restore` goes back behind them.
+    fn settled(&self, ends: &Ends) {
+        let _ = ends;
+    }
+}
+
+/// The ends of the streams before these records: they are the last ones below the ends.
+pub(super) fn before(records: &[Change], mut ends: Ends) -> Ends {
+    for change in records.iter().rev() {
+        if let Change::Record(record) = change {
+            ends.insert(record.stream.clone(), record.offset);
+        }
+    }
+    ends
 }

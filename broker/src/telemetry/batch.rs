@@ -58,11 +58,14 @@ pub(super) struct Place {
     pub(super) end: usize,
 }
 
-/// Appends one batch of these records, whose offsets follow each other.
-pub(super) fn write(out: &mut Vec<u8>, records: &[&Recorded]) {
-    let Some(first) = records.first() else { return };
+/// Appends one batch of these records, in the order of their offsets, which may have gaps.
+pub(super) fn write<'a>(
+    out: &mut Vec<u8>,
+    records: impl ExactSizeIterator<Item = Record<'a>> + Clone,
+) {
+    let Some(first) = records.clone().next() else { return };
     let start = out.len();
-    let times = || records.iter().map(|record| record.time.0);
+    let times = || records.clone().map(|record| record.time_ms);
     let base = times().min().unwrap_or(0);
     out.extend_from_slice(&first.offset.to_be_bytes());
     out.extend_from_slice(&[0; 4]); // the length, below
@@ -70,30 +73,47 @@ pub(super) fn write(out: &mut Vec<u8>, records: &[&Recorded]) {
     out.push(MAGIC);
     out.extend_from_slice(&[0; 4]); // the checksum, below
     out.extend_from_slice(&0_u16.to_be_bytes()); // attributes: not compressed, time of creation
-    let count = u32::try_from(records.len()).expect("a batch has few records");
-    out.extend_from_slice(&(count - 1).to_be_bytes());
+    out.extend_from_slice(&[0; 4]); // how far the last offset is, below
     out.extend_from_slice(&base.to_be_bytes());
     out.extend_from_slice(&times().max().unwrap_or(0).to_be_bytes());
     out.extend_from_slice(&NOBODY);
+    let count = u32::try_from(records.len()).expect("a batch has few records");
     out.extend_from_slice(&count.to_be_bytes());
+    let mut last = 0;
     for record in records {
-        write_record(out, record, record.time.0 - base, record.offset - first.offset);
+        last = record.offset - first.offset;
+        write_record(out, &record, record.time_ms - base, last);
     }
+    let last = u32::try_from(last).expect("a batch is of one segment");
+    out[start + 23..start + 27].copy_from_slice(&last.to_be_bytes());
     let len = u32::try_from(out.len() - start - UNCOUNTED_BYTES).expect("under 512 MiB");
     out[start + 8..start + 12].copy_from_slice(&len.to_be_bytes());
     let checksum = crc32c::crc32c(&out[start + CHECKED_FROM..]);
     out[start + 17..start + 21].copy_from_slice(&checksum.to_be_bytes());
 }
 
-fn write_record(out: &mut Vec<u8>, record: &Recorded, time: u64, offset: u64) {
-    let message = &record.message;
-    let (topic, payload) = (message.topic(), message.payload());
-    let qos = [b'0' + message.qos().get()];
+/// A record of the journal.
+pub(super) fn lend(record: &Recorded) -> Record<'_> {
+    Record {
+        offset: record.offset,
+        time_ms: record.time.0,
+        topic: record.message.topic().as_str(),
+        client_id: record.client_id.as_deref(),
+        user_name: record.user_name.as_deref(),
+        qos: record.message.qos(),
+        retain: record.message.retain(),
+        payload: record.message.payload(),
+    }
+}
+
+fn write_record(out: &mut Vec<u8>, record: &Record<'_>, time: u64, offset: u64) {
+    let (topic, payload) = (record.topic.as_bytes(), record.payload);
+    let qos = [b'0' + record.qos.get()];
     let headers = [
-        record.client_id.as_deref().map(|client| (CLIENT, client.as_bytes())),
-        record.user_name.as_deref().map(|user| (USER, user.as_bytes())),
+        record.client_id.map(|client| (CLIENT, client.as_bytes())),
+        record.user_name.map(|user| (USER, user.as_bytes())),
         Some((QOS, &qos[..])),
-        message.retain().then_some((RETAIN, &b"1"[..])),
+        record.retain.then_some((RETAIN, &b"1"[..])),
     ];
     let headers = || headers.iter().flatten();
     let header_bytes: usize =
@@ -101,7 +121,7 @@ fn write_record(out: &mut Vec<u8>, record: &Recorded, time: u64, offset: u64) {
     let bytes = 1
         + number_bytes(time)
         + number_bytes(offset)
-        + field_bytes(topic.as_bytes())
+        + field_bytes(topic)
         + field_bytes(payload)
         + 1
         + header_bytes;
@@ -109,7 +129,7 @@ fn write_record(out: &mut Vec<u8>, record: &Recorded, time: u64, offset: u64) {
     out.push(0); // attributes
     number(out, time);
     number(out, offset);
-    field(out, topic.as_bytes());
+    field(out, topic);
     field(out, payload);
     number(out, headers().count() as u64);
     for (key, value) in headers() {
@@ -125,7 +145,8 @@ pub(super) fn read(bytes: &[u8]) -> Option<Batch<'_>> {
     if crc32c::crc32c(&batch[CHECKED_FROM..]) != u32_at(batch, 17) {
         return None;
     }
-    let is_possible = u32_at(batch, 23).checked_add(1) == Some(u32_at(batch, 57));
+    let is_possible =
+        u32_at(batch, 57).checked_sub(1).is_some_and(|last| last <= u32_at(batch, 23));
     is_possible.then(|| trusted(batch))
 }
 
@@ -134,7 +155,7 @@ pub(super) fn trusted(batch: &[u8]) -> Batch<'_> {
     let first = u64_at(batch, 0);
     Batch {
         first,
-        end: first + u64::from(u32_at(batch, 57)),
+        end: first + u64::from(u32_at(batch, 23)) + 1,
         time_min: u64_at(batch, 27),
         time_max: u64_at(batch, 35),
         bytes: batch,
@@ -311,7 +332,7 @@ mod tests {
 
     fn written(records: &[Recorded]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        write(&mut bytes, &records.iter().collect::<Vec<_>>());
+        write(&mut bytes, records.iter().map(lend));
         bytes
     }
 

@@ -25,7 +25,7 @@ pub(super) struct Block {
     /// The offset of its first record, and the one behind its last.
     pub(super) first: u64,
     pub(super) end: u64,
-    /// Where it begins in the file, and its length.
+    /// Where it begins in the file, and its length: bytes of a segment, rows of a Parquet file.
     pub(super) at: u64,
     pub(super) bytes: u64,
     pub(super) time_min: u64,
@@ -75,6 +75,24 @@ impl Index {
                 time_max: batch.time_max,
             }),
         }
+        self.note_topics(batch);
+    }
+
+    /// Notes a batch of so many rows from that row on, which are a block of a Parquet file.
+    pub(super) fn add_block(&mut self, batch: Batch<'_>, row: u64, rows: u64) {
+        self.blocks.push(Block {
+            first: batch.first,
+            end: batch.end,
+            at: row,
+            bytes: rows,
+            time_min: batch.time_min,
+            time_max: batch.time_max,
+        });
+        self.note_topics(batch);
+    }
+
+    /// Notes the topics of the batch, which is in the last block.
+    fn note_topics(&mut self, batch: Batch<'_>) {
         let block = u32::try_from(self.blocks.len() - 1).expect("a segment has few blocks");
         for place in batch.places() {
             let topic = std::str::from_utf8(place.topic(batch.bytes)).unwrap_or("");
@@ -132,7 +150,7 @@ impl Index {
 }
 
 /// An index as its file has it: the blocks are read, the topics when somebody asks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(super) struct Written {
     pub(super) blocks: Vec<Block>,
     pub(super) has_more_topics: bool,

@@ -16,10 +16,12 @@ use crate::store::StoreError;
 use crate::store::disk::Disk;
 use crate::store::recorder::{Ends, Recorder};
 use crate::telemetry::catalog::Catalog;
+use crate::telemetry::columns::Column;
 use crate::telemetry::cursors::Shelf;
 use crate::telemetry::look::ReadOnly;
 use crate::telemetry::reader::Reader;
 use crate::telemetry::room;
+use crate::telemetry::seal::Outcome;
 use crate::telemetry::stream::Stream;
 use crate::telemetry::topics::{self, Topics};
 use crate::telemetry::{KeptRecord, LogError, Position, StreamStats};
@@ -50,6 +52,26 @@ pub struct StreamSettings {
     pub full: WhenFull,
     /// Bytes of the disk that are left free for everything else.
     pub free_bytes_min: u64,
+    /// How its segments become Parquet files; `None`: they stay as they are.
+    pub sealing: Option<Sealing>,
+}
+
+/// How segments become Parquet files.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sealing {
+    /// A segment grows no more when its first record is so old; `None`: when it is full.
+    pub after: Option<Duration>,
+    /// Bytes of segments that are read in a second at most.
+    pub bytes_per_s: u64,
+    /// What is taken out of payloads.
+    pub columns: Vec<Column>,
+}
+
+impl Sealing {
+    /// How long so many bytes take.
+    pub(super) fn time_for(&self, bytes: usize) -> Duration {
+        Duration::from_secs_f64(bytes as f64 / self.bytes_per_s.max(1) as f64)
+    }
 }
 
 /// What a stream does when its disk is full.
@@ -72,6 +94,7 @@ impl StreamSettings {
             keep_bytes: None,
             full: WhenFull::Stop,
             free_bytes_min: 0,
+            sealing: None,
         }
     }
 
@@ -87,6 +110,9 @@ pub const FOLDER: &str = "telemetry";
 
 /// Bytes after which a segment gets no more records, unless a test has it otherwise.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// After a disk has refused to hold a sealed segment.
+const SEAL_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// Records that [`Log::last`] answers at most.
 pub const LAST_MAX: usize = 10_000;
@@ -227,6 +253,36 @@ impl Log {
         })
     }
 
+    /// Whether there is a stream whose segments are sealed.
+    pub fn seals(&self) -> bool {
+        self.0.settings.streams.iter().any(|stream| stream.sealing.is_some())
+    }
+
+    /// Seals every segment that grows no more, of streams that want it; `go_on` is called again and
+    /// again with how long to wait, and answers whether to go on. `now_ms`: the time. What the disk
+    /// refuses is said, and tried again the next time.
+    pub fn seal(&self, now_ms: u64, go_on: &dyn Fn(Duration) -> bool) {
+        for settings in &self.0.settings.streams {
+            let Some(sealing) = &settings.sealing else { continue };
+            let Ok(stream) = self.stream(&settings.name) else { continue };
+            loop {
+                match stream.seal_oldest(sealing, now_ms, go_on) {
+                    Ok(Outcome::Sealed | Outcome::Damaged) => {}
+                    Ok(Outcome::Nothing) => break,
+                    Ok(Outcome::Stopped) => return,
+                    Err(error) => {
+                        let name = &settings.name;
+                        tracing::warn!(%error, "Stream {name}: {error}; it will be sealed later.");
+                        if !go_on(SEAL_AGAIN_AFTER) {
+                            return;
+                        }
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
     fn stream(&self, name: &str) -> Result<Arc<Stream>, LogError> {
         let streams = self.0.streams.lock();
         streams.get(name).cloned().ok_or_else(|| {
@@ -327,6 +383,14 @@ impl Recorder for Log {
 
     fn sync(&self) -> Result<(), StoreError> {
         Ok(self.all().iter().try_for_each(|stream| stream.sync())?)
+    }
+
+    fn settled(&self, ends: &Ends) {
+        for stream in self.all() {
+            if let Some(end) = ends.get(&stream.name) {
+                stream.settled(*end);
+            }
+        }
     }
 }
 

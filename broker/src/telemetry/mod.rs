@@ -19,19 +19,26 @@ pub use martlet_engine::history::Position;
 
 use crate::store::StoreError;
 
+pub mod columns;
 pub mod cursors;
 pub mod lines;
 pub mod log;
 pub mod look;
 pub mod position;
 pub mod reader;
+pub mod sealer;
 pub mod topics;
 
 mod batch;
 mod catalog;
+#[cfg_attr(not(feature = "parquet"), path = "columnar/absent.rs")]
+pub(crate) mod columnar;
 mod index;
+mod load;
 mod plan;
 mod room;
+mod seal;
+mod sealed;
 mod segment;
 mod stream;
 
@@ -122,6 +129,10 @@ pub struct StreamStats {
     pub bytes: u64,
     /// Files.
     pub segments: u64,
+    /// Those of them that are sealed into Parquet.
+    pub parquet_files: u64,
+    /// Bytes of these.
+    pub parquet_bytes: u64,
     /// When the oldest record came.
     pub first_time_ms: Option<u64>,
     /// When the newest record came.

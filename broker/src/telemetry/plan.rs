@@ -9,8 +9,10 @@ use crate::store::disk::File;
 use crate::telemetry::LogError;
 use crate::telemetry::batch::{Batch, Place};
 use crate::telemetry::catalog::Deleted;
+use crate::telemetry::columnar::Fault;
+use crate::telemetry::columnar::read::Columnar;
 use crate::telemetry::index::{Block, Index, Posting, Written};
-use crate::telemetry::segment::{self, Sealed};
+use crate::telemetry::sealed::{self, Form, Sealed};
 use crate::telemetry::stream::Stream;
 
 /// What a reader wants.
@@ -23,15 +25,48 @@ pub(super) struct Wanted {
     pub(super) deleted: Arc<Deleted>,
 }
 
-/// Blocks of one segment, in order.
+/// Blocks of one file, in order.
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub(super) file: Arc<dyn File>,
+    source: Source,
     pub(super) blocks: Vec<Block>,
+    /// Bytes of the file that cannot be read at all.
+    pub(super) lost_bytes: u64,
     /// The offset at which the next plan begins.
     pub(super) end: u64,
     /// Records at or above this offset are not to be seen yet.
     pub(super) shown: u64,
+}
+
+/// Where the blocks are.
+#[derive(Debug)]
+enum Source {
+    Segment(Arc<dyn File>),
+    Parquet(Box<Columnar>),
+    /// There are none.
+    Nowhere,
+}
+
+impl Plan {
+    /// Reads a block from so many bytes on, as batches.
+    pub(super) fn read(
+        &mut self,
+        block: &Block,
+        skip: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        out.clear();
+        match &mut self.source {
+            Source::Segment(file) => {
+                let bytes = block.bytes.saturating_sub(skip);
+                out.resize(usize::try_from(bytes).unwrap_or(usize::MAX), 0);
+                Ok(file.read_at(block.at + skip, out)?)
+            }
+            // Such a block was whole from the beginning: nobody has read a part of it.
+            Source::Parquet(columnar) => columnar.read(block.at, block.bytes, out),
+            Source::Nowhere => Ok(()),
+        }
+    }
 }
 
 /// Blocks that are read sooner than found by topic.
@@ -156,7 +191,8 @@ pub(super) fn next(stream: &Stream, from: u64, wanted: &Wanted) -> Result<Option
                     if let Some(last) = blocks.last_mut() {
                         last.bytes = last.bytes.min(active.written - last.at);
                     }
-                    return Ok(Some(Plan { file, blocks, end: shown, shown }));
+                    let source = Source::Segment(file);
+                    return Ok(Some(Plan { source, blocks, lost_bytes: 0, end: shown, shown }));
                 }
                 (None, None) => return Ok(None),
             }
@@ -167,62 +203,103 @@ pub(super) fn next(stream: &Stream, from: u64, wanted: &Wanted) -> Result<Option
     }
 }
 
-/// `None`: it was deleted in this moment.
+/// `None`: it was deleted, or became another, in this moment.
 fn of_sealed(
     stream: &Stream,
     sealed: &Sealed,
     from: u64,
     wanted: &Wanted,
 ) -> Result<Option<Plan>, LogError> {
-    let (end, shown) = (sealed.end, u64::MAX);
-    let path = segment::path(&stream.folder, sealed.base);
-    let file: Arc<dyn File> = match stream.disk.open(&path) {
-        Ok(file) => file.into(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            stream.forget(sealed.base);
-            return Ok(None);
-        }
-        Err(error) => return Err(LogError::io("opening", &path, error)),
+    let mut plan = Plan {
+        source: Source::Nowhere,
+        blocks: Vec::new(),
+        lost_bytes: 0,
+        end: sealed.end,
+        shown: u64::MAX,
     };
     if !wanted.takes_time(sealed.time_min, sealed.time_max) {
-        return Ok(Some(Plan { file, blocks: Vec::new(), end, shown }));
+        return Ok(Some(plan));
     }
-    let blocks = match &sealed.unsafe_yet {
-        Some((_, index)) => wanted.in_memory(index, from),
-        None => {
-            let Sealed { base, bytes, .. } = *sealed;
-            let index = segment::read_index(&*stream.disk, &stream.folder, base, bytes, &*file)?;
-            wanted.in_written(&index, from)
+    let path = sealed.path(&stream.folder);
+    let Some(file) = open(stream, sealed)? else { return Ok(None) };
+    match sealed.form {
+        Form::Segment => {
+            plan.blocks = match &sealed.unsafe_yet {
+                Some((_, index)) => wanted.in_memory(index, from),
+                None => {
+                    let bytes = sealed.bytes;
+                    let index = sealed::index_of_segment(&*stream.disk, &path, bytes, &*file)?;
+                    wanted.in_written(&index, from)
+                }
+            };
+            plan.source = Source::Segment(file);
+            // What came last of a sealed segment may not be safe yet.
+            plan.shown = stream.lock().shown;
+            plan.end = sealed.end.min(plan.shown);
         }
-    };
-    // What came last of a sealed segment may not be safe yet.
-    let shown = stream.lock().shown;
-    Ok(Some(Plan { file, blocks, end: end.min(shown), shown }))
+        Form::Parquet => match in_parquet(stream, sealed, file) {
+            Ok((columnar, index)) => {
+                plan.blocks = wanted.in_written(&index, from);
+                plan.source = Source::Parquet(Box::new(columnar));
+            }
+            Err(Fault::Damaged { reason, .. }) => {
+                stream.set_aside(sealed, &reason)?;
+                plan.lost_bytes = sealed.bytes;
+            }
+            Err(Fault::Io(source)) => return Err(LogError::io("reading", &path, source)),
+        },
+    }
+    Ok(Some(plan))
+}
+
+fn in_parquet(
+    stream: &Stream,
+    sealed: &Sealed,
+    file: Arc<dyn File>,
+) -> Result<(Columnar, Written), Fault> {
+    let columnar = Columnar::open(Arc::clone(&file))?;
+    let path = sealed.path(&stream.folder);
+    let index = sealed::index_of_parquet(&*stream.disk, &path, sealed.bytes, file)?;
+    Ok((columnar, index))
+}
+
+/// `None`: it was deleted, or became another, in this moment.
+fn open(stream: &Stream, sealed: &Sealed) -> Result<Option<Arc<dyn File>>, LogError> {
+    let path = sealed.path(&stream.folder);
+    match stream.disk.open(&path) {
+        Ok(file) => Ok(Some(file.into())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            stream.find_again(sealed)?;
+            Ok(None)
+        }
+        Err(error) => Err(LogError::io("opening", &path, error)),
+    }
 }
 
 impl Stream {
-    /// Visits what each segment holds of each topic, oldest segment first. Whether any has topics
-    /// that its index does not name.
+    /// Visits what each file holds of each topic, oldest file first. Whether any has topics that
+    /// its index does not name.
     pub(super) fn each_index(
         &self,
         mut visit: impl FnMut(&str, &Posting),
     ) -> Result<bool, LogError> {
-        let (sealed, mut has_more) = (self.lock().sealed.clone(), false);
-        for sealed in sealed {
+        let (mut from, mut has_more) = (0, false);
+        loop {
+            let sealed = {
+                let inner = self.lock();
+                let at = inner.sealed.partition_point(|sealed| sealed.end <= from);
+                let Some(sealed) = inner.sealed.get(at) else { break };
+                sealed.clone()
+            };
             if let Some((_, index)) = &sealed.unsafe_yet {
                 has_more |= index.has_more_topics;
                 index.topics().for_each(|(topic, posting)| visit(topic, posting));
-                continue;
+            } else {
+                let Some(index) = self.index_of(&sealed)? else { continue };
+                has_more |= index.has_more_topics;
+                index.topics().for_each(|(topic, posting)| visit(topic, &posting));
             }
-            let Sealed { base, bytes, .. } = sealed;
-            let path = segment::path(&self.folder, base);
-            let file = match self.disk.open(&path) {
-                Err(_) if is_gone(self, &sealed) => continue,
-                opened => opened.map_err(|source| LogError::io("opening", &path, source))?,
-            };
-            let index = segment::read_index(&*self.disk, &self.folder, base, bytes, &*file)?;
-            has_more |= index.has_more_topics;
-            index.topics().for_each(|(topic, posting)| visit(topic, &posting));
+            from = sealed.end;
         }
         if let Some(active) = &self.lock().active {
             has_more |= active.index.has_more_topics;
@@ -230,8 +307,21 @@ impl Stream {
         }
         Ok(has_more)
     }
-}
 
-fn is_gone(stream: &Stream, sealed: &Sealed) -> bool {
-    stream.lock().sealed.iter().all(|other| other.base != sealed.base)
+    /// `None`: the file is not there any more, and another may be in its place.
+    fn index_of(&self, sealed: &Sealed) -> Result<Option<Written>, LogError> {
+        let Some(file) = open(self, sealed)? else { return Ok(None) };
+        let (path, bytes) = (sealed.path(&self.folder), sealed.bytes);
+        if sealed.form == Form::Segment {
+            return sealed::index_of_segment(&*self.disk, &path, bytes, &*file).map(Some);
+        }
+        match sealed::index_of_parquet(&*self.disk, &path, bytes, file) {
+            Ok(index) => Ok(Some(index)),
+            Err(Fault::Damaged { reason, .. }) => {
+                self.set_aside(sealed, &reason)?;
+                Ok(None)
+            }
+            Err(Fault::Io(source)) => Err(LogError::io("reading", &path, source)),
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use martlet_engine::filter::Filter;
 
 use crate::telemetry::batch::{self, Batch, HEADER_BYTES, Place};
+use crate::telemetry::columnar::Fault;
 use crate::telemetry::index::Block;
 use crate::telemetry::plan::{self, Plan, Wanted};
 use crate::telemetry::stream::Stream;
@@ -21,7 +22,7 @@ pub struct Reader {
     wanted: Wanted,
     /// Everything below was read.
     next: u64,
-    plan: Option<Plan>,
+    plan: Option<Box<Plan>>,
     /// How many blocks of the plan were begun.
     begun: usize,
     /// The block that is read, and where in it the batch stands.
@@ -158,11 +159,7 @@ impl Reader {
                     return Ok(true);
                 }
                 None => {
-                    if self.damaged_bytes == 0 {
-                        let stream = &self.stream.name;
-                        tracing::error!("The log of {stream} is damaged; the rest is served.");
-                    }
-                    self.damaged_bytes += 1;
+                    self.note_damage(1, "a batch is not as it was written");
                     self.batch_at += 1;
                 }
             }
@@ -189,19 +186,34 @@ impl Reader {
     }
 
     fn next_block(&mut self) -> Result<bool, LogError> {
-        let Some(plan) = &self.plan else { return Ok(false) };
+        let Some(plan) = &mut self.plan else { return Ok(false) };
         let Some(block) = plan.blocks.get(self.begun).copied() else {
             self.next = self.next.max(plan.end);
             return Ok(false);
         };
         let skip = self.tail.filter(|tail| tail.first == block.first).map_or(0, |tail| tail.skip);
-        let wanted = block.bytes.saturating_sub(skip);
-        self.bytes.resize(usize::try_from(wanted).unwrap_or(usize::MAX), 0);
-        let reading = |source| LogError::io("reading", &self.stream.folder, source);
-        plan.file.read_at(block.at + skip, &mut self.bytes).map_err(reading)?;
         (self.batch_at, self.record_at) = (0, 0);
+        match plan.read(&block, skip, &mut self.bytes) {
+            Ok(()) => {}
+            Err(Fault::Damaged { reason, bytes }) => {
+                self.bytes.clear();
+                self.note_damage(bytes, &reason);
+            }
+            Err(Fault::Io(source)) => {
+                self.bytes.clear();
+                return Err(LogError::io("reading", &self.stream.folder, source));
+            }
+        }
         self.begun += 1;
         Ok(true)
+    }
+
+    fn note_damage(&mut self, bytes: u64, reason: &str) {
+        if self.damaged_bytes == 0 && bytes > 0 {
+            let stream = &self.stream.name;
+            tracing::error!("The log of {stream} is damaged: {reason}; the rest is served.");
+        }
+        self.damaged_bytes += bytes;
     }
 
     fn next_plan(&mut self) -> Result<bool, LogError> {
@@ -214,7 +226,8 @@ impl Reader {
         (self.begun, self.batch_at, self.record_at) = (0, 0, 0);
         self.next = self.next.max(plan::bounds(&self.stream).0);
         self.wanted.deleted = self.stream.deleted();
-        self.plan = plan::next(&self.stream, self.next, &self.wanted)?;
+        self.plan = plan::next(&self.stream, self.next, &self.wanted)?.map(Box::new);
+        self.damaged_bytes += self.plan.as_ref().map_or(0, |plan| plan.lost_bytes);
         Ok(self.plan.is_some())
     }
 }

@@ -1,5 +1,6 @@
 //! One stream: its segments on disk, the newest of which grows.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -11,7 +12,9 @@ use crate::store::disk::{Disk, File};
 use crate::telemetry::batch;
 use crate::telemetry::catalog::Deleted;
 use crate::telemetry::index::Index;
-use crate::telemetry::segment::{self, Sealed};
+use crate::telemetry::load::load;
+use crate::telemetry::sealed::{self, Form, Sealed, index_path, segment_path};
+use crate::telemetry::segment;
 use crate::telemetry::{LogError, StreamStats};
 
 /// Records, and bytes of them, of one batch: what is checked by one checksum. A larger record
@@ -36,6 +39,8 @@ pub(super) struct Stream {
     /// One sync at a time.
     syncing: Mutex<()>,
     deleted: Mutex<Arc<Deleted>>,
+    /// Segments that are not sealed, by their first offsets: they are damaged.
+    staying: Mutex<BTreeSet<u64>>,
 }
 
 #[derive(Debug)]
@@ -49,6 +54,8 @@ pub(super) struct Inner {
     pub(super) shown: u64,
     /// It is known where the log ends for sure: the state or the journal has said so.
     is_settled: bool,
+    /// Everything below is in the state: no start cuts it.
+    pub(super) settled: u64,
     waiting: Vec<Waker>,
     /// Records that retention has deleted since the start.
     pub(super) expired: u64,
@@ -78,10 +85,11 @@ impl Stream {
         (name, segment_bytes): (Arc<str>, u64),
         limit: Option<u64>,
     ) -> Result<Self, LogError> {
-        let inner = load(&*disk, &folder, limit)?;
+        let inner = Inner { settled: limit.unwrap_or(0), ..load(&*disk, &folder, limit)? };
         let inner = Mutex::new(inner);
-        let (news, syncing, deleted) = (Condvar::new(), Mutex::new(()), Mutex::default());
-        Ok(Self { name, folder, disk, segment_bytes, inner, news, syncing, deleted })
+        let (news, syncing) = (Condvar::new(), Mutex::new(()));
+        let (deleted, staying) = (Mutex::default(), Mutex::default());
+        Ok(Self { name, folder, disk, segment_bytes, inner, news, syncing, deleted, staying })
     }
 
     /// Topics that were deleted.
@@ -136,7 +144,8 @@ impl Stream {
         for Sealed { base, bytes, unsafe_yet, .. } in sealed {
             let Some((file, index)) = unsafe_yet else { continue };
             self.sync_file(&*file, base)?;
-            segment::write_index(&*self.disk, &self.folder, base, &index.to_bytes(bytes))?;
+            let path = index_path(&segment_path(&self.folder, base));
+            segment::write_index(&*self.disk, &self.folder, &path, &index.to_bytes(bytes))?;
             let mut inner = self.inner.lock();
             let same = inner.sealed.iter_mut().find(|sealed| sealed.base == base);
             same.into_iter().for_each(|sealed| sealed.unsafe_yet = None);
@@ -156,7 +165,7 @@ impl Stream {
     pub(super) fn expire(&self, time: Option<u64>, bytes: Option<u64>) -> Result<u64, LogError> {
         let mut gone = 0;
         loop {
-            let base = {
+            let oldest = {
                 let mut inner = self.inner.lock();
                 self.seal_if_old(&mut inner, time);
                 let all = inner.bytes();
@@ -170,9 +179,9 @@ impl Stream {
                 let oldest = inner.sealed.remove(0);
                 gone += oldest.end - oldest.base;
                 inner.expired += oldest.end - oldest.base;
-                oldest.base
+                oldest
             };
-            segment::remove(&*self.disk, &self.folder, base)?;
+            sealed::remove(&*self.disk, &oldest.path(&self.folder))?;
         }
         Ok(gone)
     }
@@ -188,13 +197,13 @@ impl Stream {
         };
         let records = oldest.end - oldest.base;
         self.inner.lock().expired += records;
-        segment::remove(&*self.disk, &self.folder, oldest.base)?;
+        sealed::remove(&*self.disk, &oldest.path(&self.folder))?;
         Ok(Some(records))
     }
 
     /// For who only looks: sees what was written since.
     pub(super) fn look_again(&self) -> Result<(), LogError> {
-        let newest = segment::bases(&*self.disk, &self.folder)?.pop();
+        let newest = sealed::names(&*self.disk, &self.folder)?.segments.pop();
         let mut inner = self.inner.lock();
         match &mut inner.active {
             Some(active) if Some(active.base) == newest => {
@@ -207,9 +216,39 @@ impl Stream {
         Ok(())
     }
 
-    /// A segment's file is gone.
-    pub(super) fn forget(&self, base: u64) {
-        self.inner.lock().sealed.retain(|sealed| sealed.base != base);
+    /// A file is not there any more: it was deleted, or is in Parquet now.
+    pub(super) fn find_again(&self, gone: &Sealed) -> Result<(), LogError> {
+        let parquet = sealed::names(&*self.disk, &self.folder)?.parquet;
+        let range = parquet.into_iter().find(|(base, _)| *base == gone.base);
+        let found = match range.filter(|_| gone.form == Form::Segment) {
+            Some(range) => Sealed::open_parquet(&*self.disk, &self.folder, range)?,
+            None => None,
+        };
+        self.replace(gone, found);
+        Ok(())
+    }
+
+    /// Puts another file in the place of one, or none; whether it was still there.
+    pub(super) fn replace(&self, old: &Sealed, new: Option<Sealed>) -> bool {
+        let mut inner = self.inner.lock();
+        let is_old = |other: &Sealed| other.base == old.base && other.form == old.form;
+        let Some(at) = inner.sealed.iter().position(is_old) else { return false };
+        inner.sealed.splice(at..=at, new);
+        true
+    }
+
+    /// A Parquet file that cannot be read goes out of the way.
+    pub(super) fn set_aside(&self, damaged: &Sealed, reason: &str) -> Result<(), LogError> {
+        if self.replace(damaged, None) {
+            sealed::set_aside(&*self.disk, &damaged.path(&self.folder), reason)?;
+        }
+        Ok(())
+    }
+
+    /// The state has everything below: no start goes back behind it.
+    pub(super) fn settled(&self, end: u64) {
+        let mut inner = self.inner.lock();
+        inner.settled = inner.settled.max(end);
     }
 
     /// The offset behind the last record to see; asked again when there is more than `seen`.
@@ -235,7 +274,9 @@ impl Stream {
         let inner = self.inner.lock();
         let active = inner.active.as_ref();
         let active_times = active.map(|a| a.index.times()).filter(|times| times.end > 0);
-        let times = inner.sealed.iter().map(|s| s.time_min..s.time_max).chain(active_times);
+        let sealed = inner.sealed.iter().filter(|sealed| sealed.time_max > 0);
+        let times = sealed.map(|s| s.time_min..s.time_max).chain(active_times);
+        let parquet = inner.sealed.iter().filter(|sealed| sealed.form == Form::Parquet);
         let (earliest, latest) =
             times.fold((u64::MAX, 0), |(min, max), t| (min.min(t.start), max.max(t.end)));
         StreamStats {
@@ -244,6 +285,8 @@ impl Stream {
             next_offset: inner.shown,
             bytes: inner.bytes(),
             segments: inner.sealed.len() as u64 + u64::from(active.is_some()),
+            parquet_files: parquet.clone().count() as u64,
+            parquet_bytes: parquet.map(|sealed| sealed.bytes).sum(),
             first_time_ms: (latest > 0).then_some(earliest),
             last_time_ms: (latest > 0).then_some(latest),
             unwritten_bytes: active.map_or(0, |active| active.unwritten.len() as u64),
@@ -261,7 +304,7 @@ impl Stream {
         inner.is_settled = true;
         if first < inner.end {
             match load(&*self.disk, &self.folder, Some(first)) {
-                Ok(cut) => *inner = cut,
+                Ok(cut) => *inner = Inner { settled: inner.settled, ..cut },
                 Err(error) => tracing::error!(
                     %error,
                     "The log of {} could not be cut where the journal goes on.", self.name
@@ -287,17 +330,30 @@ impl Stream {
 
     /// A segment whose newest record is older than anything that is kept, so that it can go.
     fn seal_if_old(&self, inner: &mut Inner, time: Option<u64>) {
-        let is_old = |active: &Active| {
-            let newest = active.index.times().end;
-            newest > 0 && time.is_some_and(|time| newest < time) && active.unwritten.is_empty()
+        self.seal_if(inner, |index| time.is_some_and(|time| index.times().end < time));
+    }
+
+    /// The growing segment grows no more, if it holds anything and is what is asked for.
+    pub(super) fn seal_if(&self, inner: &mut Inner, is_it: impl Fn(&Index) -> bool) {
+        let is_to_end = |active: &Active| {
+            active.index.times().end > 0 && is_it(&active.index) && active.unwritten.is_empty()
         };
-        if inner.active.as_ref().is_some_and(is_old) {
+        if inner.active.as_ref().is_some_and(is_to_end) {
             let next = inner.end;
             inner.seal();
             // Its name keeps the offset that comes next.
             inner.active = Some(Active::new(next));
             self.write_out(inner);
         }
+    }
+
+    /// Whether a segment was found not to be sealable.
+    pub(super) fn stays(&self, base: u64) -> bool {
+        self.staying.lock().contains(&base)
+    }
+
+    pub(super) fn let_stay(&self, base: u64) {
+        self.staying.lock().insert(base);
     }
 
     fn write_out(&self, inner: &mut Inner) {
@@ -332,11 +388,21 @@ impl Stream {
 
     fn sync_file(&self, file: &dyn File, base: u64) -> Result<(), LogError> {
         file.sync()
-            .map_err(|source| LogError::io("syncing", &segment::path(&self.folder, base), source))
+            .map_err(|source| LogError::io("syncing", &segment_path(&self.folder, base), source))
     }
 }
 
 impl Inner {
+    /// `end`: where it goes on, and whether that is known for sure.
+    pub(super) fn new(
+        sealed: Vec<Sealed>,
+        active: Option<Active>,
+        (end, is_settled): (u64, bool),
+    ) -> Self {
+        let (waiting, expired, settled) = (Vec::new(), 0, 0);
+        Self { sealed, active, end, shown: end, is_settled, settled, waiting, expired }
+    }
+
     /// The first offset that is there.
     pub(super) fn start(&self) -> u64 {
         let sealed = self.sealed.first().map(|sealed| sealed.base);
@@ -358,7 +424,7 @@ impl Inner {
 }
 
 impl Active {
-    fn new(base: u64) -> Self {
+    pub(super) fn new(base: u64) -> Self {
         Self {
             base,
             file: None,
@@ -370,19 +436,24 @@ impl Active {
         }
     }
 
+    /// One that is there, and how many bytes of it are whole.
+    pub(super) fn reopened(base: u64, file: Arc<dyn File>, (index, written): (Index, u64)) -> Self {
+        Self { file: Some(file), index, written, ..Self::new(base) }
+    }
+
     fn len(&self) -> u64 {
         self.written + self.unwritten.len() as u64
     }
 
     fn add(&mut self, records: &[&Recorded]) {
         let (at, start) = (self.len(), self.unwritten.len());
-        batch::write(&mut self.unwritten, records);
+        batch::write(&mut self.unwritten, records.iter().map(|record| batch::lend(record)));
         self.index.add(batch::trusted(&self.unwritten[start..]), at);
     }
 
     /// Reads what was written since by somebody else; the offset behind it.
     fn look_again(&mut self, folder: &Path) -> Result<u64, LogError> {
-        let path = segment::path(folder, self.base);
+        let path = segment_path(folder, self.base);
         let reading = |source| LogError::io("reading", &path, source);
         let Some(file) = &self.file else { return Ok(self.base) };
         let scanned = segment::scan(&**file, self.written..u64::MAX, |batch, at| {
@@ -393,7 +464,7 @@ impl Active {
     }
 
     fn write_out(&mut self, disk: &dyn Disk, folder: &Path) -> Result<(), LogError> {
-        let path = segment::path(folder, self.base);
+        let path = segment_path(folder, self.base);
         let writing = |source| LogError::io("writing", &path, source);
         let file = match &self.file {
             Some(file) => file,
@@ -421,70 +492,4 @@ fn batch_len(records: &[&Recorded]) -> usize {
                 && record.offset == records[0].offset + *at as u64
     };
     records.iter().enumerate().take_while(fits).count()
-}
-
-/// Reads what is there, and cuts off what is at or above `limit` or torn.
-fn load(disk: &dyn Disk, folder: &Path, limit: Option<u64>) -> Result<Inner, LogError> {
-    disk.create_folder(folder).map_err(|source| LogError::io("making", folder, source))?;
-    let mut bases = segment::bases(disk, folder)?;
-    let below = bases.partition_point(|base| limit.is_none_or(|limit| *base < limit));
-    let (first_above, above) = match bases.split_off(below) {
-        // The first one names where the log goes on, if nothing is before it.
-        above if below == 0 && limit.is_some() && above.first() == limit.as_ref() => {
-            (limit, above[1..].to_vec())
-        }
-        above => (None, above),
-    };
-    for base in above.into_iter().rev() {
-        segment::remove(disk, folder, base)?;
-    }
-    let last = bases.pop().or(first_above);
-    let sealed = bases.into_iter().map(|base| Sealed::open(disk, folder, base));
-    let sealed: Vec<Sealed> = sealed.collect::<Result<_, _>>()?;
-    let active = last.map(|base| reopen(disk, folder, base, limit)).transpose()?;
-    let active_end = active.as_ref().map(|a| a.index.end().unwrap_or(a.base));
-    let found = active_end.or(sealed.last().map(|sealed| sealed.end)).unwrap_or(0);
-    // What is missing below the limit stays missing.
-    let end = found.max(limit.unwrap_or(0));
-    if found < end {
-        let folder = folder.display();
-        tracing::error!("Records {found} to {} are not in {folder} any more.", end - 1);
-    }
-    Ok(Inner {
-        sealed,
-        active,
-        end,
-        shown: end,
-        is_settled: limit.is_some(),
-        waiting: Vec::new(),
-        expired: 0,
-    })
-}
-
-/// The newest segment: it goes on growing.
-fn reopen(
-    disk: &dyn Disk,
-    folder: &Path,
-    base: u64,
-    limit: Option<u64>,
-) -> Result<Active, LogError> {
-    let path = segment::path(folder, base);
-    let reading = |source| LogError::io("reading", &path, source);
-    let file: Arc<dyn File> = disk.open(&path).map_err(reading)?.into();
-    let (index, scanned) =
-        segment::make_index(&*file, limit.unwrap_or(u64::MAX)).map_err(reading)?;
-    if scanned.damaged_bytes > 0 {
-        let (bytes, path) = (scanned.damaged_bytes, path.display());
-        tracing::error!("{bytes} bytes of {path} cannot be read; the rest is served.");
-    }
-    if scanned.torn_bytes > 0 {
-        file.set_len(scanned.end).map_err(reading)?;
-    }
-    // It may have been sealed, and grows again.
-    match disk.remove(&segment::index_path(folder, base)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(reading(error)),
-        _ => {}
-    }
-    let (file, written) = (Some(file), scanned.end);
-    Ok(Active { file, index, written, ..Active::new(base) })
 }

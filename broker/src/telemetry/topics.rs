@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use martlet_engine::filter::Filter;
 
 use crate::telemetry::batch::{self, Batch};
+use crate::telemetry::columnar::Fault;
 use crate::telemetry::index::Posting;
 use crate::telemetry::plan::{self, Plan, Wanted};
 use crate::telemetry::stream::Stream;
@@ -121,9 +122,9 @@ pub(super) fn last(
     let (bases, shown) = plan::segments(stream);
     let mut last = VecDeque::new();
     for base in bases.into_iter().rev() {
-        let Some(plan) = plan::next(stream, base, &wanted)? else { continue };
+        let Some(mut plan) = plan::next(stream, base, &wanted)? else { continue };
         for at in (0..plan.blocks.len()).rev() {
-            let found = in_block(stream, &plan, at, (&wanted, shown))?;
+            let found = in_block(stream, &mut plan, at, (&wanted, shown))?;
             for record in found.into_iter().rev() {
                 if last.len() < count {
                     last.push_front(record);
@@ -139,15 +140,20 @@ pub(super) fn last(
 
 fn in_block(
     stream: &Stream,
-    plan: &Plan,
+    plan: &mut Plan,
     at: usize,
     (wanted, shown): (&Wanted, u64),
 ) -> Result<Vec<KeptRecord>, LogError> {
     let block = plan.blocks[at];
-    let mut bytes = vec![0; usize::try_from(block.bytes).unwrap_or(usize::MAX)];
-    plan.file
-        .read_at(block.at, &mut bytes)
-        .map_err(|source| LogError::io("reading", &stream.folder, source))?;
+    let mut bytes = Vec::new();
+    match plan.read(&block, 0, &mut bytes) {
+        Ok(()) => {}
+        Err(Fault::Damaged { reason, .. }) => {
+            tracing::error!("The log of {} is damaged: {reason}; the rest is read.", stream.name);
+            bytes.clear();
+        }
+        Err(Fault::Io(source)) => return Err(LogError::io("reading", &stream.folder, source)),
+    }
     let mut found = Vec::new();
     let mut rest = &bytes[..];
     while let Some(batch) = batch::read(rest) {

@@ -1,6 +1,7 @@
 //! A broker dies again and again, at any operation of its disk, and each time it starts with what
 //! it had committed.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use martlet::store::durable::{self, Durable, Settings, Sync};
 use martlet::store::recorder::Recorder;
 use martlet::store::{Store, StoreError};
-use martlet::telemetry::log::Log;
+use martlet::telemetry::log::{Log, Sealing, StreamSettings};
 use martlet_engine::change::Change;
 use martlet_engine::snapshot::Snapshot;
 
@@ -23,6 +24,8 @@ struct Run {
     disk: Simulated,
     settings: Settings,
     log_segment_bytes: u64,
+    /// Bytes that the log keeps; `None`: all.
+    log_keep_bytes: Option<u64>,
     /// What was committed.
     kept: Snapshot,
     /// What may be found after a power cut besides: what was noted, or with `Sync::Interval`
@@ -33,6 +36,8 @@ struct Run {
     /// The power was cut since the store was last opened.
     was_cut: bool,
     crashes: u32,
+    /// Parquet files that were seen.
+    parquet_files: u64,
 }
 
 impl Run {
@@ -43,21 +48,30 @@ impl Run {
         let sync = dice.pick(&[Sync::Always, Sync::Always, every_9_ms]);
         let settings = small_settings(&mut dice, sync);
         let log_segment_bytes = dice.pick(&[1, 1_000, 20_000]);
+        let log_keep_bytes = dice.pick(&[None, None, Some(20_000)]);
         Self {
             dice,
             disk,
             settings,
             log_segment_bytes,
+            log_keep_bytes,
             kept: Snapshot::default(),
             older: Vec::new(),
             recorded: Records::default(),
             was_cut: false,
             crashes: 0,
+            parquet_files: 0,
         }
     }
 
     fn open(&self) -> Result<(Durable, Log), StoreError> {
-        let log = recording::log(&self.disk, self.log_segment_bytes);
+        let sealing = Sealing { after: None, bytes_per_s: u64::MAX, columns: Vec::new() };
+        let with = |settings| StreamSettings {
+            sealing: cfg!(feature = "parquet").then(|| sealing.clone()),
+            keep_bytes: self.log_keep_bytes,
+            ..settings
+        };
+        let log = recording::log_with(&self.disk, self.log_segment_bytes, with);
         let recorder: Arc<dyn Recorder> = Arc::new(log.clone());
         let settings = Settings { recorder: Some(recorder), ..self.settings.clone() };
         Ok((durable::open_on(Arc::new(self.disk.clone()), settings)?, log))
@@ -69,7 +83,34 @@ impl Run {
             return; // it went while the log was being opened
         }
         let (read, kept) = (recording::read(log), recording::upto(&self.recorded, &found.streams));
+        let kept = self.without_expired(log, kept);
         assert!(read == kept, "{:?}: {} and {}", found.streams, counts(&read), counts(&kept));
+    }
+
+    /// What retention leaves: all, where nothing was to go.
+    fn without_expired(&self, log: &Log, mut kept: Records) -> Records {
+        if self.log_keep_bytes.is_some() {
+            for (stream, records) in &mut kept {
+                let first = log.stats(stream).expect("there is the stream").first_offset;
+                records.retain(|record| record.offset >= first);
+            }
+            kept.retain(|_, records| !records.is_empty());
+        }
+        kept
+    }
+
+    /// What the broker does beside: retention and sealing.
+    fn tend(&mut self, log: &Log) {
+        log.tend(0);
+        if self.dice.chance(50) {
+            log.seal(0, &|_| true);
+        } else {
+            let left = Cell::new(self.dice.below(4));
+            log.seal(0, &|_| left.replace(left.get().saturating_sub(1)) > 0);
+        }
+        for stream in log.streams() {
+            self.parquet_files += log.stats(&stream).expect("there is the stream").parquet_files;
+        }
     }
 
     /// Until the next crash: starts, commits, ticks; perhaps with a disk that refuses; perhaps to
@@ -94,6 +135,9 @@ impl Run {
             self.commit(&mut store, batch, in_flight)?;
             if self.dice.chance(5) && store.tick().is_ok() {
                 self.older.clear();
+            }
+            if self.dice.chance(5) {
+                self.tend(&log);
             }
             if self.dice.chance(5) && store.sync().is_ok() && self.settings.sync == Sync::Always {
                 self.older.clear();
@@ -182,10 +226,10 @@ fn counts(records: &Records) -> String {
     counts.collect::<Vec<_>>().join(", ")
 }
 
-fn run(seed: u64) -> u32 {
+fn run(seed: u64) -> (u32, u64) {
     let mut run = Run::new(seed);
     live_and_die(&mut run);
-    run.crashes
+    (run.crashes, run.parquet_files)
 }
 
 fn live_and_die(run: &mut Run) {
@@ -237,15 +281,19 @@ fn what_was_committed_is_there_after_a_crash_anywhere() {
         |name, default| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
     let first: u64 = number("TEST_STORE_FIRST", 0);
     let seeds: u64 = number("TEST_STORE_SEEDS", 500);
-    let mut crashes = 0;
+    let (mut crashes, mut parquet_files) = (0, 0);
     for seed in (first..first + seeds).chain(FAILED_ONCE) {
         let told = std::panic::catch_unwind(|| run(seed));
-        crashes += told.unwrap_or_else(|_| {
+        let told = told.unwrap_or_else(|_| {
             panic!(
                 "seed {seed}: replay with TEST_STORE_FIRST={seed} TEST_STORE_SEEDS=1 \
                  cargo test -p martlet --test store crash"
             )
         });
+        crashes += told.0;
+        parquet_files += told.1;
     }
     assert!(crashes as u64 >= seeds, "{crashes} crashes are too few to show anything");
+    let enough = !cfg!(feature = "parquet") || parquet_files >= seeds / 2;
+    assert!(enough, "{parquet_files} sealed segments are too few to show anything");
 }

@@ -12,6 +12,8 @@ mod faults;
 mod fixtures;
 mod recording;
 mod restarts;
+#[cfg(feature = "parquet")]
+mod sealing;
 #[path = "../simulated/mod.rs"]
 mod simulated;
 mod workload;

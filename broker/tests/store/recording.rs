@@ -23,8 +23,17 @@ pub type Records = BTreeMap<Arc<str>, Vec<KeptRecord>>;
 
 /// The log of the streams of the workload.
 pub fn log(disk: &Simulated, segment_bytes: u64) -> Log {
+    log_with(disk, segment_bytes, |settings| settings)
+}
+
+/// The same, with other settings of each stream.
+pub fn log_with(
+    disk: &Simulated,
+    segment_bytes: u64,
+    with: impl Fn(StreamSettings) -> StreamSettings,
+) -> Log {
     let streams = streams().into_iter();
-    let streams = streams.map(|stream| StreamSettings::new(&stream.name, stream.filters));
+    let streams = streams.map(|stream| with(StreamSettings::new(&stream.name, stream.filters)));
     let folder = Path::new("data").join(log::FOLDER);
     let settings = log::Settings { folder, streams: streams.collect(), segment_bytes };
     Log::new(Arc::new(disk.clone()), settings)
@@ -99,7 +108,11 @@ pub fn open(disk: &Simulated, log: &Log) -> Durable {
 
 /// A log of 1,000 records on ten topics in segments of this size, and the store that wrote it.
 pub fn filled(disk: &Simulated, segment_bytes: u64) -> (Durable, Log) {
-    let log = log(disk, segment_bytes);
+    fill(disk, log(disk, segment_bytes))
+}
+
+/// The same in another log.
+pub fn fill(disk: &Simulated, log: Log) -> (Durable, Log) {
     let mut store = open(disk, &log);
     store.load().expect("loaded");
     for first in (0..1_000).step_by(10) {

@@ -8,7 +8,7 @@ use martlet_engine::snapshot::Snapshot;
 use crate::store::StoreError;
 use crate::store::durable::Durable;
 use crate::store::ledger::Ledger;
-use crate::store::recorder::{Ends, Recorder};
+use crate::store::recorder::{self, Recorder};
 
 /// Records that wait for the journal to be synced. At the bound it is synced for them.
 const UNSAFE_RECORDS_MAX: usize = 16_384;
@@ -31,7 +31,7 @@ impl<'a> Replayed<'a> {
         records: &[Change],
     ) -> Result<Self, StoreError> {
         if let Some(recorder) = recorder {
-            recorder.restore(&without(records, snapshot.streams.clone()))?;
+            recorder.restore(&recorder::before(records, snapshot.streams.clone()))?;
             recorder.append(records)?;
         }
         Ok(Self { recorder, gathered: Vec::new(), refused: Ok(()) })
@@ -70,16 +70,6 @@ impl<'a> Replayed<'a> {
         }
         self.gathered.clear();
     }
-}
-
-/// The ends of the streams before these records: they are the last ones below the ends.
-fn without(records: &[Change], mut ends: Ends) -> Ends {
-    for change in records.iter().rev() {
-        if let Change::Record(record) = change {
-            ends.insert(record.stream.clone(), record.offset);
-        }
-    }
-    ends
 }
 
 impl Durable {

@@ -9,9 +9,10 @@ use redb::{Builder, Database};
 
 use crate::store::StoreError;
 use crate::store::disk::{Disk, File};
+use crate::store::edits::Edit;
 use crate::store::ledger::Pending;
 use crate::store::progress::Progress;
-use crate::store::recorder::Recorder;
+use crate::store::recorder::{self, Ends, Recorder};
 use crate::store::state::backend::Backend;
 use crate::store::state::compaction::Compacted;
 use crate::store::state::guard::guarded;
@@ -61,6 +62,17 @@ pub(super) struct Checkpoint {
     pub(super) records: Vec<Change>,
     /// Who keeps what was recorded, and has to have it before the journal lets it go.
     pub(super) recorder: Option<Arc<dyn Recorder>>,
+}
+
+impl Checkpoint {
+    /// Where the log goes on after it, of the streams that have moved.
+    fn ends(&self) -> Ends {
+        let moved = self.pending.streams.0.iter().filter_map(|(stream, edit)| match edit {
+            Edit::Insert(end) | Edit::Replace(end) => Some((stream.clone(), *end)),
+            Edit::Delete => None,
+        });
+        recorder::before(&self.records, moved.collect())
+    }
 }
 
 impl State {
@@ -114,6 +126,9 @@ impl State {
             opened.stored_bytes = stored.map(|(stored, grown)| stored.saturating_add_signed(grown));
             Ok(())
         })?;
+        if let Some(recorder) = &checkpoint.recorder {
+            recorder.settled(&checkpoint.ends());
+        }
         if let Err(error) = self.compact_if_it_pays() {
             tracing::warn!(%error, "The state stays larger than it need be.");
         }
