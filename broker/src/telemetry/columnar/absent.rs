@@ -19,6 +19,12 @@ pub(super) enum Fault {
     Damaged { reason: String, bytes: u64 },
 }
 
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
 pub(super) mod read {
     use super::{Arc, Fault, File, unsupported};
 

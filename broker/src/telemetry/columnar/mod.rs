@@ -9,13 +9,14 @@
 use std::io;
 use std::sync::Arc;
 
-use ::parquet::basic::{LogicalType, Repetition, TimeUnit, Type as Physical};
-use ::parquet::errors::ParquetError;
-use ::parquet::schema::types::{Type, TypePtr};
+use parquet::basic::{LogicalType, Repetition, TimeUnit, Type as Physical};
+use parquet::errors::ParquetError;
+use parquet::schema::types::{Type, TypePtr};
 use serde::{Deserialize, Serialize};
 
 use crate::telemetry::columns::{Column, ColumnKind, OWN};
 
+mod members;
 pub(super) mod read;
 pub(super) mod write;
 

@@ -3,13 +3,13 @@
 use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 
-use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_typed_column_reader};
-use ::parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
-use ::parquet::errors::ParquetError;
-use ::parquet::file::reader::{ChunkReader, FileReader, Length};
-use ::parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
 use bytes::Bytes;
 use martlet_codec::reason::QoS;
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_typed_column_reader};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
+use parquet::errors::ParquetError;
+use parquet::file::reader::{ChunkReader, FileReader, Length};
+use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
 
 use crate::store::disk::File;
 use crate::telemetry::Record;

@@ -4,23 +4,24 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
 
-use ::parquet::basic::{Compression, Encoding, ZstdLevel};
-use ::parquet::data_type::{
+use bytes::Bytes;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::data_type::{
     BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type,
 };
-use ::parquet::file::metadata::KeyValue;
-use ::parquet::file::properties::{EnabledStatistics, WriterProperties};
-use ::parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
-use ::parquet::schema::types::ColumnPath;
-use bytes::Bytes;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
+use parquet::schema::types::ColumnPath;
 
 use crate::store::disk::File;
 use crate::telemetry::Record;
+use crate::telemetry::columnar::members::{self, Scalar};
 use crate::telemetry::columnar::{
     CLIENT_ID, Fault, GroupNote, HEAD_BYTES, KEY, MAGIC, Notes, OFFSET, OURS, PAYLOAD,
     PAYLOAD_BINARY, QOS, RETAIN, TIME, TOPIC, USER_NAME, VERSION, schema,
 };
-use crate::telemetry::columns::{Column, ColumnKind, OWN, Scalar};
+use crate::telemetry::columns::{Column, ColumnKind, OWN};
 
 /// Rows of a row group, and bytes of their topics, names and payloads: what a writer holds in
 /// memory. A larger record stands alone.
@@ -204,7 +205,7 @@ fn write_block(
     let part = |range: &Range<usize>| ByteArray::from(bytes.slice(range.clone()));
     let optional = |range: &Option<Range<usize>>| range.as_ref().map(part);
     if let Some(taken) = taken {
-        let found = |row: &Row| taken.find(&bytes[row.payload.clone()]);
+        let found = |row: &Row| members::find(taken, &bytes[row.payload.clone()]);
         return write_taken(out, taken.kind, rows.iter().map(found));
     }
     match place {
