@@ -33,7 +33,7 @@ const SEGMENT_BYTES: u64 = 64 << 10;
 const CONFIGURATION: &str = "\
     [[listener]]\naddress = '127.0.0.1:0'\nallow_anonymous = true\n\
     [[telemetry]]\nname = 'sensors'\nfilters = ['sensors/#']\nseal = 'parquet'\n\
-    seal_bytes_per_s = 655360\n\
+    seal_after_s = 0\nseal_bytes_per_s = 655360\n\
     [telemetry.columns]\nt = 'number'\n'gps.lat' = 'number'\n";
 
 fn payload(offset: u64) -> String {
