@@ -6,9 +6,11 @@
 mod raw;
 mod running;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use martlet::access::{self, Policy};
+use martlet_engine::counters::Bound;
 use raw::client::{Client, Heard};
 use raw::{AckKind, Connect, Id, Packet, Publish};
 use running::{Running, settings};
@@ -228,6 +230,27 @@ fn a_slow_reader_does_not_hold_up_the_others() {
     assert!(received < MESSAGES, "what did not fit was dropped");
     let dropping = broker.log().with("sleeper").into_iter().filter(|l| l.contains("dropped"));
     assert_eq!(dropping.count(), 1, "and said so once");
+}
+
+#[test]
+fn what_was_on_its_way_at_qos_0_to_a_client_that_goes_is_counted() {
+    const MESSAGES: u64 = 2_000;
+    let broker = Running::start(settings());
+    let mut sleeper = Client::connect(broker.address(), "sleeper");
+    subscribe(&mut sleeper, "t", 0);
+    let mut publisher = Client::connect(broker.address(), "publisher");
+    // Far more than sockets and outbox hold.
+    for _ in 0..MESSAGES {
+        publisher.send(&publish("t", vec![b'x'; 10_000], 0, 0));
+    }
+    publisher.ping();
+    drop(sleeper);
+    let lost = || broker.driver().traffic.messages_unsent.load(Ordering::Relaxed);
+    while lost() == 0 {
+        std::thread::yield_now();
+    }
+    let dropped = broker.driver().numbers().counters.dropped(Bound::Outbox);
+    assert!(dropped > 0 && dropped + lost() < MESSAGES, "{dropped} and {}", lost());
 }
 
 #[test]

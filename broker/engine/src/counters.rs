@@ -73,6 +73,12 @@ impl Counters {
         self.sent[kind as usize] += 1;
     }
 
+    /// What the driver has counted, losses among it.
+    pub(crate) fn take_traffic(&mut self, traffic: Traffic) {
+        self.traffic = traffic;
+        self.dropped[Bound::Connection as usize] = traffic.messages_unsent;
+    }
+
     pub(crate) fn count_drop(&mut self, bound: Bound) {
         self.dropped[bound as usize] += 1;
     }
@@ -132,6 +138,8 @@ pub enum Bound {
     QueueQos0,
     /// A QoS 0 message for a link whose outbox had no room.
     Outbox,
+    /// A QoS 0 message that was still to be sent when its connection ended.
+    Connection,
     /// A retained message that was delivered but not retained.
     RetainedMessages,
     /// A retained message that was delivered but not retained.
@@ -163,12 +171,13 @@ pub enum Bound {
 
 impl Bound {
     /// All of them, in order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::QueueMessages,
         Self::QueueBytes,
         Self::AllQueues,
         Self::QueueQos0,
         Self::Outbox,
+        Self::Connection,
         Self::RetainedMessages,
         Self::RetainedBytes,
         Self::SessionExpiry,
@@ -192,6 +201,7 @@ impl Bound {
             Self::AllQueues => "all_queues_bytes_max",
             Self::QueueQos0 => "queue_qos0",
             Self::Outbox => "outbox_bytes_max",
+            Self::Connection => "connection",
             Self::RetainedMessages => "retained_messages_max",
             Self::RetainedBytes => "retained_bytes_max",
             Self::SessionExpiry => "session_expiry_s",
@@ -217,6 +227,7 @@ impl Bound {
             Self::AllQueues => "Messages that all queues together had no memory for.",
             Self::QueueQos0 => "QoS 0 messages for clients that are away.",
             Self::Outbox => "QoS 0 messages for clients that read too slowly.",
+            Self::Connection => "QoS 0 messages still to be sent when their connection ended.",
             Self::RetainedMessages | Self::RetainedBytes => "Messages delivered but not retained.",
             Self::SessionExpiry => "Messages that waited in sessions that were forgotten.",
             Self::CleanSession => {
@@ -281,10 +292,11 @@ mod tests {
     #[test]
     fn bounds_are_named_as_their_limits() {
         let limits = format!("{:?}", Limits::default());
-        // The room of an outbox comes with each CONNECT, and so does what a client may do;
-        // `$SYS` cannot be opened; a stream stops when the disk is full.
+        // The room of an outbox comes with each CONNECT, and so does what a client may do; a
+        // connection ends when it ends; `$SYS` cannot be opened; a stream stops when the disk is full.
         let elsewhere = [
             Bound::Outbox,
+            Bound::Connection,
             Bound::CleanSession,
             Bound::SysTopic,
             Bound::DeniedPublish,

@@ -299,6 +299,8 @@ pub struct Traffic {
     pub publishers_slowed: u64,
     /// Clients and packets that got no further because nobody answered whether they may.
     pub unanswered: u64,
+    /// Messages at QoS 0 that were still to be sent when their connection ended.
+    pub messages_unsent: u64,
 }
 
 /// How the store is.

@@ -22,6 +22,14 @@ pub struct Link {
     waiting: AtomicBool,
 }
 
+impl Drop for Link {
+    /// Whoever comes last to a connection that has ended.
+    fn drop(&mut self) {
+        let lost = self.outbox.at_stake();
+        self.driver.traffic.messages_unsent.fetch_add(lost, Ordering::Relaxed);
+    }
+}
+
 /// Whoever stands at the outer end of a link: a socket, a bridge, a page.
 pub trait Edge: Send + Sync {
     /// Its link.

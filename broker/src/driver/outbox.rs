@@ -3,6 +3,7 @@
 use std::ops::{AddAssign, SubAssign};
 use std::task::Waker;
 
+use martlet_codec::packet::Delivery;
 use martlet_engine::effects::{Farewell, OutPacket};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -23,6 +24,8 @@ pub struct Cost {
     pub all: u64,
     /// Those that answer the client, which the engine hands out whether or not there is room.
     pub answers: u64,
+    /// How many are messages at QoS 0: nobody else has them.
+    pub qos0: u64,
 }
 
 /// Packets in order. Two fit without an allocation, so that a fan-out of single messages needs
@@ -86,8 +89,13 @@ impl Cost {
     /// Of one packet.
     pub fn of(packet: &OutPacket) -> Self {
         let all = u64::from(packet.cost());
-        let answers = if matches!(packet, OutPacket::Publish { .. }) { 0 } else { all };
-        Self { all, answers }
+        match packet {
+            OutPacket::Publish { delivery, .. } => {
+                let qos0 = u64::from(*delivery == Delivery::AtMostOnce);
+                Self { all, answers: 0, qos0 }
+            }
+            _ => Self { all, answers: all, qos0: 0 },
+        }
     }
 }
 
@@ -95,6 +103,7 @@ impl AddAssign for Cost {
     fn add_assign(&mut self, more: Self) {
         self.all += more.all;
         self.answers += more.answers;
+        self.qos0 += more.qos0;
     }
 }
 
@@ -103,6 +112,7 @@ impl SubAssign for Cost {
     fn sub_assign(&mut self, less: Self) {
         self.all -= less.all;
         self.answers -= less.answers;
+        self.qos0 -= less.qos0;
     }
 }
 
@@ -121,6 +131,11 @@ impl Outbox {
     pub(super) fn waiting(&self) -> (u64, u64) {
         let state = self.0.lock();
         (state.packets.len() as u64, state.cost.all)
+    }
+
+    /// How many messages at QoS 0 would be lost with it: all that no socket has taken whole.
+    pub(super) fn at_stake(&self) -> u64 {
+        self.0.lock().cost.qos0
     }
 
     /// Says that nothing comes after what is here, and wakes the link's task to see to it.
@@ -222,6 +237,11 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::task::Wake;
 
+    use martlet_codec::ids::PacketId;
+    use martlet_codec::reason::QoS;
+    use martlet_codec::topic::TopicName;
+    use martlet_engine::message::Message;
+
     use super::*;
 
     fn ping(after_commit: u64) -> Queued {
@@ -232,7 +252,7 @@ mod tests {
 
     fn all_of(packets: &Packets) -> Sent {
         let all = COST * packets.len() as u64;
-        Sent { cost: Cost { all, answers: all }, ..Sent::default() }
+        Sent { cost: Cost { all, answers: all, qos0: 0 }, ..Sent::default() }
     }
 
     #[test]
@@ -290,7 +310,7 @@ mod tests {
     #[test]
     fn answers_that_no_longer_fill_an_outbox_wake_its_task() {
         let (outbox, woken) = (Outbox::default(), Arc::new(Woken::default()));
-        let (three, one) = (3 * COST as u32, Cost { all: COST, answers: COST });
+        let (three, one) = (3 * COST as u32, Cost { all: COST, answers: COST, qos0: 0 });
         outbox.push_all([ping(0), ping(0), ping(7)].into_iter());
         assert_eq!(outbox.standing(&Arc::clone(&woken).into()).cost.answers, u64::from(three));
         let mut left = outbox.begin(false, 6).expect("three packets");
@@ -302,6 +322,27 @@ mod tests {
         left.remove(0);
         outbox.end(Sent { left, cost: one, ..Sent::default() }, three);
         assert_eq!(woken.0.load(Ordering::Relaxed), 1, "it reads already");
+    }
+
+    #[test]
+    fn what_no_socket_took_is_at_stake() {
+        let publish = |delivery| {
+            let message = Message::new(TopicName::new(b"t").unwrap(), b"x", QoS::AtMostOnce, false);
+            Queued {
+                packet: OutPacket::Publish { message, delivery, retain: false },
+                after_commit: 0,
+            }
+        };
+        let qos1 = Delivery::AtLeastOnce { id: PacketId::new(1).unwrap(), dup: false };
+        let outbox = Outbox::default();
+        let all = [Delivery::AtMostOnce, qos1, Delivery::AtMostOnce].map(publish);
+        outbox.push_all(all.into_iter().chain([ping(0)]));
+        assert_eq!(outbox.at_stake(), 2, "QoS 1 is in its session");
+        let mut left = outbox.begin(false, 0).expect("four packets");
+        assert_eq!(outbox.at_stake(), 2, "nobody knows yet");
+        let cost = Cost::of(&left.remove(0).packet);
+        outbox.end(Sent { left, cost, blocked: true }, 1000);
+        assert_eq!(outbox.at_stake(), 1);
     }
 
     #[test]

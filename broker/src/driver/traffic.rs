@@ -29,6 +29,8 @@ pub struct TrafficCounters {
     pub publishers_slowed: AtomicU64,
     /// Clients and packets that got no further because nobody answered whether they may.
     pub unanswered: AtomicU64,
+    /// Messages at QoS 0 that were still to be sent when their connection ended.
+    pub messages_unsent: AtomicU64,
     /// What is looked at from time to time.
     pub(super) seen: Mutex<Seen>,
     /// Where the log counts the lines that it has lost.
@@ -74,6 +76,7 @@ impl TrafficCounters {
             turned_away: self.turned_away.load(Ordering::Relaxed),
             publishers_slowed: self.publishers_slowed.load(Ordering::Relaxed),
             unanswered: self.unanswered.load(Ordering::Relaxed),
+            messages_unsent: self.messages_unsent.load(Ordering::Relaxed),
             packets_waiting: seen.packets_waiting,
             packets_waiting_bytes: seen.packets_waiting_bytes,
             memory_bytes: seen.memory_bytes,

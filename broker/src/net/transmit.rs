@@ -191,7 +191,12 @@ impl Unsent {
 
 impl Buffer {
     const fn new() -> Self {
-        Self { bytes: Vec::new(), used: 0, payload: None, cost: Cost { all: 0, answers: 0 } }
+        Self {
+            bytes: Vec::new(),
+            used: 0,
+            payload: None,
+            cost: Cost { all: 0, answers: 0, qos0: 0 },
+        }
     }
 
     /// Encodes a packet behind the others; a large payload is kept as it is.
