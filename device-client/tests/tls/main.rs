@@ -8,5 +8,6 @@ mod cheat;
 mod cheating;
 mod honest;
 mod pki;
+mod recorded;
 mod spoiling;
 mod wire;

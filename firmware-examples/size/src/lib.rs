@@ -2,6 +2,8 @@
 
 #![no_std]
 
+pub mod recorded;
+
 use core::convert::Infallible;
 use core::task::Waker;
 
