@@ -1,6 +1,7 @@
 //! A sensor on a Cortex-M3 with Ethernet: publishes a reading ten times a second at QoS 1, obeys
 //! numbered commands at QoS 2, and loses and repeats none of them, whatever happens to the broker,
-//! to the network, or to itself. How it ended is its exit status.
+//! to the network, or to itself. With the argument `tls` it says all that over TLS. How it ended is
+//! its exit status.
 
 #![no_std]
 #![no_main]
@@ -8,6 +9,7 @@
 mod clock;
 mod ethernet;
 mod kept;
+mod secret;
 
 use core::cell::Cell;
 use core::fmt::Write;
@@ -21,9 +23,11 @@ use heapless::{String, Vec};
 use martlet_codec::reason::QoS;
 use martlet_device::client::Client;
 use martlet_device::event::Event;
-use martlet_device::io::asynchronous::Driver;
+use martlet_device::io::asynchronous::{Driver, Network};
 use martlet_device::io::embassy::{EmbassyClock, Tcp};
 use martlet_device::settings::{Backoff, Memory, Publication, Settings, Subscription};
+use martlet_device::tls::asynchronous::Tls;
+use martlet_device::tls::settings::Buffers;
 use semihosting::{println, process};
 
 use crate::ethernet::Ethernet;
@@ -40,13 +44,28 @@ async fn main(_spawner: Spawner) {
     let mut resources = StackResources::<2>::new();
     let (stack, mut network) =
         embassy_net::new(Ethernet::start(), Config::ipv4_static(config), &mut resources, 1);
-    join(network.run(), sensor(stack)).await;
+    join(network.run(), connection(stack)).await;
 }
 
-async fn sensor(stack: Stack<'_>) {
-    // All the memory that the client will ever use for packets, and for its socket.
-    let memory = Memory { receive: &mut [0; 512], outbox: &mut [0; kept::OUTBOX] };
+/// The way to the broker, in the clear or not.
+async fn connection(stack: Stack<'_>) {
     let (mut from, mut to) = ([0; 512], [0; 512]);
+    let port = argument(|argument| argument.strip_prefix("port=")?.parse().ok());
+    let tcp = Tcp::new(stack, (&mut from, &mut to), BROKER, port.unwrap_or(1883));
+    if argument(|argument| (argument == "tls").then_some(())).is_some() {
+        let flash = secret::Flash::read();
+        let (authorities, identity) = (flash.authorities(), flash.identity());
+        let memory = Buffers { receive: &mut [0; 2_100], transmit: &mut [0; 1_024] };
+        let settings = secret::settings(&authorities, &identity);
+        sensor(Tls::new(tcp, secret::Machine, settings, memory)).await;
+    } else {
+        sensor(tcp).await;
+    }
+}
+
+async fn sensor(network: impl Network) {
+    // All the memory that the client will ever use for packets.
+    let memory = Memory { receive: &mut [0; 512], outbox: &mut [0; kept::OUTBOX] };
     let commands = [Subscription { filter: "board/command", qos: QoS::ExactlyOnce }];
     let settings = Settings {
         keep_alive_s: 2,
@@ -63,8 +82,7 @@ async fn sensor(stack: Stack<'_>) {
     let restored = kept.restore(&mut client);
     println!("started, {}", if restored { "with the session of before" } else { "anew" });
 
-    let tcp = Tcp::new(stack, (&mut from, &mut to), BROKER, port());
-    let mut driver = Driver::with_storage(client, tcp, EmbassyClock::new(1), kept);
+    let mut driver = Driver::with_storage(client, network, EmbassyClock::new(1), kept);
     let mut ticker = Ticker::every(Duration::from_millis(100));
     let mut wish = Wish::GoOn;
     loop {
@@ -141,10 +159,9 @@ fn end(client: &mut Client<'_>, numbers: Numbers) -> ! {
     process::exit(i32::from(lost > 0))
 }
 
-/// The port in the argument `port=...`, or MQTT's own.
-fn port() -> u16 {
+/// What the first of the arguments says that says something of it.
+fn argument<T>(says: impl Fn(&str) -> Option<T>) -> Option<T> {
     let arguments = semihosting::experimental::env::args::<64>();
     let mut arguments = arguments.iter().flatten().filter_map(Result::ok);
-    let number = arguments.find_map(|argument| argument.strip_prefix("port=")?.parse().ok());
-    number.unwrap_or(1883)
+    arguments.find_map(says)
 }

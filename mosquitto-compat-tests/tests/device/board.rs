@@ -10,8 +10,11 @@ use std::path::Path;
 use std::process::Command;
 
 use mosquitto_compat_tests::broker::Broker;
+use mosquitto_compat_tests::ports::Port;
 use mosquitto_compat_tests::tools::{Running, publish, subscribe};
 use tempfile::TempDir;
+
+use crate::pki::{Authority, Flash};
 
 /// Messages of the board that may be under way, and so be sent again, when something happens.
 const WINDOW: usize = 4;
@@ -21,17 +24,14 @@ const READINGS: usize = 8;
 #[test]
 #[ignore = "wants QEMU and the board's firmware: ./test board"]
 fn each_message_of_the_board_arrives_whatever_happens() {
-    let mut world = World::new();
-    world.board.wait_for("connected, session present: false");
-    for happens in FAULTS {
-        world.account.readings(READINGS);
-        world.command("hello");
-        happens(&mut world);
-        world.board.wait_for("connected, session present: true");
-        world.command("hello again");
-    }
-    world.account.readings(READINGS);
-    println!("{}", world.end());
+    println!("{}", World::new().live_through(FAULTS));
+}
+
+#[test]
+#[ignore = "wants QEMU and the board's firmware: ./test board"]
+fn each_message_of_the_board_arrives_over_tls_too() {
+    let faults = [World::broker_is_killed, World::network_is_cut, World::board_is_reset];
+    println!("over TLS: {}", World::secret().live_through(&faults));
 }
 
 /// What happens to the board, one after the other.
@@ -49,22 +49,49 @@ struct World {
     switch: Switch,
     account: Account,
     commands: usize,
-    _folder: TempDir,
+    _kept: (TempDir, Option<(Authority, Port)>),
 }
 
 impl World {
     fn new() -> Self {
         let broker = Broker::martlet();
+        let port = broker.port();
+        Self::with(broker, port, TempDir::with_prefix("martlet-board-").unwrap(), None)
+    }
+
+    /// Over TLS, with certificates on both sides and records that fit into the board.
+    fn secret() -> Self {
+        let authority = Authority::new("127.0.0.1");
+        let (broker, port) = authority.durable_martlet(1_024);
+        let folder = TempDir::with_prefix("martlet-board-").unwrap();
+        Flash::of(&authority).write_to(folder.path());
+        Self::with(broker, port.number(), folder, Some((authority, port)))
+    }
+
+    fn with(broker: Broker, port: u16, folder: TempDir, secret: Option<(Authority, Port)>) -> Self {
         let topics = ["-t", "board/reading", "-t", "board/done"];
         let account =
             subscribe(&broker, &[&["-c", "-i", "account", "-q", "2"], &topics[..]].concat());
-        let folder = TempDir::with_prefix("martlet-board-").unwrap();
         let socket = folder.path().join("switch");
-        let mut board = Running::start(&mut board(broker.port(), &socket));
+        let mut board = Running::start(&mut board(port, secret.is_some(), &socket));
         let account = Account { messages: account, readings: Vec::new(), done: Vec::new() };
         board.wait_for("started, anew");
         let switch = Switch::connect(&socket);
-        Self { broker, board, switch, account, commands: 0, _folder: folder }
+        Self { broker, board, switch, account, commands: 0, _kept: (folder, secret) }
+    }
+
+    /// What became of all messages while all this happened.
+    fn live_through(mut self, faults: &[fn(&mut Self)]) -> String {
+        self.board.wait_for("connected, session present: false");
+        for happens in faults {
+            self.account.readings(READINGS);
+            self.command("hello");
+            happens(&mut self);
+            self.board.wait_for("connected, session present: true");
+            self.command("hello again");
+        }
+        self.account.readings(READINGS);
+        self.end(faults.len())
     }
 
     fn broker_is_killed(&mut self) {
@@ -102,14 +129,14 @@ impl World {
         publish(&self.broker, &["-q", "2", "-t", "board/command", "-m", &command]);
     }
 
-    fn end(mut self) -> String {
+    fn end(mut self, faults: usize) -> String {
         self.command("end");
         let ended = self.board.wait_for("ended after");
         let status = self.board.finish().status;
         assert!(status.success(), "{ended}: {status}");
         publish(&self.broker, &["-q", "2", "-t", "board/done", "-m", "0 over"]);
         let published = ended.split(' ').nth(2).and_then(|number| number.parse().ok());
-        self.account.close(published.unwrap(), self.commands, FAULTS.len())
+        self.account.close(published.unwrap(), self.commands, faults)
     }
 }
 
@@ -194,16 +221,18 @@ impl Switch {
     }
 }
 
-/// The machine, with the broker's port as its argument.
-fn board(port: u16, switch: &Path) -> Command {
+/// The machine, with the broker's port among its arguments, and its flash in the switch's folder.
+fn board(port: u16, secret: bool, switch: &Path) -> Command {
     let firmware = env::var("TEST_BOARD").expect("`./test board` says where the firmware is");
     let mut command = Command::new("qemu-system-arm");
-    let semihosting = "enable=on,target=native,arg=emulated-board,arg=port=";
+    let secret = if secret { ",arg=tls" } else { "" };
+    let semihosting = format!("enable=on,target=native,arg=emulated-board,arg=port={port}{secret}");
     command
         .args(["-M", "lm3s6965evb", "-nographic", "-monitor", "none", "-serial", "none"])
-        .args(["-semihosting-config", &format!("{semihosting}{port}")])
+        .args(["-semihosting-config", &semihosting])
         .args(["-netdev", "user,id=net", "-net", "nic,model=stellaris,netdev=net"])
         .args(["-qmp", &format!("unix:{},server=on,wait=off", switch.display())])
         .args(["-kernel", &firmware]);
+    command.current_dir(switch.parent().expect("the switch lies in a folder"));
     command
 }

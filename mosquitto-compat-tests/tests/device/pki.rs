@@ -4,9 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use martlet_device::tls::settings::{Authority as Trusted, Identity};
 use mosquitto_compat_tests::broker::{Broker, Kind, mosquitto_binary};
 use mosquitto_compat_tests::martlet;
 use mosquitto_compat_tests::ports::Port;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 
 /// That devices must show a certificate.
@@ -97,5 +100,40 @@ impl Authority {
 
     pub(crate) fn own(&self) -> (String, String) {
         (self.path("devices/meter.crt"), self.path("devices/meter.key"))
+    }
+}
+
+/// What a device has in its flash, in DER.
+pub(crate) struct Flash {
+    pub(crate) authorities: [Trusted; 1],
+    authority: Vec<u8>,
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Flash {
+    pub(crate) fn of(authority: &Authority) -> Self {
+        let (certificate, key) = authority.own();
+        let der = |path: &str| CertificateDer::from_pem_file(path).unwrap().to_vec();
+        let authority = der(&authority.path("ca.crt"));
+        let key = PrivateKeyDer::from_pem_file(key).unwrap().secret_der().to_vec();
+        let authorities = [Trusted::from_certificate(&authority).unwrap()];
+        Self { authorities, authority, certificate: der(&certificate), key }
+    }
+
+    pub(crate) fn identity(&self) -> Identity<'_> {
+        Identity::new(&self.certificate, &self.key).unwrap()
+    }
+
+    /// As files, as the emulated board has it.
+    pub(crate) fn write_to(&self, folder: &Path) {
+        let files = [
+            ("ca.der", &self.authority),
+            ("device.der", &self.certificate),
+            ("device.key.der", &self.key),
+        ];
+        for (name, bytes) in files {
+            fs::write(folder.join(name), bytes).unwrap();
+        }
     }
 }

@@ -20,16 +20,12 @@ use martlet_device::io::blocking::Clock as _;
 use martlet_device::settings::{Backoff, Memory, Publication, Settings, Subscription};
 use martlet_device::tls::asynchronous::Tls;
 use martlet_device::tls::fault::{CertificateFault, Fault};
-use martlet_device::tls::settings::{
-    Authority as Trusted, Buffers, Identity, Platform, Settings as TlsSettings, Trust,
-};
+use martlet_device::tls::settings::{Buffers, Identity, Platform, Settings as TlsSettings, Trust};
 use mosquitto_compat_tests::broker::{Broker, Kind};
 use mosquitto_compat_tests::tools::{publish, subscribe};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::network::Started;
-use crate::pki::{Authority, REQUIRED};
+use crate::pki::{Authority, Flash, REQUIRED};
 use crate::proxy::Proxy;
 
 const COMMANDS: &[Subscription<'static>] =
@@ -166,30 +162,10 @@ fn subscribed(device: &mut Device<'_>) {
     next(device, |event| matches!(event, Ok(Event::Subscribed { .. })).then_some(()));
 }
 
-/// What a device has in its flash.
-struct Flash {
-    authorities: [Trusted; 1],
-    certificate: Vec<u8>,
-    key: Vec<u8>,
-}
-
-impl Flash {
-    fn of(authority: &Authority) -> Self {
-        let (certificate, key) = authority.own();
-        let der = |path: &str| CertificateDer::from_pem_file(path).unwrap().to_vec();
-        let authorities = [Trusted::from_certificate(&der(&authority.path("ca.crt"))).unwrap()];
-        let key = PrivateKeyDer::from_pem_file(key).unwrap().secret_der().to_vec();
-        Self { authorities, certificate: der(&certificate), key }
-    }
-
-    fn identity(&self) -> Identity<'_> {
-        Identity::new(&self.certificate, &self.key).unwrap()
-    }
-
-    fn settings<'a>(&'a self, identity: Option<&'a Identity<'a>>) -> TlsSettings<'a> {
-        let trust = Trust { authorities: &self.authorities, ..Trust::default() };
-        TlsSettings { name: "localhost".into(), trust, identity }
-    }
+/// What a device is told that has this in its flash.
+fn settings<'a>(flash: &'a Flash, identity: Option<&'a Identity<'a>>) -> TlsSettings<'a> {
+    let trust = Trust { authorities: &flash.authorities, ..Trust::default() };
+    TlsSettings { name: "localhost".into(), trust, identity }
 }
 
 /// Memory of a device whose records are received in so many bytes.
@@ -262,7 +238,7 @@ fn a_device_converses_with_both_brokers_over_its_own_tls() {
         for (asked, identity) in [("", None), ("", Some(&identity)), (REQUIRED, Some(&identity))] {
             let (broker, port) = authority.broker(kind, asked);
             let mut ram = Ram::new(16_645);
-            let tls = flash.settings(identity);
+            let tls = settings(&flash, identity);
             converse(&broker, &mut ram.device(port.number(), tls, SETTINGS));
         }
     }
@@ -276,15 +252,18 @@ fn a_device_with_small_buffers_asks_for_short_records() {
     let identity = flash.identity();
     let (mosquitto, port) = authority.broker(Kind::Mosquitto, REQUIRED);
     let mut ram = Ram::new(2_100);
-    converse(&mosquitto, &mut ram.device(port.number(), flash.settings(Some(&identity)), SETTINGS));
+    converse(
+        &mosquitto,
+        &mut ram.device(port.number(), settings(&flash, Some(&identity)), SETTINGS),
+    );
 
     let (martlet, port) = authority.durable_martlet(1_024);
     let mut ram = Ram::new(2_100);
-    converse(&martlet, &mut ram.device(port.number(), flash.settings(Some(&identity)), SETTINGS));
+    converse(&martlet, &mut ram.device(port.number(), settings(&flash, Some(&identity)), SETTINGS));
 
     let (_broker, port) = authority.broker(Kind::Martlet, REQUIRED);
     let mut ram = Ram::new(300);
-    let mut device = ram.device(port.number(), flash.settings(Some(&identity)), SETTINGS);
+    let mut device = ram.device(port.number(), settings(&flash, Some(&identity)), SETTINGS);
     next(&mut device, |event| event.is_err().then_some(()));
     assert!(matches!(device.network().fault(), Some(Fault::RecordTooLong(301..))));
 }
@@ -299,9 +278,9 @@ fn a_keep_alive_in_the_middle_of_a_record_loses_nothing() {
         let (broker, port) = authority.broker(kind, REQUIRED);
         let proxy = Proxy::new(port.number());
         let mut ram = Ram::new(16_645);
-        let settings = Settings { keep_alive_s: 2, response_ms: 30_000, ..SETTINGS };
-        let tls = flash.settings(Some(&identity));
-        let mut device = ram.device(proxy.port(), tls, settings);
+        let tls = settings(&flash, Some(&identity));
+        let often = Settings { keep_alive_s: 2, response_ms: 30_000, ..SETTINGS };
+        let mut device = ram.device(proxy.port(), tls, often);
         connected(&mut device);
         subscribed(&mut device);
         for (round, text) in ["x".repeat(1_000), "y".repeat(3_000)].iter().enumerate() {
@@ -322,7 +301,7 @@ fn a_device_goes_on_where_it_was_when_its_broker_was_killed() {
     let identity = flash.identity();
     let (mut broker, port) = authority.durable_martlet(16_384);
     let mut ram = Ram::new(16_645);
-    let tls = flash.settings(Some(&identity));
+    let tls = settings(&flash, Some(&identity));
     let mut device = ram.device(port.number(), tls, SETTINGS);
     assert!(!connected(&mut device));
     subscribed(&mut device);
@@ -350,13 +329,13 @@ fn a_device_speaks_to_nobody_who_cannot_prove_that_he_is_the_broker() {
     let (flash, other) = (Flash::of(&right), Flash::of(&wrong));
     let identity = flash.identity();
     let own = Some(&identity);
-    let elsewhere = TlsSettings { name: "broker.example.org".into(), ..flash.settings(own) };
+    let elsewhere = TlsSettings { name: "broker.example.org".into(), ..settings(&flash, own) };
     let certificate = |fault| Some(Fault::Certificate(fault));
     let table = [
-        (other.settings(own), port.number(), certificate(CertificateFault::Untrusted)),
+        (settings(&other, own), port.number(), certificate(CertificateFault::Untrusted)),
         (elsewhere, port.number(), certificate(CertificateFault::Name)),
-        (flash.settings(None), port.number(), Some(Fault::Alert(116))),
-        (flash.settings(own), broker.port(), None), // no TLS: the broker closes
+        (settings(&flash, None), port.number(), Some(Fault::Alert(116))),
+        (settings(&flash, own), broker.port(), None), // no TLS: the broker closes
     ];
     for (settings, port, expected) in table {
         let mut ram = Ram::new(16_645);
