@@ -1,8 +1,7 @@
 //! A handshake that a server of TLS 1.3 has said once to a device whose random numbers are all
 //! [`RANDOM`]. It says the same to it every time. The keys are nobody's.
 //!
-//! `TEST_RECORD=firmware-examples/size/src/recorded cargo test -p martlet-device --test tls recorded`
-//! makes another one.
+//! `TEST_RECORD=1 cargo test -p martlet-device --test tls recorded` makes another one.
 
 /// What the device calls the server.
 pub const NAME: &str = "broker.example.org";
