@@ -293,6 +293,8 @@ fn who_opens_no_websocket_is_closed_in_time() {
     }
     speechless.expect_closed();
     assert_eq!(broker.log().with("connect timeout").len(), 3);
+    let late = &broker.driver().traffic.connect_timeouts;
+    assert_eq!(late.load(std::sync::atomic::Ordering::Relaxed), 3);
 }
 
 /// Behind a proxy that is believed, a client has its own address.

@@ -76,6 +76,11 @@ pub const FIGURES: &[Figure] = &[
         |c, _| c.traffic.turned_away,
     ),
     total(
+        "$SYS/broker/martlet/connections/late",
+        "Connections closed because no CONNECT came in time.",
+        |c, _| c.traffic.connect_timeouts,
+    ),
+    total(
         "$SYS/broker/martlet/rights/unanswered",
         "Clients and packets of which nobody answered whether they may.",
         |c, _| c.traffic.unanswered,

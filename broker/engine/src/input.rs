@@ -285,6 +285,8 @@ pub struct Traffic {
     pub logins_failed: u64,
     /// Connections that were closed because their address came, or failed, too often.
     pub turned_away: u64,
+    /// Connections that were closed because what must come first took too long.
+    pub connect_timeouts: u64,
     /// Packets that wait in outboxes.
     pub packets_waiting: u64,
     /// What they take there.

@@ -25,6 +25,8 @@ pub struct TrafficCounters {
     pub logins_failed: AtomicU64,
     /// Connections that were closed because of their address.
     pub turned_away: AtomicU64,
+    /// Connections that were closed because what must come first took too long.
+    pub connect_timeouts: AtomicU64,
     /// How often a client began to publish too fast.
     pub publishers_slowed: AtomicU64,
     /// Clients and packets that got no further because nobody answered whether they may.
@@ -74,6 +76,7 @@ impl TrafficCounters {
             sockets_accepted: accepted,
             logins_failed: self.logins_failed.load(Ordering::Relaxed),
             turned_away: self.turned_away.load(Ordering::Relaxed),
+            connect_timeouts: self.connect_timeouts.load(Ordering::Relaxed),
             publishers_slowed: self.publishers_slowed.load(Ordering::Relaxed),
             unanswered: self.unanswered.load(Ordering::Relaxed),
             messages_unsent: self.messages_unsent.load(Ordering::Relaxed),

@@ -59,8 +59,7 @@ pub(super) async fn arrive(socket: Socket, peer: Peer, shared: Arc<Shared>) -> O
     let layered = match patience.wait(layers).await {
         Ok(layered) => layered?,
         Err(Over::Late) => {
-            let reason = format!("no {} within the connect timeout", awaited(&shared));
-            log_lost(address, &reason, "connect_timeout_s");
+            is_late(&shared, address, &awaited(&shared));
             return None;
         }
         Err(Over::Stopping) => return None,
@@ -72,13 +71,17 @@ pub(super) async fn arrive(socket: Socket, peer: Peer, shared: Arc<Shared>) -> O
         Ok(come_in) => come_in.err(),
         Err(over) => {
             if let Over::Late = over {
-                let reason = "no CONNECT within the connect timeout";
-                log_lost(connection.peer_address(), reason, "connect_timeout_s");
+                is_late(&shared, connection.peer_address(), "CONNECT");
             }
             Some(End::Lost(LostCause::Closed))
         }
     };
     Some(Arrived { connection, incoming, end })
+}
+
+fn is_late(shared: &Shared, address: PeerAddress, awaited: &str) {
+    shared.driver.traffic.connect_timeouts.fetch_add(1, Ordering::Relaxed);
+    log_lost(address, &format!("no {awaited} within the connect timeout"), "connect_timeout_s");
 }
 
 /// What has to come before MQTT does.
