@@ -174,6 +174,45 @@ fn an_export_that_was_cut_off_goes_on() {
     assert!(err.contains("cannot be made: File exists"), "{err}");
 }
 
+/// A Parquet file is read by its own library in `columnar`, and by others in the benchmark's script.
+#[cfg(feature = "parquet")]
+#[test]
+fn an_export_as_parquet_is_whole_or_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let _store = recorded(&data, 10_000);
+    let file = dir.path().join("climate.parquet").to_str().unwrap().to_owned();
+    let export = |output: &str, more: &[&str]| {
+        let asked = ["export", "sensors/1/#", "--format", "parquet", "-o", output];
+        said(&data, &[&asked[..], more].concat())
+    };
+    let (code, out, err) = export(&file, &["--column", "t=number", "--column", "gps.lat=string"]);
+    assert_eq!((code, out.as_str()), (Some(0), ""), "{err}");
+    assert_eq!(err, format!("3333 records are in {file}.\n"));
+    let bytes = fs::read(&file).unwrap();
+    assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1") && bytes.len() < 100_000);
+    for name in ["payload_binary", "gps.lat", "sensors/1/temperature"] {
+        let holds = bytes.windows(name.len()).any(|part| part == name.as_bytes());
+        assert!(holds, "{name}");
+    }
+    let rows: &[(&[&str], i32, &str)] = &[
+        (&[], 1, "climate.parquet cannot be made: File exists.\n"),
+        (&["--column", "t=float"], 2, "write NAME=number, NAME=string or NAME=bool"),
+        (&["--column", "topic=string"], 2, "\"topic\" is a column of every record already"),
+    ];
+    for (more, expected, words) in rows {
+        let (code, _, err) = export(&file, more);
+        assert_eq!(code, Some(*expected), "{err}");
+        assert!(err.contains(words), "{err}");
+    }
+    let (code, _, err) = said(&data, &["export", "-o", &file, "--column", "t=number"]);
+    assert_eq!((code, err.as_str()), (Some(1), "--column is for --format parquet.\n"));
+    let (code, _, err) = export("/nowhere/climate.parquet", &[]);
+    assert_eq!(code, Some(1));
+    assert!(err.starts_with("writing /nowhere/climate.parquet.begun: No such file"), "{err}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing else is left");
+}
+
 #[test]
 fn wrong_questions_are_told_what_is_right() {
     let dir = tempfile::tempdir().unwrap();

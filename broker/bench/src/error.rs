@@ -39,6 +39,9 @@ pub(crate) enum BenchError {
     /// A store alone, filled or measured.
     #[error("the store: {0}")]
     Store(martlet::store::StoreError),
+    /// The log alone.
+    #[error("the log: {0}")]
+    Log(martlet::telemetry::LogError),
     /// strace.
     #[error("cannot count system calls: {0}")]
     Strace(String),

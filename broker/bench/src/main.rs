@@ -40,6 +40,7 @@ mod start;
 mod subject;
 mod syscalls;
 mod tally;
+mod telemetry;
 mod wire;
 
 /// What a message, and a connection, cost a broker.
@@ -70,6 +71,9 @@ enum Chore {
     /// A million filters and a million retained messages: time, CPU time and memory; a table in
     /// Markdown
     Masses(MassesOptions),
+    /// The log's files: how fast they are recorded, sealed into Parquet and read, and how large they
+    /// are; a table in Markdown
+    Telemetry(telemetry::Plan),
     /// The scenarios
     List,
 }
@@ -157,6 +161,7 @@ fn main() -> ExitCode {
         Chore::Syscalls(options) => count_syscalls(options),
         Chore::Start(options) => measure_starts(options),
         Chore::Masses(options) => measure_masses(options),
+        Chore::Telemetry(options) => telemetry::run(options).map(|()| true),
         Chore::List => {
             ALL.iter().chain(&DURABLE).for_each(|name| println!("{name}"));
             println!("each of the first kinds also with another window: p2p-q0-w1000");

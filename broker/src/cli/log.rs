@@ -12,6 +12,7 @@ use martlet_engine::filter::Filter;
 use crate::cli::FAILED;
 use crate::cli::store::DAMAGED;
 use crate::clock;
+use crate::telemetry::columns::{self, Column, ColumnKind};
 use crate::telemetry::lines::{self, CSV_HEADER};
 use crate::telemetry::log::{LAST_MAX, Log};
 use crate::telemetry::reader::Reader;
@@ -54,7 +55,13 @@ pub(super) enum LogCommand {
     },
     /// Print records.
     #[command(after_help = ABOUT)]
-    Cat(Query),
+    Cat {
+        #[command(flatten)]
+        query: Query,
+        /// How to print them.
+        #[arg(long, value_enum, default_value_t = Format::Json)]
+        format: Format,
+    },
     /// Print the last records, and those that come from now on.
     #[command(after_help = ABOUT)]
     Tail {
@@ -72,11 +79,19 @@ pub(super) enum LogCommand {
         #[arg(long, value_enum, default_value_t = Format::Json)]
         format: Format,
     },
-    /// Write records to a file. Interrupted, it goes on where it was when it is asked again.
+    /// Write records to a file. Interrupted, it goes on where it was when it is asked again; as
+    /// Parquet it begins anew, because only its end says where everything stands in it.
     #[command(after_help = ABOUT)]
     Export {
         #[command(flatten)]
         query: Query,
+        /// What kind of file.
+        #[arg(long, value_enum, default_value_t = FileFormat::Json)]
+        format: FileFormat,
+        /// With Parquet: a member of payloads that are JSON objects as a column of its own;
+        /// may be given several times. TYPE: number, string or bool.
+        #[arg(long = "column", value_name = "NAME=TYPE", value_parser = parse_column)]
+        columns: Vec<Column>,
         /// The file; it must not be there yet.
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
@@ -106,9 +121,6 @@ pub(super) struct Query {
     /// How many at most.
     #[arg(short = 'n', long)]
     count: Option<u64>,
-    /// How to print them.
-    #[arg(long, value_enum, default_value_t = Format::Json)]
-    format: Format,
 }
 
 /// How records are printed.
@@ -118,6 +130,17 @@ pub(super) enum Format {
     Json,
     /// RFC 4180, with a header.
     Csv,
+}
+
+/// What kind of file records are exported to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum FileFormat {
+    /// An object a line.
+    Json,
+    /// RFC 4180, with a header.
+    Csv,
+    /// Columns, as DuckDB, Polars and pandas read them.
+    Parquet,
 }
 
 /// A chore with a log.
@@ -171,11 +194,11 @@ impl Chore {
             LogCommand::Topics { stream, prefix, json } => {
                 topics(&log, &stream.of(&log)?, &prefix, json, out)?
             }
-            LogCommand::Cat(query) => {
+            LogCommand::Cat { query, format } => {
                 let reader = query.reader(&log)?;
                 let count = query.count.unwrap_or(u64::MAX);
-                query.format.begin(out)?;
-                print(reader, count, query.format, out)?
+                format.begin(out)?;
+                print(reader, count, format, out)?
             }
             LogCommand::Tail { stream, filter, count, no_follow, format } => {
                 let stream = stream.of(&log)?;
@@ -183,7 +206,15 @@ impl Chore {
                 let tail = Tail { log: &log, stream: &stream, filter, format };
                 tail.print(count, no_follow, out)?
             }
-            LogCommand::Export { query, output } => export::export(&log, &query, &output)?,
+            LogCommand::Export { query, format, columns, output } => match format {
+                FileFormat::Parquet => export::parquet(&log, &query, &columns, &output)?,
+                _ if !columns.is_empty() => {
+                    let words = "--column is for --format parquet";
+                    return Err(Stopped::Asked(words.to_owned()));
+                }
+                FileFormat::Json => export::lines(&log, (&query, Format::Json), &output)?,
+                FileFormat::Csv => export::lines(&log, (&query, Format::Csv), &output)?,
+            },
         };
         out.flush()?;
         Ok(code)
@@ -372,6 +403,14 @@ fn parse_filter(text: Option<&str>) -> Result<Option<Filter>, Stopped> {
         Ok(filter) if filter.is_plain() => Ok(Some(filter)),
         _ => Err(Stopped::Asked(format!("{text:?} is no topic filter such as \"sensors/#\""))),
     }
+}
+
+/// `t=number`.
+fn parse_column(text: &str) -> Result<Column, String> {
+    let (name, kind) = text.rsplit_once('=').unwrap_or((text, ""));
+    let kind = ColumnKind::parse(kind).ok_or("write NAME=number, NAME=string or NAME=bool")?;
+    columns::check_name(name)?;
+    Ok(Column { name: name.into(), kind })
 }
 
 fn now_ms() -> u64 {

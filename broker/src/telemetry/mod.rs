@@ -24,6 +24,7 @@ pub mod cursors;
 pub mod lines;
 pub mod log;
 pub mod look;
+pub mod parquet_file;
 pub mod position;
 pub mod reader;
 pub mod sealer;

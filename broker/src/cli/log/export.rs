@@ -1,5 +1,6 @@
 //! `martlet log export`: records to a file, which goes on after an interruption.
 
+use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -7,9 +8,11 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
-use crate::cli::log::{Query, Stopped, told};
+use crate::cli::log::{Format, Query, Stopped, told};
 use crate::telemetry::Position;
+use crate::telemetry::columns::Column;
 use crate::telemetry::log::Log;
+use crate::telemetry::parquet_file::ParquetFile;
 use crate::telemetry::reader::Reader;
 
 /// Records after which it is noted how far the file has come.
@@ -30,12 +33,45 @@ struct Progress {
     bytes: u64,
 }
 
-/// Writes what `query` asks for, up to the newest record there is now.
-pub(super) fn export(log: &Log, query: &Query, output: &Path) -> Result<u8, Stopped> {
+/// What is asked for, and as what.
+type Asked<'a> = (&'a Query, Format);
+
+/// Writes what is asked for as one Parquet file, up to the newest record there is now.
+pub(super) fn parquet(
+    log: &Log,
+    query: &Query,
+    columns: &[Column],
+    output: &Path,
+) -> Result<u8, Stopped> {
+    if output.exists() {
+        return Err(cannot_be_made(output, &"File exists"));
+    }
+    let mut reader = query.reader(log)?;
+    let end = log.stats(&query.stream.of(log)?)?.next_offset;
+    let mut file = ParquetFile::create(output, columns)?;
+    let (first, most) = (reader.offset(), query.count.unwrap_or(u64::MAX));
+    let bar = bar(end.saturating_sub(first));
+    let mut records = 0_u64;
+    while records < most {
+        let Some(record) = reader.next()?.filter(|record| record.offset < end) else { break };
+        file.add(&record)?;
+        records += 1;
+        if records.is_multiple_of(NOTED_EVERY) {
+            bar.set_position(reader.offset() - first);
+        }
+    }
+    file.finish()?;
+    done(&bar, records, output)?;
+    Ok(told(&reader))
+}
+
+/// Writes what is asked for as lines, up to the newest record there is now.
+pub(super) fn lines(log: &Log, asked: Asked<'_>, output: &Path) -> Result<u8, Stopped> {
+    let (query, format) = asked;
     let noted_in = beside(output);
     let (mut file, mut reader, mut progress) = match fs::read(&noted_in) {
-        Ok(noted) => go_on(log, query, output, &noted)?,
-        Err(_) => begin(log, query, output)?,
+        Ok(noted) => go_on(log, asked, output, &noted)?,
+        Err(_) => begin(log, asked, output)?,
     };
     let bar = bar(progress.end.saturating_sub(reader.offset()));
     let first = reader.offset();
@@ -45,7 +81,7 @@ pub(super) fn export(log: &Log, query: &Query, output: &Path) -> Result<u8, Stop
         if record.offset >= progress.end {
             break;
         }
-        query.format.write(&mut file, &record)?;
+        format.write(&mut file, &record)?;
         progress.records += 1;
         if progress.records.is_multiple_of(NOTED_EVERY) {
             progress.offset = reader.offset();
@@ -56,30 +92,36 @@ pub(super) fn export(log: &Log, query: &Query, output: &Path) -> Result<u8, Stop
     }
     written(&mut file)?;
     let _ = fs::remove_file(&noted_in); // never written if there was little to do
-    bar.finish_and_clear();
-    let (records, output) = (progress.records, output.display());
-    writeln!(std::io::stderr(), "{records} records are in {output}.")?;
+    done(&bar, progress.records, output)?;
     Ok(told(&reader))
+}
+
+fn done(bar: &ProgressBar, records: u64, output: &Path) -> Result<(), Stopped> {
+    bar.finish_and_clear();
+    Ok(writeln!(std::io::stderr(), "{records} records are in {}.", output.display())?)
+}
+
+fn cannot_be_made(output: &Path, reason: &dyn Display) -> Stopped {
+    Stopped::Asked(format!("{} cannot be made: {reason}", output.display()))
 }
 
 type Open = (BufWriter<File>, Reader, Progress);
 
-fn begin(log: &Log, query: &Query, output: &Path) -> Result<Open, Stopped> {
+fn begin(log: &Log, asked: Asked<'_>, output: &Path) -> Result<Open, Stopped> {
+    let (query, format) = asked;
     let reader = query.reader(log)?;
     let end = log.stats(&query.stream.of(log)?)?.next_offset;
     let file = OpenOptions::new().write(true).create_new(true).open(output);
-    let mut file = BufWriter::new(file.map_err(|error| {
-        Stopped::Asked(format!("{} cannot be made: {error}", output.display()))
-    })?);
-    query.format.begin(&mut file)?;
+    let mut file = BufWriter::new(file.map_err(|error| cannot_be_made(output, &error))?);
+    format.begin(&mut file)?;
     let bytes = written(&mut file)?;
-    let (asked, offset) = (asked(query), reader.offset());
+    let (asked, offset) = (words(asked), reader.offset());
     Ok((file, reader, Progress { asked, offset, end, records: 0, bytes }))
 }
 
-fn go_on(log: &Log, query: &Query, output: &Path, noted: &[u8]) -> Result<Open, Stopped> {
+fn go_on(log: &Log, asked: Asked<'_>, output: &Path, noted: &[u8]) -> Result<Open, Stopped> {
     let progress = serde_json::from_slice::<Progress>(noted).ok();
-    let progress = progress.filter(|progress| progress.asked == asked(query)).ok_or_else(|| {
+    let progress = progress.filter(|progress| progress.asked == words(asked)).ok_or_else(|| {
         let (output, noted) = (output.display(), beside(output));
         let noted = noted.display();
         Stopped::Asked(format!(
@@ -89,13 +131,13 @@ fn go_on(log: &Log, query: &Query, output: &Path, noted: &[u8]) -> Result<Open, 
     let mut file = OpenOptions::new().write(true).open(output)?;
     file.set_len(progress.bytes)?;
     file.seek(SeekFrom::End(0))?;
-    let reader = query.reader_on(log, Position::Offset(progress.offset))?;
+    let reader = asked.0.reader_on(log, Position::Offset(progress.offset))?;
     Ok((BufWriter::new(file), reader, progress))
 }
 
 /// What tells one question from another. Times ago are other times later.
-fn asked(query: &Query) -> String {
-    format!("{query:?}")
+fn words(asked: Asked<'_>) -> String {
+    format!("{asked:?}")
 }
 
 fn written(file: &mut BufWriter<File>) -> Result<u64, Stopped> {
