@@ -270,17 +270,6 @@ fn the_dashboard_shows_what_happens_and_publishes() {
     );
     page.picture("topics");
 
-    // The same as a table of last values, which leads to a topic as well.
-    push(&broker, "sensors/attic?retain=true", "17.5");
-    page.click(&id("as-values"));
-    page.until("document.querySelectorAll('#value-rows tr').length === 2");
-    page.until("document.querySelector('#value-rows .last').textContent === '17.5'");
-    page.picture("values");
-    page.click("document.querySelector('#value-rows button')");
-    page.until("document.getElementById('topic-name').textContent === 'sensors/attic'");
-    page.click(&id("as-tree"));
-    page.until("document.getElementById('values').hidden");
-
     // The live tail, paused and gone on.
     page.click("document.querySelector('nav a[href=\"#tail\"]')");
     page.type_into(&id("tail-filter"), "sensors/+/door");
@@ -313,6 +302,30 @@ fn the_dashboard_shows_what_happens_and_publishes() {
     page.until("document.querySelector('#session-rows .topic').textContent === 'watcher'");
     page.picture("sessions");
     page.complaints.retain(|text| !text.contains("400 (Bad Request)"));
+    page.end();
+}
+
+/// A table of last values, which leads to a topic as the tree does.
+#[test]
+fn the_dashboard_shows_all_last_values() {
+    let Some(mut page) = browser() else { return };
+    let broker = Running::start(settings());
+    push(&broker, "sensors/garden?retain=true", "20.5");
+    page.open(broker.window(), "/#topics");
+    page.click(&id("as-values"));
+    page.until("document.querySelector('#value-rows .last')?.textContent === '20.5'");
+    push(&broker, "sensors/attic?retain=true", "17.5");
+    page.until("document.querySelectorAll('#value-rows tr').length === 2");
+    page.until("document.querySelector('#value-rows .last').textContent === '17.5'");
+    page.picture("values");
+    page.click("document.querySelector('#value-rows button')");
+    page.until("document.getElementById('topic-name').textContent === 'sensors/attic'");
+    page.size(390, 800);
+    page.dark(true);
+    page.until("document.documentElement.scrollWidth <= window.innerWidth");
+    page.picture("values-phone");
+    page.click(&id("as-tree"));
+    page.until("document.getElementById('values').hidden");
     page.end();
 }
 

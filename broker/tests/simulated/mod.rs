@@ -39,6 +39,8 @@ struct World {
     operations: u64,
     power_goes_at: Option<u64>,
     faults: Faults,
+    /// Bytes that go onto it; `None`: any.
+    capacity: Option<u64>,
     dice: Dice,
     counts: Counts,
     cuts: Cuts,
@@ -180,6 +182,16 @@ impl Simulated {
         self.0.lock().faults = faults;
     }
 
+    /// From here on so many bytes go onto it; what would be more is refused.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.0.lock().capacity = Some(bytes);
+    }
+
+    /// Bytes of all files.
+    pub fn used(&self) -> u64 {
+        self.0.lock().used()
+    }
+
     /// What was done to files whose path contains `word`.
     pub fn count(&self, word: &str) -> Count {
         let world = self.0.lock();
@@ -209,6 +221,10 @@ impl Simulated {
 }
 
 impl World {
+    fn used(&self) -> u64 {
+        self.names.values().map(|inode| self.inodes[*inode].live.len() as u64).sum()
+    }
+
     /// Counts an operation that changes something; an error if the power is gone or goes now.
     fn operation(&mut self, generation: u32, doing: Doing, path: &Path) -> io::Result<bool> {
         let is_over = |at: u64| self.operations >= at;
@@ -414,19 +430,29 @@ impl Disk for Simulated {
         world.locked.insert(path.to_owned(), generation);
         Ok(Some(Box::new(Held(Arc::clone(&self.0), path.to_owned(), generation))))
     }
+
+    fn free_bytes(&self, _: &Path) -> io::Result<u64> {
+        let world = self.0.lock();
+        Ok(world.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(world.used())))
+    }
 }
 
 impl Handle {
     fn change(&self, write: &Write) -> io::Result<()> {
         let mut world = self.world.lock();
         let goes_now = world.operation(self.generation, Doing::Write, &self.path)?;
+        let room = world.capacity.map(|capacity| capacity.saturating_sub(world.used()));
         let World { inodes, dice, counts, faults, .. } = &mut *world;
         let inode = &mut inodes[self.inode];
         let end = match write {
             Write::Bytes { offset, bytes } => offset + bytes.len(),
             Write::SetLen(len) => *len,
         };
-        let is_full = end > inode.live.len() && dice.chance(faults.full);
+        let more = end.saturating_sub(inode.live.len()) as u64;
+        if room.is_some_and(|room| more > room) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let is_full = more > 0 && dice.chance(faults.full);
         if goes_now || is_full || dice.chance(faults.write) {
             let mut image = std::mem::take(&mut inode.live);
             if let Write::Bytes { offset, bytes } = write {

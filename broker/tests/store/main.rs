@@ -12,6 +12,7 @@ mod faults;
 mod fixtures;
 mod recording;
 mod restarts;
+mod room;
 #[cfg(feature = "parquet")]
 mod sealing;
 #[path = "../simulated/mod.rs"]
