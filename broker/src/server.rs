@@ -22,13 +22,14 @@ use crate::net::tls::Acceptor;
 use crate::net::tls::settings::Fault;
 use crate::server::certificates::{Certificates, Made};
 use crate::server::reload::{Change, Part, Reloader};
+use crate::server::streams::{Recorded, Streams};
 use crate::store::{Store, StoreError};
-use crate::telemetry::log::Log;
-use crate::telemetry::sealer::Sealer;
+use crate::telemetry::log::{Log, StreamSettings};
 use crate::{historian, http};
 
 mod certificates;
 pub mod reload;
+mod streams;
 
 /// Everything that a server is told. Configuration fills it; tests write it down.
 #[derive(Clone, Debug)]
@@ -54,6 +55,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How fast a client may publish.
     pub rates: throttle::Settings,
+    /// What is recorded, where there is a store: the log was made with the same.
+    pub recorded: Vec<StreamSettings>,
 }
 
 /// Where HTTP comes in, and who may.
@@ -70,7 +73,7 @@ pub struct Server {
     stopping: watch::Sender<bool>,
     reloader: Arc<Reloader>,
     /// What is recorded, if anything may be.
-    log: Option<Log>,
+    streams: Option<Arc<Streams>>,
 }
 
 /// The engine's bounds, what the driver logs, and how fast a client may publish, as a part that
@@ -173,7 +176,7 @@ impl Server {
             connections_max,
             stopping,
             reloader,
-            log: None,
+            streams: None,
         })
     }
 
@@ -185,12 +188,14 @@ impl Server {
             window.show(log.clone());
         }
         historian::serve(log.clone(), &self.driver);
-        Self { log: Some(log), ..self }
+        let streams = Arc::new(Streams::new(log, Arc::clone(&self.driver)));
+        self.reloader.add(Arc::new(Recorded(Arc::clone(&streams))));
+        Self { streams: Some(streams), ..self }
     }
 
     /// What is recorded, for whoever reads it.
     pub fn log(&self) -> Option<Log> {
-        self.log.clone()
+        self.streams.as_ref().map(|streams| streams.log().clone())
     }
 
     /// Where it listens, in the order of the settings; sockets of the file system aside.
@@ -225,8 +230,7 @@ impl Server {
         }
         let pump = tokio::spawn(Arc::clone(&self.driver).run());
         let watch = tokio::spawn(reload::watch(self.reloader));
-        let sealer = self.log.clone().and_then(start_sealing);
-        let tend = self.log.map(|log| tokio::spawn(tend(log, Arc::clone(&self.driver))));
+        let tend = self.streams.clone().map(|streams| tokio::spawn(streams.tend()));
         stop.await;
         watch.abort();
         if let Some(tend) = tend {
@@ -244,41 +248,15 @@ impl Server {
             tracing::warn!("Some connections did not end in time and are cut off.");
         }
         pump.abort();
-        let driver = self.driver;
+        let (driver, streams) = (self.driver, self.streams);
         let finish = move || {
-            drop(sealer);
+            if let Some(streams) = streams {
+                streams.end_sealing();
+            }
             driver.finish_commits();
         };
         // A panic in there has been reported by the panic itself.
         let _ = tokio::task::spawn_blocking(finish).await;
-    }
-}
-
-/// Without a thread everything goes on, in segments.
-fn start_sealing(log: Log) -> Option<Sealer> {
-    Sealer::start(log).unwrap_or_else(|error| {
-        tracing::error!(%error, "No segment is sealed before the next start: {error}.");
-        None
-    })
-}
-
-/// How often the log is looked after: what is too old goes, and a full disk is seen in time.
-const TEND_EVERY: Duration = Duration::from_secs(1);
-
-async fn tend(log: Log, driver: Arc<Driver>) {
-    let clock = Clock::start();
-    loop {
-        tokio::time::sleep(TEND_EVERY).await;
-        let (log, driver) = (log.clone(), Arc::clone(&driver));
-        let tended = tokio::task::spawn_blocking(move || {
-            if let Some(streams) = log.tend(clock.now().0) {
-                driver.record(streams);
-            }
-        });
-        // A panic in there has been reported by the panic itself.
-        if tended.await.is_err() {
-            return;
-        }
     }
 }
 

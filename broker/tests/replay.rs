@@ -10,7 +10,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use martlet::server::Server;
+use martlet::server::reload::Reloader;
+use martlet::server::{self, Server};
 use martlet::store::disk::Real;
 use martlet::store::durable;
 use martlet::telemetry::Position;
@@ -27,6 +28,8 @@ use tokio::sync::oneshot;
 struct Recording {
     address: SocketAddr,
     log: Log,
+    settings: server::Settings,
+    reloader: Arc<Reloader>,
     said: running::Log,
     threads: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
     _folder: TempDir,
@@ -38,6 +41,7 @@ impl Recording {
         let stream = StreamSettings::new("plant", vec![Filter::parse("sensors/#").expect("one")]);
         let mut settings = settings();
         settings.driver.streams = vec![stream.stream()];
+        settings.recorded = vec![stream.clone()];
         let log = Log::new(Arc::new(Real), Settings::new(folder.path(), vec![stream]));
         let opened = durable::Settings {
             recorder: Some(Arc::new(log.clone())),
@@ -47,6 +51,7 @@ impl Recording {
         let (started, address) = std::sync::mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel::<()>();
         let (records, said) = (log.clone(), running::Log::default());
+        let told = settings.clone();
         let says = said.clone();
         let thread = std::thread::spawn(move || {
             let listen = says.clone();
@@ -57,14 +62,22 @@ impl Recording {
                 .build();
             runtime.expect("a runtime of tokio's").block_on(async {
                 let _says = says.listen();
-                let server = Server::start(settings, Box::new(store)).expect("a server starts");
+                let server = Server::start(told, Box::new(store)).expect("a server starts");
                 let server = server.tending(records);
-                started.send(server.addresses()[0]).expect("the test waits");
+                started.send((server.addresses()[0], server.reloader())).expect("the test waits");
                 server.run(async { drop(stopped.await) }).await;
             });
         });
-        let address = address.recv().expect("it says where it listens");
-        Self { address, log, said, threads: Some((stop, thread)), _folder: folder }
+        let (address, reloader) = address.recv().expect("it says where it listens");
+        Self {
+            address,
+            log,
+            settings,
+            reloader,
+            said,
+            threads: Some((stop, thread)),
+            _folder: folder,
+        }
     }
 
     fn client(&self, client_id: &str) -> Client {
@@ -199,6 +212,45 @@ fn it_begins_where_it_is_told_to_and_ends_when_it_is_told_to() {
     client.expect("unsuback 2");
     broker.publish("q", "sensors/a", 1);
     client.ping();
+}
+
+#[test]
+fn streams_come_go_and_change_while_it_runs() {
+    let broker = Recording::start();
+    broker.publish("p", "sensors/a", 2);
+    broker.publish("p", "lamps/a", 2);
+    let stream = |name: &str, filter: &str| {
+        StreamSettings::new(name, vec![Filter::parse(filter).expect("a filter")])
+    };
+    let reload = |streams: &[StreamSettings]| {
+        let settings = server::Settings { recorded: streams.to_vec(), ..broker.settings.clone() };
+        broker.reloader.prepare(settings).expect("good settings").apply();
+    };
+    let mut early = broker.client("early");
+    subscribe(&mut early, "$replay/earliest/sensors/#", 0);
+    assert_eq!(read(&mut early, 2).len(), 2);
+    reload(&[stream("plant", "sensors/#"), stream("lights", "lamps/#")]);
+    broker.publish("q", "lamps/a", 3);
+    let mut client = broker.client("c");
+    subscribe(&mut client, "$replay/earliest/lamps/#", 0);
+    assert_eq!(next(&mut client).payload, b"q:1", "nothing of before");
+    assert_eq!(read(&mut client, 2).len(), 2);
+    // One goes, and can still be read; in again, its offsets go on.
+    reload(&[stream("lights", "lamps/#")]);
+    broker.publish("q", "sensors/a", 5);
+    let mut other = broker.client("o");
+    subscribe(&mut other, "$replay/earliest@plant/sensors/#", 0);
+    assert_eq!(read(&mut other, 2)[1].1, b"p:2");
+    reload(&[stream("lights", "lamps/#"), stream("plant", "sensors/+")]);
+    broker.publish("r", "sensors/a", 1);
+    assert_eq!(next(&mut other).payload, b"r:1", "and nothing of between");
+    assert_eq!(next(&mut early).payload, b"r:1");
+    assert_eq!(broker.log.stats("plant").expect("a stream").next_offset, 3);
+    // How long it is kept changes too.
+    let short = StreamSettings { keep_bytes: Some(1), ..stream("plant", "sensors/+") };
+    reload(&[short]);
+    let told = broker.log.tend(0);
+    assert!(told.is_none_or(|streams| streams.len() == 1 && &*streams[0].name == "plant"));
 }
 
 #[test]

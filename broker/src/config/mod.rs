@@ -401,6 +401,7 @@ impl Settings {
                 bytes_per_s: self.limits.publish_bytes_per_client_per_s,
                 burst_s: self.limits.publish_burst_s,
             },
+            recorded: streams.to_vec(),
             password_checks_max: self.limits.password_checks_max,
             guard: self.access.guard(self.limits.connects_per_address_per_s),
             inquiry,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use config::{Map, Value as Layered};
 
 use crate::config::Resolved;
-use crate::config::rows::{self, LISTENER, Row};
+use crate::config::rows::{self, LISTENER, Row, TELEMETRY};
 
 /// Options that take effect in a broker that runs. The others wait for the next start.
 const LIVE: &[(&str, &str)] = &[
@@ -101,7 +101,7 @@ const LIVE: &[(&str, &str)] = &[
 impl Row {
     /// Whether a reload is enough for it.
     pub(crate) fn is_live(&self) -> bool {
-        LIVE.contains(&(self.section, self.name))
+        self.section == TELEMETRY || LIVE.contains(&(self.section, self.name))
     }
 }
 
@@ -110,7 +110,8 @@ impl Resolved {
     /// their new values.
     pub fn waits_for_restart(&self, new: &Self) -> Vec<String> {
         let mut changed = BTreeSet::new();
-        for (section, one) in rows::REPEATED {
+        // Streams come and go in a broker that runs.
+        for (section, one) in rows::REPEATED.iter().filter(|(section, _)| *section != TELEMETRY) {
             let (before, after) = (self.all_of(section), new.all_of(section));
             if before.len() != after.len() {
                 changed.insert(format!("The number of {one}s"));

@@ -85,6 +85,13 @@ impl Reloader {
         Self { state: Mutex::new(State { settings, parts }) }
     }
 
+    /// Another part, which was built from the settings that are in use.
+    pub fn add(&self, part: Arc<dyn Part>) {
+        let state = &mut *self.state.lock();
+        let used = stamps(&part.watched(&state.settings));
+        state.parts.push(Watched { part, seen: used.clone(), used });
+    }
+
     /// Makes every part ready for new settings. Reads files, so it blocks.
     ///
     /// # Errors

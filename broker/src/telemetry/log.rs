@@ -125,6 +125,8 @@ pub struct Log(Arc<Shared>);
 struct Shared {
     disk: Arc<dyn Disk>,
     settings: Settings,
+    /// Those that record now, and how long each is kept.
+    recorded: Mutex<Vec<StreamSettings>>,
     streams: Mutex<BTreeMap<Arc<str>, Arc<Stream>>>,
     /// Streams that record nothing for now.
     stopped: Mutex<BTreeSet<Arc<str>>>,
@@ -142,8 +144,8 @@ impl Log {
     /// A log that is empty until the store has [restored](Recorder::restore) it.
     pub fn new(disk: Arc<dyn Disk>, settings: Settings) -> Self {
         let (streams, stopped) = (Mutex::default(), Mutex::default());
-        let shelf = Mutex::default();
-        Self(Arc::new(Shared { disk, settings, streams, stopped, shelf }))
+        let (shelf, recorded) = (Mutex::default(), Mutex::new(settings.streams.clone()));
+        Self(Arc::new(Shared { disk, settings, recorded, streams, stopped, shelf }))
     }
 
     /// The log in the folder of a broker as it lies there, for who only looks; a broker may be
@@ -235,7 +237,8 @@ impl Log {
     pub fn tend(&self, now_ms: u64) -> Option<Vec<recording::Stream>> {
         let mut stopped = self.0.stopped.lock();
         let before = stopped.clone();
-        for settings in &self.0.settings.streams {
+        let recorded = self.0.recorded.lock().clone();
+        for settings in &recorded {
             let Ok(stream) = self.stream(&settings.name) else { continue };
             room::expire(&stream, settings, now_ms);
             let is_stopped = stopped.contains(&settings.name);
@@ -244,25 +247,38 @@ impl Log {
                 false => stopped.remove(&settings.name),
             };
         }
-        (*stopped != before).then(|| {
-            let streams = self.0.settings.streams.iter().map(|settings| recording::Stream {
-                stopped: stopped.contains(&settings.name),
-                ..settings.stream()
-            });
-            streams.collect()
-        })
+        (*stopped != before).then(|| told(&recorded, &stopped))
+    }
+
+    /// Opens those of these streams that are new, so that they can record.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn make_ready(&self, streams: &[StreamSettings]) -> Result<(), LogError> {
+        streams.iter().try_for_each(|stream| self.open_stream(&stream.name, None).map(drop))
+    }
+
+    /// From here on these streams record, [made ready](Self::make_ready), and are looked after;
+    /// others can still be read. What the engine is to be told.
+    pub fn change(&self, streams: Vec<StreamSettings>) -> Vec<recording::Stream> {
+        let mut stopped = self.0.stopped.lock();
+        stopped.retain(|name| streams.iter().any(|stream| stream.name == *name));
+        let told = told(&streams, &stopped);
+        *self.0.recorded.lock() = streams;
+        told
     }
 
     /// Whether there is a stream whose segments are sealed.
     pub fn seals(&self) -> bool {
-        self.0.settings.streams.iter().any(|stream| stream.sealing.is_some())
+        self.0.recorded.lock().iter().any(|stream| stream.sealing.is_some())
     }
 
     /// Seals every segment that grows no more, of streams that want it; `go_on` is called again and
     /// again with how long to wait, and answers whether to go on. `now_ms`: the time. What the disk
     /// refuses is said, and tried again the next time.
     pub fn seal(&self, now_ms: u64, go_on: &dyn Fn(Duration) -> bool) {
-        for settings in &self.0.settings.streams {
+        let recorded = self.0.recorded.lock().clone();
+        for settings in &recorded {
             let Some(sealing) = &settings.sealing else { continue };
             let Ok(stream) = self.stream(&settings.name) else { continue };
             loop {
@@ -342,6 +358,14 @@ impl Log {
         streams.insert(name.clone(), Arc::clone(&stream));
         Ok(stream)
     }
+}
+
+/// The streams as the engine sees them.
+fn told(streams: &[StreamSettings], stopped: &BTreeSet<Arc<str>>) -> Vec<recording::Stream> {
+    let stopped = |settings: &StreamSettings| stopped.contains(&settings.name);
+    let streams = streams.iter();
+    let told = streams.map(|one| recording::Stream { stopped: stopped(one), ..one.stream() });
+    told.collect()
 }
 
 /// Whether a stream may be called that: it is a folder's name everywhere.

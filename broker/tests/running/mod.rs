@@ -58,6 +58,7 @@ pub fn settings() -> Settings {
         connections_max: 1000,
         connect_timeout: Duration::from_secs(30),
         rates: Default::default(),
+        recorded: Vec::new(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 
 use mosquitto_compat_tests::broker::Broker;
 use mosquitto_compat_tests::tools::{Received, Running, publish, subscribe, tool};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 const STREAM: &str = "[[telemetry]]\nname = \"sensors\"\nfilters = [\"sensors/#\"]\n";
@@ -75,4 +76,19 @@ fn a_place_that_is_none_is_refused_with_what_is_right() {
     let finished = Running::start(&mut wrong).finish();
     assert!(finished.lines.iter().any(|line| line.contains(DENIED)), "{finished:?}");
     broker.wait_for_log(|log| log.contains("<from> takes \"earliest\"")).unwrap();
+}
+
+/// A reload is enough for a stream that is new.
+#[test]
+fn a_stream_that_a_reload_brings_records() {
+    let broker = Broker::martlet_with("[log]\nlevel = \"info\"\n");
+    publish(&broker, &["-q", "1", "-t", "sensors/a", "-m", "before"]);
+    fs::write(broker.folder().join("config"), STREAM).unwrap();
+    let pid = Pid::from_raw(broker.pid().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::HUP).unwrap();
+    broker.wait_for_log(|log| log.contains("The configuration was reloaded.")).unwrap();
+    publish(&broker, &["-q", "1", "-t", "sensors/a", "-m", "after"]);
+    let mut sub = subscribe(&broker, &["-t", "$replay/earliest/sensors/#"]);
+    assert_eq!(sub.message().text(), "after");
+    assert!(!broker.log().contains("takes effect at the next start"), "{}", broker.log());
 }

@@ -52,6 +52,7 @@ fn settings() -> Settings {
         connections_max: 1,
         connect_timeout: Duration::from_secs(1),
         rates: Default::default(),
+        recorded: Vec::new(),
     }
 }
 
