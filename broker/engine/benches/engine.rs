@@ -51,6 +51,7 @@ impl House {
             version: ProtocolVersion::V311,
             client_id: format!("client {}", link.slot).into(),
             clean_session: true,
+            bridge: false,
             keep_alive_s: 60,
             will: None,
             user_name: None,

@@ -160,6 +160,7 @@ impl Engine {
             let client_id = session.client_id.clone();
             fx.changes.push(Change::Detach { client_id, since: None });
         }
+        session.bridge = connect.bridge;
         session.permit.clone_from(&connect.permit);
         let user_name = connect.user_name.as_deref().filter(|_| self.recording.is_on());
         session.user_name = user_name.map(Arc::from);

@@ -106,6 +106,9 @@ pub struct Connect {
     pub client_id: Box<str>,
     /// Clean Session.
     pub clean_session: bool,
+    /// It is a bridge (bit 7 of the Protocol Level): it never gets back what it published, and
+    /// sees the RETAIN flags of publishers, so that the other broker retains the same.
+    pub bridge: bool,
     /// Seconds; 0 is none.
     pub keep_alive_s: u16,
     /// The Will: a message, with its QoS and RETAIN flag.
@@ -181,6 +184,7 @@ impl Connect {
             version: packet.version,
             client_id: packet.client_id.into(),
             clean_session: packet.clean_session,
+            bridge: packet.bridge,
             keep_alive_s: packet.keep_alive_s,
             will: packet.will.map(|w| Message::new(w.topic, w.payload, w.qos, w.retain)),
             user_name: packet.user_name.map(Box::from),

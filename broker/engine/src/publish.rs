@@ -168,6 +168,9 @@ impl Engine {
         }
         let mut routed = Routed::new(message);
         for &(index, granted) in &found.sessions {
+            if self.sessions[index].is_bridge_of(publisher) {
+                continue; // or two brokers would send it to and fro for ever
+            }
             self.deliver(index, &mut routed, granted, fx);
         }
         for &share in &found.shares {

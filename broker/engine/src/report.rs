@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use martlet_codec::ids::PacketId;
+
 use crate::Engine;
 use crate::input::{LinkId, Time};
 use crate::session::{Attachment, Session};
@@ -38,6 +40,15 @@ pub struct Tally {
     pub dropped: u64,
 }
 
+/// Packet Identifiers that a session has in use, of both spaces (I5).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ids {
+    /// Of QoS 2 messages that its client sent and did not release.
+    pub received: Vec<PacketId>,
+    /// Of messages that were sent to it and are not settled.
+    pub in_flight: Vec<PacketId>,
+}
+
 impl Engine {
     /// The sessions from a place in the table on, `slots_max` places of it at most, in the order of
     /// their places, each with its place; and where to go on, if the table does.
@@ -52,6 +63,14 @@ impl Engine {
             reports.extend(self.sessions.in_slot(slot).map(|session| (slot, session.report())));
         }
         (reports, (end < self.sessions.slots()).then_some(end))
+    }
+
+    /// The Packet Identifiers that the session of this link has in use, while it is connected: what
+    /// a bridge, whose packets these are on the way to another broker, must know of them.
+    pub fn ids(&self, link: LinkId) -> Option<Ids> {
+        let session = &self.sessions[self.links.session(link)?];
+        let in_flight = session.deliveries.in_flight().map(|(id, _)| id);
+        Some(Ids { received: session.received.iter().collect(), in_flight: in_flight.collect() })
     }
 
     /// What the session of this link did, while it is connected.

@@ -28,6 +28,7 @@ fn house(filter: &str, clean_session: bool) -> Engine {
             version: ProtocolVersion::V311,
             client_id: format!("client {slot}").into(),
             clean_session,
+            bridge: false,
             keep_alive_s: 60,
             will: None,
             user_name: None,

@@ -26,6 +26,7 @@ use crate::driver::table::LinkTable;
 use crate::driver::traffic::TrafficCounters;
 use crate::store::{Store, StoreError};
 
+pub mod client;
 mod commits;
 mod health;
 mod herald;
@@ -249,7 +250,8 @@ impl Driver {
         self.commits.watermark()
     }
 
-    pub(crate) fn outbox_bytes_max(&self) -> u32 {
+    /// What may wait to be sent on one link, in the unit of `OutPacket::cost`.
+    pub fn outbox_bytes_max(&self) -> u32 {
         self.outbox_bytes_max
     }
 

@@ -3,7 +3,7 @@
 
 use martlet_engine::counters::{Counters, Gauges};
 use martlet_engine::input::{LinkId, StoreHealth, Time};
-use martlet_engine::report::{SessionReport, Tally};
+use martlet_engine::report::{Ids, SessionReport, Tally};
 
 use crate::driver::Driver;
 
@@ -64,6 +64,14 @@ impl Driver {
         let tally = core.engine.tally(link);
         self.let_go(core);
         tally
+    }
+
+    /// The Packet Identifiers that the session of this link has in use, while it is connected.
+    pub fn ids(&self, link: LinkId) -> Option<Ids> {
+        let core = self.core.lock();
+        let ids = core.engine.ids(link);
+        self.let_go(core);
+        ids
     }
 
     /// How the store is.

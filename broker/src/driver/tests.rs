@@ -65,6 +65,7 @@ fn connect(link: LinkId) -> Input {
         version: ProtocolVersion::V311,
         client_id: format!("c{}", link.slot).into(),
         clean_session: true,
+        bridge: false,
         keep_alive_s: 0,
         will: None,
         user_name: None,

@@ -1,177 +1,42 @@
-//! A client without a socket of MQTT's: its packets come and go in this process, over the one door
-//! that every client uses, and under the same bounds.
+//! The client of the broker that a request or a connection of HTTP is.
 
 use std::fmt;
-use std::future::poll_fn;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
 use martlet_codec::reason::ProtocolVersion;
-use martlet_engine::effects::{Farewell, OutPacket};
-use martlet_engine::input::{Connect, InPacket, Input, LinkId};
+use martlet_engine::input::Connect;
 use martlet_engine::permit::Permission;
-use martlet_engine::report::Tally;
 
 use crate::driver::Driver;
-use crate::driver::link::{Edge, Link};
-use crate::driver::outbox::{Cost, Sent};
+pub(super) use crate::driver::client::{Client, nonce};
+use crate::driver::client::Holder;
 use crate::http::login::{Caller, Gate};
 
-/// One link, held by one request or one connection of HTTP. Dropped, it disconnects.
-#[derive(Debug)]
-pub(super) struct Client {
-    edge: Arc<Inside>,
-    id: LinkId,
-    /// Inputs that wait until the engine has taken those before them.
-    unsent: Vec<Input>,
-    pressed: bool,
+/// A link for this caller, with a session that ends with it.
+pub(super) fn open(driver: &Arc<Driver>, gate: &Arc<Gate>, caller: &Caller) -> Client {
+    let connect = Connect {
+        version: ProtocolVersion::V311,
+        client_id: caller.client_id.clone(),
+        clean_session: true,
+        bridge: false,
+        keep_alive_s: 0,
+        will: None,
+        user_name: caller.user.clone(),
+        permit: caller.permit.clone(),
+        room_bytes: driver.outbox_bytes_max(),
+        nonce: nonce(),
+    };
+    let holder = Visit { gate: Arc::clone(gate), caller: caller.clone() };
+    Client::new(driver, Box::new(holder), connect)
 }
 
-/// The outer end of the link.
-struct Inside {
-    link: Link,
+/// Who holds the link.
+struct Visit {
     gate: Arc<Gate>,
     caller: Caller,
 }
 
-/// Bytes of packets, in the unit of [`OutPacket::cost`], that are taken from an outbox at a time.
-const TAKEN_BYTES_MAX: u64 = 64 * 1024;
-
-impl Client {
-    /// A link for this caller; its CONNECT goes along with the first [`say`](Self::say).
-    pub(super) fn new(driver: &Arc<Driver>, gate: &Arc<Gate>, caller: &Caller) -> Self {
-        let edge = Arc::new(Inside {
-            link: Link::new(Arc::clone(driver)),
-            gate: Arc::clone(gate),
-            caller: caller.clone(),
-        });
-        let id = edge.link.attach(Arc::clone(&edge) as Arc<dyn Edge>);
-        let connect = Connect {
-            version: ProtocolVersion::V311,
-            client_id: caller.client_id.clone(),
-            clean_session: true,
-            keep_alive_s: 0,
-            will: None,
-            user_name: caller.user.clone(),
-            permit: caller.permit.clone(),
-            room_bytes: edge.link.outbox_bytes_max(),
-            nonce: nonce(),
-        };
-        let open = Input::Open { link: id, connect: Box::new(connect) };
-        Self { edge, id, unsent: vec![open], pressed: false }
-    }
-
-    /// Puts a packet behind those that go to the engine with the next poll.
-    pub(super) fn say(&mut self, packet: InPacket) {
-        self.unsent.push(Input::Packet { link: self.id, packet });
-    }
-
-    /// Sends what was said, and takes packets that have come; waits until there are some.
-    ///
-    /// # Errors
-    /// When the broker ends the link; everything before that was taken.
-    pub(super) fn poll_hear(
-        &mut self,
-        cx: &mut Context<'_>,
-        heard: &mut Vec<OutPacket>,
-    ) -> Poll<Result<(), Farewell>> {
-        loop {
-            let link = &self.edge.link;
-            let standing = link.outbox().standing(cx.waker());
-            if !link.is_waiting() {
-                // Nobody else may come to the engine for long: it hears of the room from us.
-                if !self.unsent.is_empty() || standing.freed >= link.room_report_bytes() {
-                    let edge: Arc<dyn Edge> = Arc::clone(&self.edge) as _;
-                    link.submit(&edge, &mut self.unsent);
-                    self.unsent.clear();
-                    continue;
-                }
-            }
-            self.pressed = standing.cost.all * 2 >= u64::from(link.outbox_bytes_max());
-            self.edge.take(heard);
-            if !heard.is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-            return match standing.farewell {
-                // What is in front of it waits for the disk.
-                Some(farewell) if link.outbox().standing(cx.waker()).cost.all == 0 => {
-                    Poll::Ready(Err(farewell))
-                }
-                _ => Poll::Pending,
-            };
-        }
-    }
-
-    /// As [`poll_hear`](Self::poll_hear).
-    pub(super) async fn hear(&mut self) -> Result<Vec<OutPacket>, Farewell> {
-        poll_fn(|cx| {
-            let mut heard = Vec::new();
-            ready!(self.poll_hear(cx, &mut heard))?;
-            Poll::Ready(Ok(heard))
-        })
-        .await
-    }
-
-    /// What it may do by the rules that hold now.
-    pub(super) fn permit(&self) -> Permission {
-        self.edge.permit()
-    }
-
-    /// Whether more than half of the outbox was taken when packets were last taken from it.
-    pub(super) fn was_pressed(&self) -> bool {
-        self.pressed
-    }
-
-    /// What its session has done and lost so far.
-    pub(super) fn tally(&self) -> Tally {
-        self.edge.link.driver().tally(self.id).unwrap_or_default()
-    }
-}
-
-impl Drop for Client {
-    /// The session ends with its request; the batch is the link's last, even if another waits.
-    fn drop(&mut self) {
-        let edge: Arc<dyn Edge> = Arc::clone(&self.edge) as _;
-        self.say(InPacket::Disconnect);
-        self.edge.link.submit(&edge, &mut self.unsent);
-    }
-}
-
-impl Inside {
-    /// Takes what may leave the outbox, as far as a reader wants it at a time.
-    fn take(&self, heard: &mut Vec<OutPacket>) {
-        let mut taken = 0;
-        let mut next = self.link.begin(true);
-        while let Some(packets) = next {
-            let committed = self.link.committed();
-            let mut sent = Sent::default();
-            for queued in packets {
-                let held = queued.after_commit > committed || taken >= TAKEN_BYTES_MAX;
-                if held || !sent.left.is_empty() {
-                    sent.left.push(queued);
-                    continue;
-                }
-                let cost = Cost::of(&queued.packet);
-                sent.cost += cost;
-                taken += cost.all;
-                heard.push(queued.packet);
-            }
-            next = self.link.end(sent);
-        }
-    }
-}
-
-impl Edge for Inside {
-    fn link(&self) -> &Link {
-        &self.link
-    }
-
-    /// Whoever reads takes it, when it has room.
-    fn send(&self) {
-        self.link.outbox().wake();
-    }
-
+impl Holder for Visit {
     fn permit(&self) -> Permission {
         self.gate.permit(&self.caller)
     }
@@ -183,15 +48,4 @@ impl Edge for Inside {
     fn peer(&self) -> &dyn fmt::Display {
         &self.caller.address
     }
-}
-
-impl fmt::Debug for Inside {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inside").field("link", &self.link).finish_non_exhaustive()
-    }
-}
-
-/// Entropy for a client id: the standard library's random hash keys.
-pub(super) fn nonce() -> u64 {
-    RandomState::new().hash_one(0_u8)
 }

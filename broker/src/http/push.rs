@@ -26,7 +26,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::http::link::Client;
+use crate::http::link::{self, Client};
 use crate::http::login::{Caller, Visitor};
 use crate::http::message::rfc3339;
 use crate::http::params::{self, Params, Rest};
@@ -232,7 +232,7 @@ impl Publisher {
             *place = None;
         }
         place.get_or_insert_with(|| Self {
-            client: Client::new(&shared.driver, &shared.gate, caller),
+            client: link::open(&shared.driver, &shared.gate, caller),
             caller: caller.clone(),
             last: PacketId::FIRST,
             open: BTreeSet::new(),

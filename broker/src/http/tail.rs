@@ -17,7 +17,7 @@ use martlet_engine::message::Message;
 use tokio::time::{Sleep, sleep};
 
 use crate::http::Shared;
-use crate::http::link::Client;
+use crate::http::link::{self, Client};
 use crate::http::login::Caller;
 use crate::http::problem::Problem;
 use crate::http::push::closed;
@@ -75,7 +75,7 @@ impl Tail {
         filter: Filter,
         every: Option<Duration>,
     ) -> Result<Self, Problem> {
-        let mut client = Client::new(&shared.driver, &shared.gate, caller);
+        let mut client = link::open(&shared.driver, &shared.gate, caller);
         let subscriptions = Box::new([(filter, QoS::AtMostOnce)]);
         client.say(InPacket::Subscribe { id: PacketId::FIRST, subscriptions });
         let sampled = every.map(|every| Sampled {

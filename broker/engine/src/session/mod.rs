@@ -21,6 +21,7 @@ use crate::filter::Filter;
 use crate::input::{LinkId, Time};
 use crate::message::Message;
 use crate::permit::Permission;
+use crate::recording::Publisher;
 use crate::report::Tally;
 use crate::router::SubscriptionId;
 use crate::router::retained::Cursor;
@@ -48,6 +49,8 @@ pub(crate) struct Session {
     pub(crate) user_name: Option<Arc<str>>,
     /// Clean Session was 0: it outlives its connection, and what it holds is kept on disk.
     pub(crate) durable: bool,
+    /// Its last connection was a bridge's.
+    pub(crate) bridge: bool,
     /// A replay of its waits for its turn in the engine's list.
     pub(crate) scheduled: bool,
     /// It has lost a message and the log was told; how much its links took since the last loss.
@@ -103,6 +106,7 @@ impl Session {
             client_id,
             user_name: None,
             durable,
+            bridge: false,
             scheduled: false,
             dropping: None,
             attachment,
@@ -123,6 +127,11 @@ impl Session {
         }
     }
 
+    /// Whether it is the bridge that brought a message.
+    pub(crate) fn is_bridge_of(&self, publisher: Publisher<'_>) -> bool {
+        self.bridge && publisher.client_id == Some(&self.client_id)
+    }
+
     /// Whether one more PUBLISH may go to the link.
     pub(crate) fn has_room(&self) -> bool {
         self.attached().is_some_and(|attached| attached.room > 0)
@@ -138,11 +147,17 @@ impl Session {
 
     /// Hands a packet to the link, if there is one. Answers go whether or not there is room: the
     /// link stops reading from a client that does not take them.
-    pub(crate) fn send(&mut self, packet: OutPacket, counters: &mut Counters, fx: &mut Effects) {
+    pub(crate) fn send(
+        &mut self,
+        mut packet: OutPacket,
+        counters: &mut Counters,
+        fx: &mut Effects,
+    ) {
         let Attachment::Attached(attached) = &mut self.attachment else { return };
         attached.room -= i64::from(packet.cost());
         counters.count_sent(packet.kind());
-        if let OutPacket::Publish { message, .. } = &packet {
+        if let OutPacket::Publish { message, retain, .. } = &mut packet {
+            *retain |= self.bridge && message.retain();
             counters.publishes_sent += 1;
             self.tally.sent += 1;
             counters.publish_bytes_sent += message.payload().len() as u64;

@@ -4,6 +4,7 @@
 //! holds (see [`world`]).
 
 mod acknowledgements;
+mod bridges;
 mod connecting;
 mod deliveries;
 mod history;

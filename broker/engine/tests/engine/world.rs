@@ -287,6 +287,7 @@ pub(crate) fn clean(client_id: &str) -> Connect {
         version: ProtocolVersion::V311,
         client_id: client_id.into(),
         clean_session: true,
+        bridge: false,
         keep_alive_s: 0,
         will: None,
         user_name: None,
