@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod bridge;
 pub mod cli;
 pub mod clock;
 pub mod config;

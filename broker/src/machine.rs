@@ -130,6 +130,24 @@ pub fn explain_fewer(possible: u32, connections_max: u32) -> String {
     )
 }
 
+/// Where systems keep the certificates of those whom they trust.
+const CERTIFICATES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The file with the certificates of those whom the system trusts, if it has one.
+pub fn certificates() -> Option<&'static Path> {
+    CERTIFICATES.iter().map(Path::new).find(|path| path.exists())
+}
+
+/// What this machine is called.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// Bytes of memory that this process may use: the machine's, or less if its control group has less.
 /// `None`: the system does not tell.
 pub fn memory_bytes() -> Option<u64> {

@@ -10,6 +10,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::access::{Policy, guard};
+use crate::bridge;
+use crate::bridge::task::Bridge;
 use crate::clock::Clock;
 use crate::driver::{self, Driver};
 use crate::inquiry::Inquiry;
@@ -42,6 +44,8 @@ pub struct Settings {
     pub password_checks_max: u32,
     /// Which addresses are turned away.
     pub guard: guard::Limits,
+    /// Bridges to other brokers.
+    pub bridges: Vec<bridge::Settings>,
     /// Who is asked besides the policies. Read at the start alone.
     pub inquiry: Option<Arc<Inquiry>>,
     /// The engine and its bounds.
@@ -68,6 +72,7 @@ pub struct Server {
     driver: Arc<Driver>,
     listeners: Vec<(Listener, Arc<Shared>)>,
     window: Option<http::window::Window>,
+    bridges: Vec<Bridge>,
     connections: Arc<Semaphore>,
     connections_max: u32,
     stopping: watch::Sender<bool>,
@@ -154,6 +159,10 @@ impl Server {
         let window_desk = settings.window.as_ref().map(|(window, _)| made.window_desk(window));
         let window_desk = window_desk.transpose()?;
         made.warn();
+        let bridges = settings.bridges.iter();
+        let bridges = bridges.map(|bridge| Bridge::new(bridge.clone(), &driver, stopped.clone()));
+        let bridges =
+            bridges.collect::<Result<_, _>>().map_err(|fault| StartError::Tls(vec![fault]))?;
         let window = settings.window.clone().zip(window_desk.clone());
         let window = window.map(|window| open_window(window, &driver, &porch, &stopped));
         let window = window.transpose()?;
@@ -172,6 +181,7 @@ impl Server {
             driver,
             listeners,
             window,
+            bridges,
             connections,
             connections_max,
             stopping,
@@ -221,6 +231,11 @@ impl Server {
     /// Serves until `stop` is done; then stops in order: no new connections, every client gets
     /// what waits for it and its farewell, and what was changed is kept.
     pub async fn run(self, stop: impl Future<Output = ()>) {
+        let pump = tokio::spawn(Arc::clone(&self.driver).run());
+        for bridge in &self.bridges {
+            bridge.prepare().await;
+        }
+        let mut bridges: JoinSet<()> = self.bridges.into_iter().map(Bridge::run).collect();
         let mut accepting = JoinSet::new();
         for (listener, shared) in self.listeners {
             accepting.spawn(listener.run(shared, Arc::clone(&self.connections)));
@@ -228,7 +243,6 @@ impl Server {
         if let Some(window) = self.window {
             accepting.spawn(window.run(Arc::clone(&self.connections)));
         }
-        let pump = tokio::spawn(Arc::clone(&self.driver).run());
         let watch = tokio::spawn(reload::watch(self.reloader));
         let tend = self.streams.clone().map(|streams| tokio::spawn(streams.tend()));
         stop.await;
@@ -238,6 +252,8 @@ impl Server {
         }
         self.stopping.send_replace(true);
         while accepting.join_next().await.is_some() {}
+        // Each says goodbye to its broker.
+        while bridges.join_next().await.is_some() {}
         self.driver.shut_down();
         let open = self.connections_max as usize - self.connections.available_permits();
         if open > 0 {

@@ -52,6 +52,7 @@ impl House {
             client_id: format!("client {}", link.slot).into(),
             clean_session: true,
             bridge: false,
+            inside: false,
             keep_alive_s: 60,
             will: None,
             user_name: None,

@@ -71,7 +71,8 @@ impl Engine {
         }
         let keep_alive_max_s = self.limits.keep_alive_max_s;
         let asked_s = connect.keep_alive_s;
-        if keep_alive_max_s != 0 && (asked_s == 0 || asked_s > keep_alive_max_s) {
+        let bounded = keep_alive_max_s != 0 && !connect.inside;
+        if bounded && (asked_s == 0 || asked_s > keep_alive_max_s) {
             return refusal(rejected, "keep alive too long", Some(Bound::KeepAlive));
         }
         let client_id: Arc<str> = if !connect.client_id.is_empty() {

@@ -109,6 +109,8 @@ pub struct Connect {
     /// It is a bridge (bit 7 of the Protocol Level): it never gets back what it published, and
     /// sees the RETAIN flags of publishers, so that the other broker retains the same.
     pub bridge: bool,
+    /// It is a part of the broker: no Keep Alive is asked of it.
+    pub inside: bool,
     /// Seconds; 0 is none.
     pub keep_alive_s: u16,
     /// The Will: a message, with its QoS and RETAIN flag.
@@ -185,6 +187,7 @@ impl Connect {
             client_id: packet.client_id.into(),
             clean_session: packet.clean_session,
             bridge: packet.bridge,
+            inside: false,
             keep_alive_s: packet.keep_alive_s,
             will: packet.will.map(|w| Message::new(w.topic, w.payload, w.qos, w.retain)),
             user_name: packet.user_name.map(Box::from),

@@ -198,10 +198,16 @@ impl Engine {
         })
     }
 
+    /// What this client has subscribed to, with the granted QoS.
+    pub fn grants_of(&self, client_id: &str) -> impl Iterator<Item = (&Filter, QoS)> {
+        let session = self.sessions.find(client_id).map(|index| &self.sessions[index]);
+        let subscriptions = session.into_iter().flat_map(|session| &session.subscriptions);
+        subscriptions.map(|(filter, subscription)| (filter, subscription.qos))
+    }
+
     /// What this client has subscribed to.
     pub fn subscriptions_of(&self, client_id: &str) -> impl Iterator<Item = &Filter> {
-        let session = self.sessions.find(client_id).map(|index| &self.sessions[index]);
-        session.into_iter().flat_map(|session| session.subscriptions.keys())
+        self.grants_of(client_id).map(|(filter, _)| filter)
     }
 
     /// What is there now.

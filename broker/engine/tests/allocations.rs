@@ -29,6 +29,7 @@ fn house(filter: &str, clean_session: bool) -> Engine {
             client_id: format!("client {slot}").into(),
             clean_session,
             bridge: false,
+            inside: false,
             keep_alive_s: 60,
             will: None,
             user_name: None,

@@ -8,7 +8,7 @@ use config::{ConfigError, Map, Source, Value as Layered};
 
 use crate::config::Override;
 use crate::config::origin::{Mistake, Origin};
-use crate::config::rows::{self, LISTENER, Row, TELEMETRY};
+use crate::config::rows::{self, BRIDGE, LISTENER, Row, TELEMETRY};
 use crate::config::value::Value;
 use crate::config::written::{Setting, Written};
 
@@ -105,8 +105,11 @@ impl Source for Written {
         let streams = self.streams.iter().map(|stream| one_of(TELEMETRY, &stream.settings));
         let streams: Vec<Layered> = streams.collect();
         let streams = (!streams.is_empty()).then(|| (TELEMETRY.to_owned(), streams.into()));
+        let bridges = self.bridges.iter().map(|bridge| one_of(BRIDGE, &bridge.settings));
+        let bridges: Vec<Layered> = bridges.collect();
+        let bridges = (!bridges.is_empty()).then(|| (BRIDGE.to_owned(), bridges.into()));
         let settings = self.settings.iter().map(|setting| (setting.row.key(), setting.layered()));
-        Ok(settings.chain(listeners).chain(streams).collect())
+        Ok(settings.chain(listeners).chain(streams).chain(bridges).collect())
     }
 }
 

@@ -9,6 +9,8 @@
 
 mod access;
 mod access_rows;
+mod bridge;
+mod bridge_rows;
 mod environment;
 mod http;
 mod keeping;
@@ -226,6 +228,11 @@ fn resolve(
     let nothing_kept = all.data.sync.0.is_none().then(|| layers.origin("data", "sync"));
     let streams =
         telemetry::resolve(&all.telemetry, &layers.written.streams, nothing_kept, &mut mistakes);
+    let broker = bridge::Broker {
+        packet_size_max: all.limits.packet_size_max,
+        session_expiry_s: all.limits.session_expiry_s,
+    };
+    let bridges = bridge::resolve(&all.bridge, &layers.written.bridges, broker, &mut mistakes);
     let inquiry = access.inquiry(&all.listener, &mut mistakes);
     mistakes.extend(all.unknown_user(&layers));
     if !mistakes.is_empty() {
@@ -248,7 +255,7 @@ fn resolve(
         data_dir: all.data.dir.clone(),
         sync: all.data.sync.0,
         notices: layers.written.notices.clone(),
-        server: all.server(listeners, window, &streams, inquiry),
+        server: server::Settings { bridges, ..all.server(listeners, window, &streams, inquiry) },
         streams,
     };
     Ok(Resolved { config, merged })
@@ -295,6 +302,8 @@ struct Settings {
     data: StateSection,
     #[serde(default)]
     telemetry: Vec<telemetry::Section>,
+    #[serde(default)]
+    bridge: Vec<bridge::Section>,
     #[serde(default)]
     process: ProcessSection,
 }
@@ -404,6 +413,7 @@ impl Settings {
             recorded: streams.to_vec(),
             password_checks_max: self.limits.password_checks_max,
             guard: self.access.guard(self.limits.connects_per_address_per_s),
+            bridges: Vec::new(),
             inquiry,
             driver: driver::Settings {
                 streams: streams.iter().map(StreamSettings::stream).collect(),

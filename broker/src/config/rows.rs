@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::config::access_rows;
+use crate::config::bridge_rows;
 use crate::config::http;
 use crate::config::log_rows;
 use crate::config::process_rows;
@@ -33,8 +34,12 @@ pub(crate) const LISTENER: &str = "listener";
 /// Another one.
 pub(crate) const TELEMETRY: &str = "telemetry";
 
-/// Both, each with what one of them is called.
-pub(crate) const REPEATED: [(&str, &str); 2] = [(LISTENER, "listener"), (TELEMETRY, "stream")];
+/// And another one.
+pub(crate) const BRIDGE: &str = "bridge";
+
+/// All of them, each with what one of them is called.
+pub(crate) const REPEATED: [(&str, &str); 3] =
+    [(LISTENER, "listener"), (TELEMETRY, "stream"), (BRIDGE, "bridge")];
 
 /// Every section in the order of the manual, with its introduction.
 pub(crate) const SECTIONS: &[(&str, &str)] = &[
@@ -73,6 +78,12 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
         "What the log records: a stream each. The section may stand several times. The \
          environment cannot set these options. [telemetry.md](telemetry.md) has the whole of it.",
     ),
+    (
+        BRIDGE,
+        "Another broker, and the messages that go there or come from it. The section may stand \
+         several times. The environment cannot set these options. [bridge.md](bridge.md) has the \
+         whole of it.",
+    ),
     ("process", "Who the broker is, for the system."),
 ];
 
@@ -91,6 +102,7 @@ const TABLES: &[&[Row]] = &[
     http::ROWS,
     tls_rows::WINDOW,
     telemetry_rows::ROWS,
+    bridge_rows::ROWS,
     process_rows::ROWS,
 ];
 
@@ -450,6 +462,7 @@ impl Row {
             | Kind::Name
             | Kind::Filters
             | Kind::Columns => Some(Value::Text(words.clone())),
+            Kind::Texts => Some(Value::List(words.lines().map(str::to_owned).collect())),
         };
         value
             .filter(|value| self.kind.allows(value))

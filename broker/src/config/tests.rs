@@ -6,7 +6,7 @@ use martlet_engine::counters::Bound;
 use martlet_engine::figures::FIGURES;
 
 use super::*;
-use crate::config::rows::{self, LISTENER, Row, TELEMETRY};
+use crate::config::rows::{self, BRIDGE, LISTENER, Row, TELEMETRY};
 use crate::config::tls_rows;
 use crate::config::value::{Kind, Value};
 #[cfg(feature = "parquet")]
@@ -162,7 +162,7 @@ const ONE_MISTAKE: &[(&str, &str)] = &[
     (
         "[colours]",
         "1:2: unknown section [colours]; there are: listener, access, auth_jwt, auth_http, \
-          limits, clients, http, log, sys, data, telemetry, process",
+          limits, clients, http, log, sys, data, telemetry, bridge, process",
     ),
     (
         "max_inflight = 1",
@@ -467,6 +467,7 @@ fn other_value(row: &Row) -> Value {
         (Kind::Path, _) if row.name == "capath" => Value::Text(tls_folder().into()),
         // It is looked up.
         (Kind::Text { .. }, _) if row.name == "user" => text("root"),
+        (Kind::Text { .. }, _) if row.name == "restart" => text("7 9"),
         (Kind::Text { .. }, _) if row.name == "ciphers" => text("HIGH"),
         (Kind::Text { .. }, _) if row.name == "ciphers_tls13" => text("TLS_AES_128_GCM_SHA256"),
         (Kind::Path, _) if row.name.ends_with("_file") => text("/dev/null"),
@@ -477,6 +478,10 @@ fn other_value(row: &Row) -> Value {
         (Kind::LogDestinations, _) => text("syslog, file /tmp/a b.log"),
         (Kind::TimePattern, _) => text("%Y-%m-%d %H:%M:%S"),
         (Kind::Name, _) => text("another"),
+        (Kind::Texts, _) if row.name == "addresses" => {
+            Value::List(vec!["h".to_owned(), "[::1]:2".to_owned()])
+        }
+        (Kind::Texts, _) => Value::List(vec!["\"a b\" both 1 \"\" r/".to_owned()]),
         (Kind::Filters, _) => Value::List(vec!["a/+".to_owned(), "b \"c\"/#".to_owned()]),
         (Kind::Columns, _) => Value::Table(
             [("gps.Lat", "number"), ("t", "bool")]
@@ -485,6 +490,27 @@ fn other_value(row: &Row) -> Value {
         ),
         (kind, default) => panic!("{kind:?} with {default:?}"),
     }
+}
+
+/// What a bridge needs beside an option.
+fn bridge_lines(option: &str) -> String {
+    let cafile = format!("cafile = '{}'\n", tls_file("cafile").unwrap());
+    let beside: &[&str] = match option {
+        "insecure" | "alpn" | "tls_version" => &["cafile"],
+        "certfile" => &["cafile", "keyfile"],
+        "keyfile" => &["cafile", "certfile"],
+        "remote_password" => &["remote_user"],
+        _ => &[],
+    };
+    let lines = ["name", "addresses", "topics"].iter().chain(beside);
+    let lines = lines.filter(|name| **name != option).map(|name| match *name {
+        "name" | "remote_user" => format!("{name} = 'b'\n"),
+        "addresses" => "addresses = ['h']\n".to_owned(),
+        "topics" => "topics = ['#']\n".to_owned(),
+        "cafile" => cafile.clone(),
+        file => format!("{file} = '{}'\n", tls_file(file).unwrap()),
+    });
+    lines.collect()
 }
 
 #[test]
@@ -500,6 +526,7 @@ fn every_option_can_be_set_to_its_bounds_and_is_shown_as_it_was_set() {
                 (TELEMETRY, "name") => format!("[[telemetry]]\nfilters = ['#']\n{line}"),
                 (TELEMETRY, "filters") => format!("[[telemetry]]\nname = 'n'\n{line}"),
                 (TELEMETRY, _) => format!("[[telemetry]]\nname = 'n'\nfilters = ['#']\n{line}"),
+                (BRIDGE, name) => format!("[[bridge]]\n{}{line}", bridge_lines(name)),
                 (LISTENER, name) => {
                     let of_tls = tls_rows::ROWS.iter().any(|row| row.name == name);
                     let beside = if of_tls { tls_lines(name) } else { String::new() };

@@ -65,6 +65,8 @@ pub(crate) enum Kind {
     Filters,
     /// Members of JSON objects, and their types.
     Columns,
+    /// Texts without control characters, one at least.
+    Texts,
 }
 
 impl Kind {
@@ -99,6 +101,9 @@ impl Kind {
                 };
                 columns.len() <= COLUMNS_MAX && columns.iter().all(is_good)
             }
+            (Self::Texts, Value::List(texts)) => {
+                !texts.is_empty() && texts.iter().all(|text| !text.contains(char::is_control))
+            }
             (Self::Path, Value::Text(text)) => !text.is_empty() && !text.contains('\0'),
             _ => false,
         }
@@ -132,6 +137,7 @@ impl fmt::Display for Kind {
             Self::Name => {
                 write!(f, "a name of at most {NAME_BYTES_MAX} letters, digits, \"-\" and \"_\"")
             }
+            Self::Texts => f.write_str("a list of texts without control characters"),
             Self::Filters => f.write_str("a list of topic filters such as [\"sensors/#\"]"),
             Self::Columns => write!(
                 f,

@@ -11,7 +11,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use crate::config::mosquitto::{self, Entry};
 use crate::config::nearest::nearest;
 use crate::config::origin::{Mistake, Origin};
-use crate::config::rows::{self, LISTENER, REPEATED, Row, SECTIONS, TELEMETRY};
+use crate::config::rows::{self, BRIDGE, LISTENER, REPEATED, Row, SECTIONS, TELEMETRY};
 use crate::config::value::Value;
 
 /// One option that somebody set, with a value that it allows.
@@ -42,12 +42,22 @@ pub(crate) struct WrittenStream {
     pub(crate) broken: bool,
 }
 
+/// One `[[bridge]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct WrittenBridge {
+    pub(crate) origin: Origin,
+    pub(crate) settings: Vec<Setting>,
+    /// It has mistakes, so what is missing in it says nothing.
+    pub(crate) broken: bool,
+}
+
 /// A file as it was written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Written {
     pub(crate) settings: Vec<Setting>,
     pub(crate) listeners: Vec<WrittenListener>,
     pub(crate) streams: Vec<WrittenStream>,
+    pub(crate) bridges: Vec<WrittenBridge>,
     /// What it says for the listeners of local only mode.
     pub(crate) local: Vec<Setting>,
     /// What is worth a line in the log, with the place.
@@ -158,6 +168,12 @@ impl Walk<'_> {
                 for table in tables {
                     let (origin, settings, broken) = self.repeated(TELEMETRY, table);
                     written.streams.push(WrittenStream { origin, settings, broken });
+                }
+            }
+            DeValue::Array(tables) if name == BRIDGE => {
+                for table in tables {
+                    let (origin, settings, broken) = self.repeated(BRIDGE, table);
+                    written.bridges.push(WrittenBridge { origin, settings, broken });
                 }
             }
             _ if rows::is_repeated(name) => {

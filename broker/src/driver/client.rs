@@ -14,7 +14,7 @@ use martlet_engine::report::{Ids, Tally};
 
 use crate::driver::Driver;
 use crate::driver::link::{Edge, Link};
-use crate::driver::outbox::{Cost, Sent};
+use crate::driver::outbox::{Cost, Sent, Standing};
 
 /// On whose behalf a client speaks.
 pub trait Holder: Send + Sync {
@@ -26,6 +26,11 @@ pub trait Holder: Send + Sync {
 
     /// Where it is, for the log.
     fn peer(&self) -> &dyn fmt::Display;
+
+    /// Whether its coming and going is not worth a line of the log.
+    fn is_quiet(&self) -> bool {
+        false
+    }
 }
 
 /// One link, held by one task. Dropped, it disconnects.
@@ -76,30 +81,34 @@ impl Client {
         cx: &mut Context<'_>,
         heard: &mut Vec<OutPacket>,
     ) -> Poll<Result<(), Farewell>> {
+        let farewell = self.pass_on(cx).farewell;
+        self.edge.take(heard);
+        if !heard.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        match farewell {
+            // What is in front of it waits for the disk.
+            Some(farewell) if self.edge.link.outbox().standing(cx.waker()).cost.all == 0 => {
+                Poll::Ready(Err(farewell))
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Sends what was said, as far as the engine takes it, and leaves what has come where it is.
+    pub fn pass_on(&mut self, cx: &mut Context<'_>) -> Standing {
+        let link = &self.edge.link;
         loop {
-            let link = &self.edge.link;
             let standing = link.outbox().standing(cx.waker());
-            if !link.is_waiting() {
-                // Nobody else may come to the engine for long: it hears of the room from us.
-                if !self.unsent.is_empty() || standing.freed >= link.room_report_bytes() {
-                    let edge: Arc<dyn Edge> = Arc::clone(&self.edge) as _;
-                    link.submit(&edge, &mut self.unsent);
-                    self.unsent.clear();
-                    continue;
-                }
+            // Nobody else may come to the engine for long: it hears of the room from us.
+            let has_news = !self.unsent.is_empty() || standing.freed >= link.room_report_bytes();
+            if link.is_waiting() || !has_news {
+                self.pressed = standing.cost.all * 2 >= u64::from(link.outbox_bytes_max());
+                return standing;
             }
-            self.pressed = standing.cost.all * 2 >= u64::from(link.outbox_bytes_max());
-            self.edge.take(heard);
-            if !heard.is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-            return match standing.farewell {
-                // What is in front of it waits for the disk.
-                Some(farewell) if link.outbox().standing(cx.waker()).cost.all == 0 => {
-                    Poll::Ready(Err(farewell))
-                }
-                _ => Poll::Pending,
-            };
+            let edge: Arc<dyn Edge> = Arc::clone(&self.edge) as _;
+            link.submit(&edge, &mut self.unsent);
+            self.unsent.clear();
         }
     }
 
@@ -194,6 +203,10 @@ impl Edge for Inside {
 
     fn peer(&self) -> &dyn fmt::Display {
         self.holder.peer()
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.holder.is_quiet()
     }
 }
 

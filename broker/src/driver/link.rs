@@ -48,6 +48,11 @@ pub trait Edge: Send + Sync {
         None
     }
 
+    /// Whether its coming and going is not worth a line of the log.
+    fn is_quiet(&self) -> bool {
+        false
+    }
+
     /// Who is out there, for the log: an address.
     fn peer(&self) -> &dyn std::fmt::Display;
 }

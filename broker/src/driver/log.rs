@@ -35,6 +35,7 @@ pub(super) fn write(
     wording: Wording,
 ) {
     let address = edge.map(|edge| edge.peer().to_string()).unwrap_or_default();
+    let connection_messages = connection_messages && !edge.is_some_and(Edge::is_quiet);
     match notice {
         Notice::Connected {
             client_id, version, clean_session, keep_alive_s, user_name, ..

@@ -250,11 +250,6 @@ impl Driver {
         self.commits.watermark()
     }
 
-    /// What may wait to be sent on one link, in the unit of `OutPacket::cost`.
-    pub fn outbox_bytes_max(&self) -> u32 {
-        self.outbox_bytes_max
-    }
-
     pub(crate) fn submit(&self, edge: &Arc<dyn Edge>, inputs: &mut Vec<Input>) {
         // What this link brought before comes first (I10).
         let may_enter = !edge.link().is_waiting() && self.commits.has_room();

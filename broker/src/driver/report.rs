@@ -1,6 +1,8 @@
 //! What people who watch the broker are told of it. Each question holds the engine for a bounded
 //! time.
 
+use std::time::Duration;
+
 use martlet_engine::counters::{Counters, Gauges};
 use martlet_engine::input::{LinkId, StoreHealth, Time};
 use martlet_engine::report::{Ids, SessionReport, Tally};
@@ -82,6 +84,16 @@ impl Driver {
     /// Whether what is acknowledged is on disk, or in memory only.
     pub fn keeps(&self) -> bool {
         !self.commits.is_volatile()
+    }
+
+    /// What may wait to be sent on one link, in the unit of `OutPacket::cost`.
+    pub fn outbox_bytes_max(&self) -> u32 {
+        self.outbox_bytes_max
+    }
+
+    /// How long from now until then; zero if it has passed.
+    pub fn until(&self, time: Time) -> Duration {
+        self.clock.until(time)
     }
 
     /// The broker's time now.

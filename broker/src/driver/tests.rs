@@ -66,6 +66,7 @@ fn connect(link: LinkId) -> Input {
         client_id: format!("c{}", link.slot).into(),
         clean_session: true,
         bridge: false,
+        inside: false,
         keep_alive_s: 0,
         will: None,
         user_name: None,

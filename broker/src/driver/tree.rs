@@ -33,6 +33,15 @@ impl Driver {
         gathered.lines()
     }
 
+    /// What a client has subscribed to, with the granted QoS.
+    pub fn grants_of(&self, client_id: &str) -> Vec<(Filter, QoS)> {
+        let core = self.core.lock();
+        let grants = core.engine.grants_of(client_id);
+        let grants = grants.map(|(filter, qos)| (filter.clone(), qos)).collect();
+        self.let_go(core);
+        grants
+    }
+
     /// What a client has subscribed to that is here, or may come back.
     pub fn subscriptions_of(&self, client_id: &str) -> Vec<Filter> {
         let core = self.core.lock();

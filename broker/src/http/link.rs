@@ -8,8 +8,8 @@ use martlet_engine::input::Connect;
 use martlet_engine::permit::Permission;
 
 use crate::driver::Driver;
-pub(super) use crate::driver::client::{Client, nonce};
 use crate::driver::client::Holder;
+pub(super) use crate::driver::client::{Client, nonce};
 use crate::http::login::{Caller, Gate};
 
 /// A link for this caller, with a session that ends with it.
@@ -19,6 +19,7 @@ pub(super) fn open(driver: &Arc<Driver>, gate: &Arc<Gate>, caller: &Caller) -> C
         client_id: caller.client_id.clone(),
         clean_session: true,
         bridge: false,
+        inside: true,
         keep_alive_s: 0,
         will: None,
         user_name: caller.user.clone(),

@@ -12,14 +12,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, Signatur
 
 use crate::access::ask::Service;
 use crate::access::fault::Fault;
-
-/// Where systems keep the certificates of those whom they trust.
-const SYSTEM: &[&str] = &[
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
+use crate::machine;
 
 /// What TLS with this service needs.
 pub(super) fn config(service: &Service) -> Result<ClientConfig, Fault> {
@@ -37,10 +30,9 @@ pub(super) fn config(service: &Service) -> Result<ClientConfig, Fault> {
 }
 
 fn roots(service: &Service) -> Result<RootCertStore, Fault> {
-    let system = || SYSTEM.iter().map(Path::new).find(|path| path.exists());
-    let Some(path) = service.ca_file.as_deref().or_else(system) else {
+    let Some(path) = service.ca_file.as_deref().or(machine::certificates()) else {
         let text = "this system has no certificates of whom it trusts: set \"ca_file\"";
-        return Err(Fault::of(Path::new(SYSTEM[0]), text));
+        return Err(Fault::of(Path::new("ca_file"), text));
     };
     let certificates = std::fs::read(path).and_then(|bytes| {
         let all = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();

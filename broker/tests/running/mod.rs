@@ -46,6 +46,7 @@ pub fn settings() -> Settings {
         window: None,
         password_checks_max: 2,
         guard: Default::default(),
+        bridges: Vec::new(),
         inquiry: None,
         driver: driver::Settings {
             streams: Vec::new(),

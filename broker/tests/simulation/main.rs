@@ -152,6 +152,8 @@ fn connect(machine: &mut Machine) -> LinkId {
         version: ProtocolVersion::V311,
         client_id: "c".into(),
         clean_session: false,
+        bridge: false,
+        inside: false,
         keep_alive_s: 0,
         will: None,
         user_name: None,

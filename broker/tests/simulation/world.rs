@@ -330,6 +330,8 @@ impl World {
             version: ProtocolVersion::V311,
             client_id: self.clients[client].id.as_str().into(),
             clean_session,
+            bridge: false,
+            inside: false,
             keep_alive_s: *self.random.one(&[0, 0, 5, 60]),
             will,
             user_name: None,

@@ -85,6 +85,8 @@ impl Workload {
             version: ProtocolVersion::V311,
             client_id: client.into(),
             clean_session: dice.chance(15),
+            bridge: false,
+            inside: false,
             keep_alive_s: 0,
             will: dice.chance(30).then(|| message(dice)),
             user_name: dice.chance(50).then(|| "user".into()),

@@ -288,6 +288,7 @@ pub(crate) fn clean(client_id: &str) -> Connect {
         client_id: client_id.into(),
         clean_session: true,
         bridge: false,
+        inside: false,
         keep_alive_s: 0,
         will: None,
         user_name: None,

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use serde::Serialize;
 
 use crate::config::mosquitto::reader::{Read, Said};
-use crate::config::mosquitto::row::{Scope, Standing};
+use crate::config::mosquitto::row::Standing;
 use crate::config::origin::{Mistake, Origin};
 use crate::config::written::Setting;
 
@@ -57,9 +57,6 @@ pub(super) fn of_lines(read: &Read, pieces: &[Setting]) -> Vec<Entry> {
 
 fn fate(said: &Said, later: bool, pieces: &[Setting]) -> Fate {
     match said.row.standing {
-        Standing::Shape(_) if said.row.scope == Scope::Bridge => {
-            Fate::Refused("it goes with the connection above it".to_owned())
-        }
         Standing::Shape(becomes) => Fate::Honoured(becomes.to_owned()),
         Standing::NoEffect(because) => Fate::NoEffect(because.to_owned()),
         Standing::Refused { .. } => Fate::Honoured("it says what holds anyway".to_owned()),

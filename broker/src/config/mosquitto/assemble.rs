@@ -10,7 +10,7 @@ use crate::config::mosquitto::row::{How, Scope, Standing};
 use crate::config::origin::{Mistake, Origin};
 use crate::config::rows::{self, LISTENER};
 use crate::config::value::Value;
-use crate::config::written::{Setting, Written, WrittenListener};
+use crate::config::written::{Setting, Written, WrittenBridge, WrittenListener};
 use crate::privileges;
 
 /// What was said, as Martlet's options; what does not go is added to `mistakes`.
@@ -22,7 +22,7 @@ pub(super) fn written(path: &str, read: &Read, mistakes: &mut Vec<Mistake>) -> W
     settle_rights(&read.lines, &mut pieces);
     check_shared(&pieces, mistakes);
     check_files(&pieces, mistakes);
-    let of_broker = pieces.iter().filter(|(_, setting)| setting.row.section != LISTENER);
+    let of_broker = pieces.iter().filter(|(_, setting)| !rows::is_repeated(setting.row.section));
     let mut settings: Vec<Setting> = of_broker.map(|(_, setting)| setting.clone()).collect();
     settings.extend(keeping_unsaid(path, &settings));
     settings.extend(go_auth_unsaid(path, &read.lines, &settings));
@@ -31,6 +31,7 @@ pub(super) fn written(path: &str, read: &Read, mistakes: &mut Vec<Mistake>) -> W
     let account = account::of_lines(read, &all);
     Written {
         streams: Vec::new(),
+        bridges: bridges(read, &pieces, mistakes),
         warnings: [warnings(read, &settings), unread_rights(&read.lines, &all)].concat(),
         settings,
         listeners: listeners(read, &pieces, mistakes),
@@ -250,7 +251,7 @@ impl Said {
 
 /// Where Martlet has one value for all listeners, mosquitto may have been told several.
 fn check_shared(pieces: &[Piece], mistakes: &mut Vec<Mistake>) {
-    let shared = |setting: &Setting| setting.row.section != LISTENER;
+    let shared = |setting: &Setting| !rows::is_repeated(setting.row.section);
     for (at, (place, setting)) in pieces.iter().enumerate() {
         let earlier = pieces[..at].iter().find(|(other, earlier)| {
             other != place && earlier.row == setting.row && earlier.value != setting.value
@@ -298,6 +299,18 @@ fn listeners(read: &Read, pieces: &[Piece], mistakes: &mut Vec<Mistake>) -> Vec<
         }
     }
     written
+}
+
+fn bridges(read: &Read, pieces: &[Piece], mistakes: &[Mistake]) -> Vec<WrittenBridge> {
+    let bridges = (0..).map(Place::Bridge).zip(&read.bridges);
+    let written = bridges.map(|(place, (origin, _))| {
+        let there = pieces.iter().filter(|(at, _)| *at == place);
+        // What is missing in it may be what has a mistake.
+        let broken = !mistakes.is_empty();
+        let settings = there.map(|(_, setting)| setting.clone()).collect();
+        WrittenBridge { origin: origin.clone(), settings, broken }
+    });
+    written.collect()
 }
 
 /// What holds for a listener: what is said for all, then what is said for it.

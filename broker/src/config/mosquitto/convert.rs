@@ -75,6 +75,56 @@ pub(super) fn log_destinations(lines: &[&str]) -> Result<Option<String>, String>
     listed(lines)
 }
 
+/// A list of words, as a list of texts is written.
+pub(super) fn one_for_each_word(text: &str) -> Result<Option<String>, String> {
+    Ok(Some(text.split_whitespace().collect::<Vec<_>>().join("\n")))
+}
+
+/// All lines, as a list of texts is written.
+pub(super) fn one_for_each_line(lines: &[&str]) -> Result<Option<String>, String> {
+    Ok(Some(lines.join("\n")))
+}
+
+/// What a bridge has no other way to do than to stay connected.
+pub(super) fn start_type(word: &str) -> Result<Option<String>, String> {
+    match word {
+        "lazy" => {
+            Err("has no \"lazy\" here: what goes out is on disk either way, and a connection \
+                       that stays costs a packet a minute; write \"start_type automatic\""
+                .to_owned())
+        }
+        word => Ok(Some(word.to_owned())),
+    }
+}
+
+/// The versions of MQTT that a bridge speaks.
+pub(super) fn bridge_version(word: &str) -> Result<Option<String>, String> {
+    match word {
+        "mqttv31" => Ok(Some("3.1".to_owned())),
+        "mqttv311" => Ok(Some("3.1.1".to_owned())),
+        _ => Err("has no mqttv50 here: Martlet speaks MQTT 3.1 and 3.1.1; every broker of MQTT \
+                  5.0 takes \"bridge_protocol_version mqttv311\""
+            .to_owned()),
+    }
+}
+
+/// mosquitto takes less than 5 seconds for 5.
+pub(super) fn bridge_keep_alive(text: &str) -> Result<Option<String>, String> {
+    Ok(Some(parsed(text)?.clamp(5, 65_535).to_string()))
+}
+
+/// The versions of TLS that there still are.
+pub(super) fn bridge_tls_version(word: &str) -> Result<Option<String>, String> {
+    match word {
+        "tlsv1.2" => Ok(Some("1.2".to_owned())),
+        "tlsv1.3" => Ok(Some("1.3".to_owned())),
+        _ => Err(format!(
+            "takes tlsv1.2 or tlsv1.3, not {word:?}: older versions are broken; leave the line \
+             out, and the best that the other broker has is spoken"
+        )),
+    }
+}
+
 /// A number from 0 to 7 is one of those that a machine's owner may use.
 pub(super) fn log_facility(number: &str) -> Result<Option<String>, String> {
     Ok(Some(format!("local{number}")))

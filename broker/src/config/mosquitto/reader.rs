@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+use crate::bridge::topics::Topic;
 use crate::config::mosquitto::plugins::{self, Plugin, PluginStanding};
 use crate::config::mosquitto::row::{Kind, Row, Scope, Standing, Times};
 use crate::config::mosquitto::{lines, rows};
@@ -15,6 +16,8 @@ pub(super) struct Read {
     pub(super) lines: Vec<Said>,
     /// Every `listener`.
     pub(super) listeners: Vec<Opened>,
+    /// Every `connection`, with its name.
+    pub(super) bridges: Vec<(Origin, String)>,
     /// The listener that options stand for which have no `listener` above them.
     pub(super) default: Option<Opened>,
     /// Whether a line opens a port; otherwise the broker is in local only mode.
@@ -42,6 +45,8 @@ pub(super) enum Place {
     DefaultListener,
     /// The listener of this number.
     Listener(usize),
+    /// The bridge of this number.
+    Bridge(usize),
 }
 
 /// A listener as it is written.
@@ -67,7 +72,7 @@ struct Loaded {
 #[derive(Debug, Default)]
 struct Above {
     listener: Option<Place>,
-    bridge: bool,
+    bridge: Option<Place>,
     plugin: Option<usize>,
 }
 
@@ -140,6 +145,11 @@ impl Reader<'_> {
             }
             "include_dir" => self.include(&said.value)?,
             "per_listener_settings" => self.per_listener(&said)?,
+            "connection" => self.bridge(&said, above)?,
+            "topic" => {
+                let wrong = |wrong| format!("\"topic\" {wrong}");
+                Topic::parse(&said.value).map_err(wrong)?;
+            }
             "listener" => self.listener(&said, above)?,
             "port" | "bind_address" => self.default_listener(&said, above)?,
             "plugin" | "auth_plugin" => {
@@ -164,7 +174,8 @@ impl Reader<'_> {
     /// To whom the line applies; it may be the first that wants a default listener.
     fn place(&mut self, row: &Row, above: &Above, at: &Origin) -> Place {
         match row.scope {
-            Scope::Global | Scope::Bridge | Scope::Plugin => Place::Everywhere,
+            Scope::Global | Scope::Plugin => Place::Everywhere,
+            Scope::Bridge => above.bridge.unwrap_or(Place::Everywhere),
             Scope::Either if self.per_listener.is_none() => Place::Everywhere,
             Scope::Either => above.listener.unwrap_or(Place::DefaultListener),
             Scope::Listener => above.listener.unwrap_or_else(|| {
@@ -254,6 +265,17 @@ impl Reader<'_> {
             Ok(_) => Ok(()),
             Err(text) => Err(text),
         }
+    }
+
+    fn bridge(&mut self, said: &Said, above: &mut Above) -> Result<(), String> {
+        above.bridge = Some(Place::Bridge(self.read.bridges.len()));
+        let first = self.read.bridges.iter().find(|(_, name)| *name == said.value);
+        let first = first.map(|(origin, _)| origin.clone());
+        // Even a second one is there, so that what stands below finds it.
+        self.read.bridges.push((said.origin.clone(), said.value.clone()));
+        first.map_or(Ok(()), |first| {
+            Err(format!("the connection \"{}\" stands twice, first at {first}", said.value))
+        })
     }
 
     fn default_listener(&mut self, said: &Said, above: &mut Above) -> Result<(), String> {
@@ -353,8 +375,7 @@ impl Reader<'_> {
 impl Above {
     fn allow(&mut self, row: &Row) -> Result<(), String> {
         match row.scope {
-            Scope::Bridge if row.name == "connection" => self.bridge = true,
-            Scope::Bridge if !self.bridge => {
+            Scope::Bridge if row.name != "connection" && self.bridge.is_none() => {
                 return Err(format!("\"{}\" wants a \"connection\" above it", row.name));
             }
             Scope::Plugin if self.plugin.is_none() => {

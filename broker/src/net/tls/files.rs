@@ -13,7 +13,7 @@ use crate::net::tls::settings::{Fault, FaultyOption, Settings};
 const FILE_BYTES_MAX: u64 = 8 << 20;
 
 /// The server's certificate and those behind it.
-pub(super) fn certificates(
+pub(crate) fn certificates(
     option: FaultyOption,
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, Fault> {
@@ -26,7 +26,7 @@ pub(super) fn certificates(
 }
 
 /// The key, as it is written in any of the three ways.
-pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Fault> {
+pub(crate) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Fault> {
     let option = FaultyOption::Key;
     let fault = |text: String| Fault::new(option, path.to_owned(), text);
     let bytes = read(option, path)?;
@@ -58,7 +58,7 @@ pub(super) fn revocation_lists(
 }
 
 /// The certificates of every file in a directory that holds some.
-pub(super) fn directory(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
+pub(crate) fn directory(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
     let option = FaultyOption::CaPath;
     let fault = |text: String| Fault::new(option, path.to_owned(), text);
     let mut found = Vec::new();

@@ -14,7 +14,7 @@ use crate::net::tls::terms::Terms;
 
 pub mod ciphers;
 mod der;
-mod files;
+pub(crate) mod files;
 mod hello;
 mod names;
 mod reason;

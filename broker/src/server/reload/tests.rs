@@ -39,6 +39,7 @@ fn settings() -> Settings {
         window: None,
         password_checks_max: 2,
         guard: Default::default(),
+        bridges: Vec::new(),
         inquiry: None,
         listeners: Vec::new(),
         driver: driver::Settings {

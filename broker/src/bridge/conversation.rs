@@ -1,0 +1,307 @@
+//! One connection to the other broker, driven: packets between its stream and our link.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use martlet_codec::decode::{DecodeError, DecodeLimits, Decoded, decode};
+use martlet_codec::reason::ConnectReturnCode;
+use martlet_engine::effects::{Farewell, OutPacket};
+use martlet_engine::input::{InPacket, LostCause, Time};
+use tokio::io::ReadBuf;
+use tokio::time::{Sleep, sleep};
+
+use crate::bridge::Settings;
+use crate::bridge::local;
+use crate::bridge::relay::{Fault, Relay, Tally};
+use crate::bridge::remote::Stream;
+use crate::driver::Driver;
+use crate::driver::client::Client;
+
+/// A connection and a link, from CONNECT to the end.
+pub(super) struct Conversation<'s> {
+    settings: &'s Settings,
+    driver: &'s Arc<Driver>,
+    relay: Relay<'s>,
+    stream: Box<dyn Stream>,
+    /// Our side, once the other broker has accepted us.
+    client: Option<Client>,
+    /// For the engine.
+    say: Vec<InPacket>,
+    /// What has come, and is no whole packet yet or waits for the engine.
+    bytes: Vec<u8>,
+    /// How much of the relay's bytes the stream has taken.
+    written: usize,
+    flushed: bool,
+    /// Local subscribers know that it is connected.
+    told: bool,
+    timer: Option<(Time, Pin<Box<Sleep>>)>,
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The other broker closed it.
+    Closed,
+    /// The operating system, or TLS, has no more of it.
+    Socket(io::Error),
+    /// What came is no packet.
+    Malformed(DecodeError),
+    /// The other broker broke a rule.
+    Fault(Fault),
+    /// Our own engine ended the link.
+    Farewell(Farewell),
+}
+
+/// How a connection was.
+#[derive(Debug)]
+pub(super) struct Account {
+    /// Whether the other broker accepted us.
+    pub(super) accepted: bool,
+    /// What crossed.
+    pub(super) tally: Tally,
+}
+
+/// Bytes that are read at a time.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Levels of a topic name, as deep as its bytes allow: the other broker has its own bound.
+const TOPIC_LEVELS_MAX: u16 = u16::MAX;
+
+impl<'s> Conversation<'s> {
+    pub(super) fn new(
+        settings: &'s Settings,
+        driver: &'s Arc<Driver>,
+        stream: Box<dyn Stream>,
+        private: bool,
+    ) -> Self {
+        Self {
+            settings,
+            driver,
+            relay: Relay::begin(settings, private, driver.now()),
+            stream,
+            client: None,
+            say: Vec::new(),
+            bytes: Vec::new(),
+            written: 0,
+            flushed: true,
+            told: false,
+            timer: None,
+        }
+    }
+
+    /// Relays until something ends it.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            match self.turn(cx) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+                Err(end) => return Poll::Ready(end),
+            }
+        }
+    }
+
+    /// Whether messages go both ways.
+    pub(super) fn is_open(&self) -> bool {
+        self.relay.is_open()
+    }
+
+    /// Ends the link after the connection. What was not settled is sent again.
+    pub(super) fn finish(self, end: &End) -> Account {
+        let account = Account { accepted: self.client.is_some(), tally: self.relay.tally };
+        if let Some(client) = self.client {
+            client.lose(end.cause());
+        }
+        account
+    }
+
+    /// Says goodbye to the other broker, as far as the stream takes it.
+    pub(super) fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.relay.out.is_empty() || !self.flushed {
+            match self.write(cx) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+                Err(End::Socket(error)) => return Poll::Ready(Err(error)),
+                Err(_) => return Poll::Ready(Ok(())),
+            }
+        }
+        Pin::new(&mut *self.stream).poll_shutdown(cx)
+    }
+
+    /// Puts the goodbye behind what is on its way.
+    pub(super) fn leave(&mut self) {
+        self.relay.leave();
+    }
+
+    /// Everything once; whether anything moved.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let mut moved = self.hear(cx)?;
+        moved |= self.take()?;
+        moved |= self.read(cx)?;
+        self.relay.let_out(self.driver.now(), &mut self.say);
+        moved |= self.write(cx)?;
+        moved |= self.watch_time(cx)?;
+        Ok(moved || (!self.say.is_empty() && self.client.is_some()))
+    }
+
+    /// Gives the engine what there is for it, and takes what it has to send, if there is room.
+    fn hear(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let Some(client) = &mut self.client else { return Ok(false) };
+        for packet in self.say.drain(..) {
+            client.say(packet);
+        }
+        if !self.relay.has_room() {
+            client.pass_on(cx);
+            return Ok(false);
+        }
+        let mut heard = Vec::new();
+        match client.poll_hear(cx, &mut heard) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Err(farewell)) => return Err(End::Farewell(farewell)),
+            Poll::Ready(Ok(())) => {}
+        }
+        for packet in heard {
+            match packet {
+                OutPacket::ConnAck { code: ConnectReturnCode::Accepted, .. } => self.join(),
+                packet => self.relay.on_local(packet, &mut self.say),
+            }
+        }
+        Ok(true)
+    }
+
+    /// The engine has taken us in.
+    fn join(&mut self) {
+        let Some(client) = &self.client else { return };
+        let anew = self.relay.accepted() == Some(false);
+        self.relay.join(&client.ids(), self.driver.now(), &mut self.say);
+        if anew || self.settings.local_clean_session {
+            // It has what is retained here no more, or never had it.
+            self.say.extend(local::subscribe(self.settings.topics.local()));
+        }
+    }
+
+    /// Takes packets out of what has come, unless the engine is to be waited for.
+    fn take(&mut self) -> Result<bool, End> {
+        let limits = DecodeLimits {
+            packet_size_max: self.settings.packet_size_max,
+            topic_levels_max: TOPIC_LEVELS_MAX,
+        };
+        let mut taken = 0;
+        while self.listens() {
+            let rest = &self.bytes[taken..];
+            match decode(rest, self.settings.version, &limits).map_err(End::Malformed)? {
+                Decoded::NeedMore { .. } => break,
+                Decoded::Packet { packet, len, header_len } => {
+                    let body = &rest[header_len..len];
+                    let heard = self.relay.on_remote(&packet, body, &mut self.say);
+                    heard.map_err(End::Fault)?;
+                    taken += len;
+                }
+            }
+            if self.relay.accepted().is_some() && self.client.is_none() {
+                self.client = Some(local::open(self.settings, self.driver));
+            }
+        }
+        self.bytes.drain(..taken);
+        self.tell();
+        Ok(taken > 0)
+    }
+
+    /// Whether packets of the other broker are wanted: not before the engine has taken us in, and
+    /// not while it is behind.
+    fn listens(&self) -> bool {
+        let Some(client) = &self.client else { return true };
+        let behind = client.is_behind() || (client.was_pressed() && !self.relay.has_room());
+        self.relay.accepted().is_none() && !behind
+    }
+
+    /// Tells local subscribers that it is connected; the Will of the link tells them the contrary.
+    fn tell(&mut self) {
+        if self.relay.is_open() && !std::mem::replace(&mut self.told, true) {
+            self.say.extend(local::state(self.settings, true));
+        }
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        if !self.listens() {
+            return Ok(false);
+        }
+        let before = self.bytes.len();
+        self.bytes.resize(before + READ_BYTES, 0);
+        let mut room = ReadBuf::new(&mut self.bytes[before..]);
+        let read = Pin::new(&mut *self.stream).poll_read(cx, &mut room);
+        let len = room.filled().len();
+        self.bytes.truncate(before + len);
+        match read {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(())) if len == 0 => Err(End::Closed),
+            Poll::Ready(Ok(())) => Ok(true),
+            Poll::Ready(Err(error)) => Err(End::Socket(error)),
+        }
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let stream = Pin::new(&mut *self.stream);
+        if self.relay.out.is_empty() {
+            if self.flushed {
+                return Ok(false);
+            }
+            return match stream.poll_flush(cx) {
+                Poll::Pending => Ok(false),
+                Poll::Ready(Ok(())) => {
+                    self.flushed = true;
+                    Ok(true)
+                }
+                Poll::Ready(Err(error)) => Err(End::Socket(error)),
+            };
+        }
+        match stream.poll_write(cx, &self.relay.out[self.written..]) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(0)) => Err(End::Closed),
+            Poll::Ready(Err(error)) => Err(End::Socket(error)),
+            Poll::Ready(Ok(len)) => {
+                self.written += len;
+                self.flushed = false;
+                if self.written == self.relay.out.len() {
+                    self.relay.out.clear();
+                    self.written = 0;
+                }
+                self.relay.has_sent(self.driver.now());
+                Ok(true)
+            }
+        }
+    }
+
+    fn watch_time(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let Some(deadline) = self.relay.deadline() else {
+            self.timer = None;
+            return Ok(false);
+        };
+        let timer = match &mut self.timer {
+            Some((at, timer)) if *at == deadline => timer,
+            timer => {
+                let wait = self.driver.until(deadline);
+                &mut timer.insert((deadline, Box::pin(sleep(wait)))).1
+            }
+        };
+        if timer.as_mut().poll(cx).is_pending() {
+            return Ok(false);
+        }
+        self.timer = None;
+        self.relay.on_time(self.driver.now(), &mut self.say).map_err(End::Fault)?;
+        Ok(true)
+    }
+}
+
+impl End {
+    /// What the engine's notice says of it.
+    fn cause(&self) -> LostCause {
+        match self {
+            Self::Closed | Self::Farewell(_) => LostCause::Closed,
+            Self::Socket(error) => LostCause::Socket(error.to_string().into()),
+            Self::Malformed(error) => LostCause::Malformed { rule: error.rule, reason: error.text },
+            Self::Fault(_) => LostCause::LetGo { reason: "the other broker broke a rule" },
+        }
+    }
+}

@@ -1,0 +1,479 @@
+//! What each packet of one side becomes on the other. No socket, no clock: times are arguments.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use martlet_codec::encode::{self, EncodeError};
+use martlet_codec::ids::PacketId;
+use martlet_codec::packet::{
+    Ack, ConnAck, ConnAckCode, Connect, Delivery, Disconnect, Packet, Publish, SubAck, Subscribe,
+    Subscription, Unsubscribe, Will,
+};
+use martlet_codec::payload::{Filters, Subscriptions};
+use martlet_codec::properties::Properties;
+use martlet_codec::reason::{ConnectReturnCode, ProtocolVersion, QoS, ReasonCode};
+use martlet_codec::topic::{SubscriptionFilter, TopicName};
+use martlet_engine::effects::OutPacket;
+use martlet_engine::input::{InPacket, Time};
+use martlet_engine::message::Message;
+use martlet_engine::report::Ids;
+
+use crate::bridge::Settings;
+use crate::bridge::pace::Pace;
+
+/// What one connection to the other broker is about, from CONNECT on.
+#[derive(Debug)]
+pub(super) struct Relay<'s> {
+    settings: &'s Settings,
+    /// Whether its CONNECT said that it is a bridge.
+    private: bool,
+    phase: Phase,
+    /// Bytes for the other broker.
+    pub(super) out: Vec<u8>,
+    /// Messages that wait for their turn to go out.
+    held: VecDeque<Held>,
+    held_bytes: usize,
+    /// Ids of QoS 2 messages of a session that the other broker has forgotten: nobody over there
+    /// waits for what the engine says of them.
+    forgotten: BTreeSet<PacketId>,
+    /// Ids of QoS 2 messages that cannot go out: the engine's PUBREL is answered here.
+    unsendable: BTreeSet<PacketId>,
+    pace: Pace,
+    last_sent: Time,
+    /// When the next answer must be there.
+    answer_by: Option<Time>,
+    pub(super) tally: Tally,
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// CONNACK is awaited.
+    Greeting,
+    /// CONNACK has come; the engine is still to take us in.
+    Accepted { session_present: bool },
+    /// UNSUBACK with the first id and SUBACK with the second are awaited.
+    Subscribing { unsubscribing: Option<PacketId>, subscribing: Option<PacketId> },
+    /// Messages go both ways.
+    Open,
+}
+
+#[derive(Debug)]
+struct Held {
+    message: Message,
+    delivery: Delivery,
+    retain: bool,
+}
+
+/// What one connection has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Messages that went out.
+    pub(super) sent: u64,
+    /// Messages that came in.
+    pub(super) received: u64,
+    /// Messages that could not cross: too large, or without a name on the other side.
+    pub(super) lost: u64,
+}
+
+/// Why a connection is of no use, in words for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// CONNACK said no.
+    Refused(ConnectReturnCode),
+    /// It did not answer in time.
+    Silent(&'static str),
+    /// It sent what no server may send, or not now.
+    Unexpected(&'static str),
+}
+
+/// Bytes for the other broker beyond which nothing more is put in front of it.
+const OUT_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of messages that wait for their turn beyond which no more are taken from the session.
+const HELD_BYTES_MAX: usize = 256 * 1024;
+
+/// How long CONNACK, SUBACK, UNSUBACK and PINGRESP may take.
+const ANSWER_MS: u64 = 30_000;
+
+const ONE: &[u8] = b"1";
+const ZERO: &[u8] = b"0";
+
+impl<'s> Relay<'s> {
+    /// A connection that is open; its CONNECT is the first to go [MQTT-3.1.0-1].
+    pub(super) fn begin(settings: &'s Settings, private: bool, now: Time) -> Self {
+        let mut relay = Self {
+            settings,
+            private,
+            phase: Phase::Greeting,
+            out: Vec::new(),
+            held: VecDeque::new(),
+            held_bytes: 0,
+            forgotten: BTreeSet::new(),
+            unsendable: BTreeSet::new(),
+            pace: Pace::new(settings.drain_per_s, now),
+            last_sent: now,
+            answer_by: Some(after(now, ANSWER_MS)),
+            tally: Tally::default(),
+        };
+        relay.connect();
+        relay
+    }
+
+    fn connect(&mut self) {
+        let Settings { remote, notifications, version, keep_alive_s, clean_session, .. } =
+            self.settings;
+        let told = notifications.as_ref().filter(|told| !told.local_only);
+        let will = told.map(|told| Will {
+            topic: TopicName::from_validated(told.topic.as_bytes()),
+            payload: ZERO,
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            properties: Properties::EMPTY,
+        });
+        let connect = Connect {
+            version: *version,
+            bridge: self.private,
+            clean_session: *clean_session,
+            keep_alive_s: *keep_alive_s,
+            properties: Properties::EMPTY,
+            client_id: &remote.client_id,
+            will,
+            user_name: remote.user.as_deref(),
+            password: remote.password.as_ref().map(|password| password.0.as_bytes()),
+        };
+        self.put(&Packet::Connect(connect));
+    }
+
+    /// Whether CONNACK has come and the engine is to take us in; and whether the other broker has
+    /// kept our session.
+    pub(super) fn accepted(&self) -> Option<bool> {
+        match self.phase {
+            Phase::Accepted { session_present } => Some(session_present),
+            Phase::Greeting | Phase::Subscribing { .. } | Phase::Open => None,
+        }
+    }
+
+    /// Whether messages go both ways.
+    pub(super) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// The engine has taken us in, and has these ids in use. What the other broker has forgotten is
+    /// forgotten here, too: its next message under the same id is another one.
+    pub(super) fn join(&mut self, ids: &Ids, now: Time, say: &mut Vec<InPacket>) {
+        if self.accepted() == Some(false) {
+            say.extend(ids.received.iter().map(|id| InPacket::PubRel(*id)));
+            self.forgotten.extend(&ids.received);
+        }
+        self.tell(ONE);
+        let mut free = (1..=u16::MAX).rev().filter_map(PacketId::new);
+        let mut free = std::iter::from_fn(|| free.find(|id| !ids.in_flight.contains(id)));
+        let unsubscribing = self.unsubscribe(free.next());
+        let subscribing = self.subscribe(free.next());
+        self.phase = Phase::Subscribing { unsubscribing, subscribing };
+        self.answer_by = Some(after(now, ANSWER_MS));
+        self.open_if_subscribed();
+    }
+
+    /// Tells the other broker whether the bridge is there, if anybody wants to know. At QoS 0:
+    /// should the connection end first, the Will says it.
+    fn tell(&mut self, payload: &[u8]) {
+        let told = self.settings.notifications.as_ref().filter(|told| !told.local_only);
+        let Some(told) = told else { return };
+        self.put(&Packet::Publish(Publish {
+            delivery: Delivery::AtMostOnce,
+            retain: true,
+            topic: Some(TopicName::from_validated(told.topic.as_bytes())),
+            properties: Properties::EMPTY,
+            payload,
+        }));
+    }
+
+    fn unsubscribe(&mut self, id: Option<PacketId>) -> Option<PacketId> {
+        let settings = self.settings;
+        if settings.clean_session || !settings.attempt_unsubscribe {
+            return None;
+        }
+        let unwanted = settings.topics.unwanted();
+        let filters: Vec<SubscriptionFilter<'_>> = unwanted
+            .map(|filter| SubscriptionFilter { share: None, filter: filter.topic_filter() })
+            .collect();
+        let id = id.filter(|_| !filters.is_empty())?;
+        let filters = Filters::new(&filters);
+        let packet = Unsubscribe { id, properties: Properties::EMPTY, filters };
+        self.put(&Packet::Unsubscribe(packet));
+        Some(id)
+    }
+
+    fn subscribe(&mut self, id: Option<PacketId>) -> Option<PacketId> {
+        let wanted = self.settings.topics.remote();
+        let wanted: Vec<Subscription<'_>> = wanted
+            .map(|(filter, qos)| {
+                let filter = SubscriptionFilter { share: None, filter: filter.topic_filter() };
+                Subscription::new(filter, qos)
+            })
+            .collect();
+        let id = id.filter(|_| !wanted.is_empty())?;
+        let subscriptions = Subscriptions::new(&wanted);
+        let packet = Subscribe { id, properties: Properties::EMPTY, subscriptions };
+        self.put(&Packet::Subscribe(packet));
+        Some(id)
+    }
+
+    fn open_if_subscribed(&mut self) {
+        if self.phase == (Phase::Subscribing { unsubscribing: None, subscribing: None }) {
+            self.phase = Phase::Open;
+            self.answer_by = None;
+        }
+    }
+
+    /// Whether it takes more packets of the engine now.
+    pub(super) fn has_room(&self) -> bool {
+        self.out.len() < OUT_BYTES_MAX && self.held_bytes < HELD_BYTES_MAX
+    }
+
+    /// A packet of the other broker; what the engine is told of it goes into `say`. `body` is
+    /// everything behind its fixed header.
+    ///
+    /// # Errors
+    /// When the connection is of no use any more.
+    pub(super) fn on_remote(
+        &mut self,
+        packet: &Packet<'_>,
+        body: &[u8],
+        say: &mut Vec<InPacket>,
+    ) -> Result<(), Fault> {
+        if self.phase == Phase::Greeting {
+            let Packet::ConnAck(connack) = packet else {
+                return Err(Fault::Unexpected("another packet than CONNACK first"));
+            };
+            return self.on_connack(connack);
+        }
+        match packet {
+            Packet::Publish(publish) => say.push(self.on_publish(publish, body)),
+            Packet::PubAck(ack) => say.push(InPacket::PubAck(ack.id)),
+            Packet::PubRec(ack) => say.push(InPacket::PubRec(ack.id)),
+            Packet::PubRel(ack) => say.push(InPacket::PubRel(ack.id)),
+            Packet::PubComp(ack) => say.push(InPacket::PubComp(ack.id)),
+            Packet::SubAck(suback) => self.on_suback(suback)?,
+            Packet::UnsubAck(unsuback) => match &mut self.phase {
+                Phase::Subscribing { unsubscribing, .. } if *unsubscribing == Some(unsuback.id) => {
+                    *unsubscribing = None;
+                    self.open_if_subscribed();
+                }
+                _ => return Err(Fault::Unexpected("UNSUBACK for nothing")),
+            },
+            Packet::PingResp => self.answer_by = self.answer_by.filter(|_| !self.is_open()),
+            Packet::ConnAck(_) => return Err(Fault::Unexpected("a second CONNACK")),
+            Packet::Connect(_)
+            | Packet::Subscribe(_)
+            | Packet::Unsubscribe(_)
+            | Packet::PingReq
+            | Packet::Disconnect(_)
+            | Packet::Auth(_) => {
+                return Err(Fault::Unexpected("a packet that only clients send"));
+            }
+        }
+        Ok(())
+    }
+
+    fn on_connack(&mut self, connack: &ConnAck<'_>) -> Result<(), Fault> {
+        let ConnAckCode::V3(code) = connack.code else {
+            return Err(Fault::Unexpected("CONNACK of MQTT 5.0"));
+        };
+        if code != ConnectReturnCode::Accepted {
+            return Err(Fault::Refused(code));
+        }
+        // 3.1 cannot say whether there is a session: then there may be none.
+        let told = self.settings.version != ProtocolVersion::V31;
+        self.phase = Phase::Accepted { session_present: told && connack.session_present };
+        self.answer_by = None;
+        Ok(())
+    }
+
+    fn on_publish(&mut self, publish: &Publish<'_>, body: &[u8]) -> InPacket {
+        let delivery = publish.delivery;
+        let topic = publish.topic.expect("MQTT 3.1.1 has no topic aliases");
+        let Some(name) = self.settings.topics.to_local(topic) else {
+            self.tally.lost += 1;
+            // Acknowledged, or the other broker would send it for ever.
+            return InPacket::DeniedPublish {
+                message: Message::from_publish(publish, body),
+                delivery,
+            };
+        };
+        self.tally.received += 1;
+        let message = if name == topic.as_str() {
+            Message::from_publish(publish, body)
+        } else {
+            let name = TopicName::from_validated(name.as_bytes());
+            Message::new(name, publish.payload, delivery.qos(), publish.retain)
+        };
+        InPacket::Publish { message, delivery }
+    }
+
+    fn on_suback(&mut self, suback: &SubAck<'_>) -> Result<(), Fault> {
+        match &mut self.phase {
+            Phase::Subscribing { subscribing, .. } if *subscribing == Some(suback.id) => {
+                *subscribing = None;
+            }
+            _ => return Err(Fault::Unexpected("SUBACK for nothing")),
+        }
+        let name = &self.settings.name;
+        let filters = self.settings.topics.remote().map(|(filter, _)| filter);
+        for (filter, _) in
+            filters.zip(suback.codes.as_bytes()).filter(|(_, code)| **code == REFUSED)
+        {
+            let filter = filter.as_str();
+            tracing::warn!(
+                bridge = %name, filter,
+                "Bridge {name}: the other broker refuses the subscription to {filter}: nothing of \
+                 it will come in. Its rules for the bridge's user must allow it."
+            );
+        }
+        self.open_if_subscribed();
+        Ok(())
+    }
+
+    /// A packet of the engine; what it is answered at once goes into `say`.
+    pub(super) fn on_local(&mut self, packet: OutPacket, say: &mut Vec<InPacket>) {
+        match packet {
+            OutPacket::Publish { message, delivery, retain } => {
+                self.held_bytes += message.len();
+                self.held.push_back(Held { message, delivery, retain });
+            }
+            OutPacket::PubAck(id) => self.put(&Packet::PubAck(Ack::new(id))),
+            OutPacket::PubRec(id) => self.put(&Packet::PubRec(Ack::new(id))),
+            OutPacket::PubRel(id) if self.unsendable.remove(&id) => {
+                say.push(InPacket::PubComp(id));
+            }
+            OutPacket::PubRel(id) => self.put(&Packet::PubRel(Ack::new(id))),
+            OutPacket::PubComp(id) if self.forgotten.remove(&id) => {}
+            OutPacket::PubComp(id) => self.put(&Packet::PubComp(Ack::new(id))),
+            OutPacket::ConnAck { .. }
+            | OutPacket::SubAck(..)
+            | OutPacket::UnsubAck(_)
+            | OutPacket::PingResp => {}
+        }
+    }
+
+    /// Lets messages go out, as many as may now. What cannot is settled here, and counted.
+    pub(super) fn let_out(&mut self, now: Time, say: &mut Vec<InPacket>) {
+        self.pace.earn(now);
+        while self.is_open()
+            && self.out.len() < OUT_BYTES_MAX
+            && !self.held.is_empty()
+            && self.pace.spend()
+        {
+            let Some(held) = self.held.pop_front() else { return };
+            self.held_bytes -= held.message.len();
+            if self.send(&held) {
+                self.tally.sent += 1;
+            } else {
+                self.tally.lost += 1;
+                say.extend(self.settle(held.delivery));
+            }
+        }
+    }
+
+    fn send(&mut self, held: &Held) -> bool {
+        let Some(name) = self.settings.topics.to_remote(held.message.topic()) else { return false };
+        let publish = Publish {
+            delivery: held.delivery,
+            retain: held.retain && self.settings.outgoing_retain,
+            topic: Some(TopicName::from_validated(name.as_bytes())),
+            properties: Properties::EMPTY,
+            payload: held.message.payload(),
+        };
+        self.write(&Packet::Publish(publish), self.settings.packet_size_max).is_ok()
+    }
+
+    /// What settles a message that goes nowhere.
+    fn settle(&mut self, delivery: Delivery) -> Option<InPacket> {
+        match delivery {
+            Delivery::AtMostOnce => None,
+            Delivery::AtLeastOnce { id, .. } => Some(InPacket::PubAck(id)),
+            Delivery::ExactlyOnce { id, .. } => {
+                self.unsendable.insert(id);
+                Some(InPacket::PubRec(id))
+            }
+        }
+    }
+
+    /// Something was written to the socket.
+    pub(super) fn has_sent(&mut self, now: Time) {
+        self.last_sent = now;
+    }
+
+    /// When [`on_time`](Self::on_time) is to be called.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let waits = self.is_open() && !self.held.is_empty() && self.out.len() < OUT_BYTES_MAX;
+        let pace = waits.then(|| self.pace.next()).flatten();
+        [self.answer_by, self.ping_at(), pace].into_iter().flatten().min()
+    }
+
+    /// Three quarters of the Keep Alive, so that PINGREQ comes in time [MQTT-3.1.2-23].
+    fn ping_at(&self) -> Option<Time> {
+        let keep_alive_ms = u64::from(self.settings.keep_alive_s) * 1000;
+        let waits = self.is_open() && self.answer_by.is_none() && keep_alive_ms > 0;
+        waits.then(|| after(self.last_sent, keep_alive_ms / 4 * 3))
+    }
+
+    /// The time has come that [`deadline`](Self::deadline) named.
+    ///
+    /// # Errors
+    /// When an answer is overdue.
+    pub(super) fn on_time(&mut self, now: Time, say: &mut Vec<InPacket>) -> Result<(), Fault> {
+        if self.answer_by.is_some_and(|at| at <= now) {
+            return Err(Fault::Silent(match self.phase {
+                Phase::Greeting | Phase::Accepted { .. } => "CONNACK",
+                Phase::Subscribing { .. } => "SUBACK",
+                Phase::Open => "PINGRESP",
+            }));
+        }
+        if self.ping_at().is_some_and(|at| at <= now) {
+            self.put(&Packet::PingReq);
+            self.answer_by = Some(after(now, ANSWER_MS));
+        }
+        self.let_out(now, say);
+        Ok(())
+    }
+
+    /// An orderly end: the other broker does not publish the Will, so it is told.
+    pub(super) fn leave(&mut self) {
+        if self.phase == Phase::Greeting {
+            return;
+        }
+        self.tell(ZERO);
+        let (reason, properties) = (ReasonCode::Success, Properties::EMPTY);
+        self.put(&Packet::Disconnect(Disconnect { reason, properties }));
+    }
+
+    /// A packet of the bridge's own, or an acknowledgement: none is ever too long.
+    fn put(&mut self, packet: &Packet<'_>) {
+        let written = self.write(packet, u32::MAX);
+        debug_assert!(written.is_ok(), "settings and filters were checked: {written:?}");
+    }
+
+    fn write(&mut self, packet: &Packet<'_>, size_max: u32) -> Result<(), EncodeError> {
+        let version = self.settings.version;
+        let len = encode::encoded_len(packet, version)?;
+        if u32::try_from(len).map_or(true, |len| len > size_max) {
+            return Err(EncodeError::PacketTooLarge);
+        }
+        let start = self.out.len();
+        self.out.resize(start + len, 0);
+        encode::encode(packet, version, &mut self.out[start..])?;
+        Ok(())
+    }
+}
+
+/// SUBACK's failure [MQTT-3.9.3-2].
+const REFUSED: u8 = 0x80;
+
+pub(super) fn after(time: Time, ms: u64) -> Time {
+    Time(time.0.saturating_add(ms))
+}
+
+#[cfg(test)]
+mod tests;

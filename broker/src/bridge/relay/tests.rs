@@ -1,0 +1,296 @@
+use std::time::Duration;
+
+use martlet_codec::decode::{DecodeLimits, Decoded, decode};
+
+use super::*;
+use crate::bridge::backoff::Bounds;
+use crate::bridge::topics::{Topic, Topics};
+use crate::bridge::{Login, Notifications, Start};
+
+fn settings(lines: &[&str]) -> Settings {
+    let second = Duration::from_secs(1);
+    Settings {
+        name: "b".into(),
+        addresses: Vec::new(),
+        round_robin: false,
+        topics: Topics::new(lines.iter().map(|line| Topic::parse(line).expect(line)).collect()),
+        remote: Login { client_id: "gateway".into(), user: None, password: None },
+        local_client_id: "local.gateway".into(),
+        local_user: None,
+        keep_alive_s: 60,
+        clean_session: false,
+        local_clean_session: false,
+        try_private: true,
+        version: ProtocolVersion::V311,
+        start: Start::Automatic,
+        backoff: Bounds { base: second, cap: second },
+        notifications: None,
+        outgoing_retain: true,
+        attempt_unsubscribe: true,
+        packet_size_max: 1000,
+        drain_per_s: 0,
+        session_expiry_s: 0,
+        bind: None,
+        tls: None,
+    }
+}
+
+fn id(number: u16) -> PacketId {
+    PacketId::new(number).expect("not 0")
+}
+
+fn publish(topic: &str, payload: &str, delivery: Delivery) -> OutPacket {
+    let topic = TopicName::new(topic.as_bytes()).expect("a topic");
+    let message = Message::new(topic, payload.as_bytes(), delivery.qos(), true);
+    OutPacket::Publish { message, delivery, retain: true }
+}
+
+const ONCE: Delivery = Delivery::ExactlyOnce { id: PacketId::FIRST, dup: false };
+
+/// A relay with the other broker's and the engine's side in the test's hands.
+struct World<'s> {
+    relay: Relay<'s>,
+    now: Time,
+}
+
+impl<'s> World<'s> {
+    fn new(settings: &'s Settings) -> Self {
+        let now = Time(1_000_000);
+        Self { relay: Relay::begin(settings, settings.try_private, now), now }
+    }
+
+    /// Accepted and subscribed.
+    fn open(settings: &'s Settings) -> Self {
+        let mut world = Self::new(settings);
+        world.accept(true, &Ids::default());
+        let answers: Vec<Vec<u8>> = world.sent().iter().filter_map(|sent| answer(sent)).collect();
+        for answer in answers {
+            world.remote(&answer).expect("good");
+        }
+        assert!(world.relay.is_open());
+        world
+    }
+
+    fn accept(&mut self, session_present: bool, ids: &Ids) -> Vec<InPacket> {
+        self.remote(&[0x20, 2, u8::from(session_present), 0]).expect("CONNACK");
+        assert_eq!(self.relay.accepted(), Some(session_present));
+        let mut say = Vec::new();
+        self.relay.join(ids, self.now, &mut say);
+        say
+    }
+
+    fn remote(&mut self, bytes: &[u8]) -> Result<Vec<InPacket>, Fault> {
+        let limits = DecodeLimits { packet_size_max: 100_000, topic_levels_max: 100 };
+        let decoded = decode(bytes, ProtocolVersion::V311, &limits).expect("a packet");
+        let Decoded::Packet { packet, len, header_len } = decoded else { panic!("not whole") };
+        let mut say = Vec::new();
+        self.relay.on_remote(&packet, &bytes[header_len..len], &mut say)?;
+        Ok(say)
+    }
+
+    fn local(&mut self, packet: OutPacket) -> Vec<InPacket> {
+        let mut say = Vec::new();
+        self.relay.on_local(packet, &mut say);
+        self.relay.let_out(self.now, &mut say);
+        say
+    }
+
+    /// The packets that went to the other broker since the last time, as bytes.
+    fn sent(&mut self) -> Vec<Vec<u8>> {
+        let bytes = std::mem::take(&mut self.relay.out);
+        let mut rest = &bytes[..];
+        let mut packets = Vec::new();
+        while let [_, len, ..] = rest {
+            let (packet, behind) = rest.split_at(2 + usize::from(*len));
+            packets.push(packet.to_vec());
+            rest = behind;
+        }
+        packets
+    }
+}
+
+/// What a broker says to SUBSCRIBE of one filter and to UNSUBSCRIBE.
+fn answer(sent: &[u8]) -> Option<Vec<u8>> {
+    match sent {
+        [0x82, _, high, low, ..] => Some(vec![0x90, 3, *high, *low, 2]),
+        [0xA2, _, high, low, ..] => Some(vec![0xB0, 2, *high, *low]),
+        _ => None,
+    }
+}
+
+#[test]
+fn connect_says_who_it_is() {
+    let mut settings = settings(&["a"]);
+    settings.notifications = Some(Notifications { topic: "s".into(), local_only: false });
+    let connect = |settings: &Settings| World::new(settings).sent().concat();
+    assert_eq!(
+        connect(&settings),
+        *b"\x10\x19\x00\x04MQTT\x84\x2C\x00\x3C\x00\x07gateway\x00\x01s\x00\x010"
+    );
+    settings.notifications = Some(Notifications { topic: "s".into(), local_only: true });
+    (settings.try_private, settings.clean_session) = (false, true);
+    assert_eq!(connect(&settings), *b"\x10\x13\x00\x04MQTT\x04\x02\x00\x3C\x00\x07gateway");
+}
+
+#[test]
+fn ids_that_are_in_use_are_not_used_for_subscriptions() {
+    let settings = settings(&["a out", "b in 1"]);
+    let mut world = World::new(&settings);
+    world.sent();
+    world.accept(true, &Ids { received: Vec::new(), in_flight: vec![id(65_535), id(65_533)] });
+    assert_eq!(
+        world.sent(),
+        [&b"\xA2\x05\xFF\xFE\x00\x01a"[..], b"\x82\x06\xFF\xFC\x00\x01b\x01"],
+        "UNSUBSCRIBE with 65534 and SUBSCRIBE with 65532"
+    );
+}
+
+#[test]
+fn messages_wait_for_suback_and_acknowledgements_do_not() {
+    let settings = settings(&["# both 2"]);
+    let mut world = World::new(&settings);
+    world.accept(true, &Ids::default());
+    let subscribe = world.sent().pop().expect("SUBSCRIBE");
+    world.local(publish("a", "m", ONCE));
+    world.local(OutPacket::PubAck(id(9)));
+    assert_eq!(world.sent(), [b"\x40\x02\x00\x09"]);
+    world.remote(&answer(&subscribe).expect("an answer")).expect("SUBACK");
+    world.relay.let_out(world.now, &mut Vec::new());
+    assert_eq!(world.sent(), [b"\x35\x06\x00\x01a\x00\x01m"], "under the engine's id");
+}
+
+#[test]
+fn a_delivery_out_goes_through_under_one_id() {
+    let settings = settings(&["# out 2 l/ r/"]);
+    let mut world = World::open(&settings);
+    assert!(world.local(publish("l/a", "m", ONCE)).is_empty());
+    assert_eq!(world.sent(), [b"\x35\x08\x00\x03r/a\x00\x01m"]);
+    let said = world.remote(b"\x50\x02\x00\x01").expect("PUBREC");
+    assert!(matches!(said[..], [InPacket::PubRec(PacketId::FIRST)]), "{said:?}");
+    assert!(world.sent().is_empty(), "PUBREL is the engine's to send, once it is on disk");
+    world.local(OutPacket::PubRel(id(1)));
+    assert_eq!(world.sent(), [b"\x62\x02\x00\x01"]);
+    let said = world.remote(b"\x70\x02\x00\x01").expect("PUBCOMP");
+    assert!(matches!(said[..], [InPacket::PubComp(PacketId::FIRST)]), "{said:?}");
+}
+
+#[test]
+fn a_delivery_in_is_acknowledged_by_the_engine_alone() {
+    let settings = settings(&["# in 2 l/ r/"]);
+    let mut world = World::open(&settings);
+    let said = world.remote(b"\x35\x08\x00\x03r/a\x00\x07m").expect("PUBLISH");
+    let [InPacket::Publish { message, delivery }] = &said[..] else { panic!("{said:?}") };
+    assert_eq!(
+        (message.topic().as_str(), message.payload(), message.retain()),
+        ("l/a", &b"m"[..], true)
+    );
+    assert_eq!(*delivery, Delivery::ExactlyOnce { id: id(7), dup: false });
+    assert!(world.sent().is_empty());
+    world.local(OutPacket::PubRec(id(7)));
+    world.local(OutPacket::PubComp(id(7)));
+    assert_eq!(world.sent(), [b"\x50\x02\x00\x07", b"\x70\x02\x00\x07"]);
+}
+
+#[test]
+fn what_the_other_broker_forgot_is_forgotten_here() {
+    let settings = settings(&["# in 2"]);
+    let received = Ids { received: vec![id(3), id(5)], in_flight: Vec::new() };
+    for (present, cleared) in [(true, 0), (false, 2)] {
+        let mut world = World::new(&settings);
+        let said = world.accept(present, &received);
+        assert_eq!(said.len(), cleared, "{said:?}");
+        world.sent();
+        world.local(OutPacket::PubComp(id(3)));
+        assert_eq!(world.sent().is_empty(), !present, "nobody waits for it over there");
+        // The next under this id is another message.
+        world.local(OutPacket::PubComp(id(3)));
+        assert_eq!(world.sent(), [b"\x70\x02\x00\x03"]);
+    }
+}
+
+#[test]
+fn what_cannot_go_out_is_settled_and_counted() {
+    let settings = settings(&["# out 2 l/ \"\"", "big out 2"]);
+    let mut world = World::open(&settings);
+    let large = "x".repeat(1000);
+    let at = |qos| match qos {
+        0 => Delivery::AtMostOnce,
+        1 => Delivery::AtLeastOnce { id: id(1), dup: false },
+        _ => ONCE,
+    };
+    assert!(world.local(publish("big", &large, at(0))).is_empty());
+    let said = world.local(publish("big", &large, at(1)));
+    assert!(matches!(said[..], [InPacket::PubAck(PacketId::FIRST)]), "{said:?}");
+    let said = world.local(publish("big", &large, at(2)));
+    assert!(matches!(said[..], [InPacket::PubRec(PacketId::FIRST)]), "{said:?}");
+    let said = world.local(OutPacket::PubRel(id(1)));
+    assert!(matches!(said[..], [InPacket::PubComp(PacketId::FIRST)]), "{said:?}");
+    assert!(world.sent().is_empty());
+    assert_eq!((world.relay.tally.lost, world.relay.tally.sent), (3, 0));
+}
+
+#[test]
+fn retain_goes_along_unless_it_may_not() {
+    for (along, first) in [(true, 0x31), (false, 0x30)] {
+        let settings = Settings { outgoing_retain: along, ..settings(&["# out"]) };
+        let mut world = World::open(&settings);
+        world.local(publish("a", "m", Delivery::AtMostOnce));
+        assert_eq!(world.sent()[0][0], first);
+    }
+}
+
+#[test]
+fn a_bound_on_the_rate_lets_one_go_after_the_other() {
+    let settings = Settings { drain_per_s: 10, ..settings(&["# out"]) };
+    let mut world = World::open(&settings);
+    for number in 0..5 {
+        world.local(publish("a", &number.to_string(), Delivery::AtMostOnce));
+    }
+    assert_eq!(world.sent().len(), 1);
+    for _ in 0..4 {
+        let due = world.relay.deadline().expect("more wait");
+        assert_eq!(due.0 - world.now.0, 100, "a tenth of a second");
+        world.now = due;
+        world.relay.on_time(due, &mut Vec::new()).expect("in time");
+        assert_eq!(world.sent().len(), 1);
+    }
+}
+
+#[test]
+fn silence_is_noticed_and_kept_alive() {
+    let settings = settings(&["# out"]);
+    let mut world = World::new(&settings);
+    let late = |world: &mut World<'_>| {
+        world.now = world.relay.deadline().expect("something is awaited");
+        world.relay.on_time(world.now, &mut Vec::new())
+    };
+    assert_eq!(late(&mut world), Err(Fault::Silent("CONNACK")));
+    let mut world = World::new(&settings);
+    world.accept(true, &Ids::default());
+    assert_eq!(late(&mut world), Err(Fault::Silent("SUBACK")));
+    let mut world = World::open(&settings);
+    assert_eq!(late(&mut world), Ok(()));
+    assert_eq!((world.now.0, world.sent()), (1_045_000, vec![vec![0xC0, 0]]), "PINGREQ");
+    world.remote(b"\xD0\x00").expect("PINGRESP");
+    assert_eq!(late(&mut world), Ok(()));
+    assert_eq!(late(&mut world), Err(Fault::Silent("PINGRESP")));
+}
+
+#[test]
+fn packets_that_no_server_sends_end_it() {
+    let settings = settings(&["# both"]);
+    let rows: &[&[u8]] = &[
+        b"\x20\x02\x00\x00",
+        b"\x90\x03\x00\x01\x00",
+        b"\xB0\x02\x00\x01",
+        b"\x82\x06\x00\x01\x00\x01a\x00",
+        b"\xA2\x05\x00\x01\x00\x01a",
+        b"\xC0\x00",
+        b"\xE0\x00",
+    ];
+    for bytes in rows {
+        let mut world = World::open(&settings);
+        let fault = world.remote(bytes).expect_err("no server sends that");
+        assert!(matches!(fault, Fault::Unexpected(_)), "{bytes:?}");
+    }
+}

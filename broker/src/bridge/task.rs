@@ -1,0 +1,319 @@
+//! One bridge, for as long as the broker runs.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use martlet_codec::reason::ConnectReturnCode;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::bridge::backoff::Backoff;
+use crate::bridge::conversation::{Conversation, End};
+use crate::bridge::relay::Fault;
+use crate::bridge::tls::Connector;
+use crate::bridge::{Remote, Settings, Start, local, remote};
+use crate::driver::Driver;
+use crate::driver::client::nonce;
+use crate::logging::NOTICE;
+
+/// A bridge that is ready to run.
+#[derive(Debug)]
+pub struct Bridge {
+    settings: Settings,
+    driver: Arc<Driver>,
+    tls: Option<Connector>,
+    stopping: watch::Receiver<bool>,
+}
+
+/// What one attempt after the other goes by.
+struct Course {
+    backoff: Backoff,
+    /// Which address is next.
+    at: usize,
+    private: Private,
+}
+
+/// Whether the other broker takes the bit that says "bridge".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Private {
+    /// It is to be tried.
+    Try,
+    /// It closed the connection on it: this once without.
+    Doubted,
+    /// It refused it, or the operator does not want it.
+    No,
+}
+
+/// How an attempt ended.
+enum Outcome {
+    /// The broker stops.
+    Stopped,
+    /// Another one is to be made; at once, or after a while.
+    Again { at_once: bool },
+}
+
+/// How long making the session may take. At the bound: nobody else is held up by it.
+const PREPARE_MAX: Duration = Duration::from_secs(10);
+
+/// How long the goodbye may take.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
+
+/// How often the first address is looked for while another one is in use.
+const RETURN_EVERY: Duration = Duration::from_secs(30);
+
+impl Bridge {
+    /// A bridge of this broker. Its files are read here.
+    ///
+    /// # Errors
+    /// What is wrong with its files.
+    pub fn new(
+        settings: Settings,
+        driver: &Arc<Driver>,
+        stopping: watch::Receiver<bool>,
+    ) -> Result<Self, crate::bridge::tls::Fault> {
+        let tls = settings.tls.as_ref().map(Connector::new).transpose()?;
+        Ok(Self { settings, driver: Arc::clone(driver), tls, stopping })
+    }
+
+    /// Makes its session, so that nothing is missed that is published from here on.
+    pub async fn prepare(&self) {
+        let Settings { name, local_client_id, .. } = &self.settings;
+        let prepared = local::prepare(&self.settings, &self.driver);
+        let why = match timeout(PREPARE_MAX, prepared).await {
+            Ok(Ok(())) => return,
+            Ok(Err(farewell)) => format!("{farewell:?}"),
+            Err(_) => "the store does not answer".to_owned(),
+        };
+        tracing::error!(
+            bridge = %name,
+            "Bridge {name} has no session {local_client_id} here yet ({why}): what is published \
+             before it is connected may not go out."
+        );
+    }
+
+    /// Runs until the broker stops.
+    pub async fn run(self) {
+        let settings = &self.settings;
+        let private = if settings.try_private { Private::Try } else { Private::No };
+        let backoff = Backoff::new(settings.backoff);
+        let mut course = Course { backoff, at: 0, private };
+        loop {
+            match self.attempt(&mut course).await {
+                Outcome::Stopped => return,
+                Outcome::Again { at_once: true } => {}
+                Outcome::Again { .. } if settings.start == Start::Once => return,
+                Outcome::Again { at_once: false } => {
+                    let wait = course.backoff.next(nonce());
+                    if self.stops_within(wait).await {
+                        return;
+                    }
+                    self.touch().await;
+                }
+            }
+        }
+    }
+
+    /// A session that waits for its broker may not expire meanwhile.
+    async fn touch(&self) {
+        if self.settings.session_expiry_s > 0 && !self.settings.local_clean_session {
+            self.prepare().await;
+        }
+    }
+
+    async fn attempt(&self, course: &mut Course) -> Outcome {
+        let settings = &self.settings;
+        let addresses = &settings.addresses;
+        let at = course.at % addresses.len();
+        let address = &addresses[at];
+        let name = &settings.name;
+        tracing::info!(
+            target: NOTICE, bridge = %name, %address,
+            "Connecting bridge {name} ({address})"
+        );
+        course.at = at + 1;
+        let opened = tokio::select! {
+            opened = remote::connect(settings, address, self.tls.as_ref()) => opened,
+            () = self.stop() => return Outcome::Stopped,
+        };
+        let stream = match opened {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(
+                    bridge = %name, %address,
+                    "Error creating bridge: {error} (bridge {name}, {address})."
+                );
+                // The other addresses have their turn before anybody waits.
+                return Outcome::Again { at_once: course.at < addresses.len() };
+            }
+        };
+        let private = course.private == Private::Try;
+        let conversation = Conversation::new(settings, &self.driver, stream, private);
+        self.converse(conversation, course, address).await
+    }
+
+    /// Relays until the connection or the broker ends.
+    async fn converse(
+        &self,
+        mut conversation: Conversation<'_>,
+        course: &mut Course,
+        address: &Remote,
+    ) -> Outcome {
+        let name = &self.settings.name;
+        let opened = poll_fn(|cx| match conversation.poll(cx) {
+            std::task::Poll::Pending if conversation.is_open() => std::task::Poll::Ready(None),
+            polled => polled.map(Some),
+        });
+        let ended = tokio::select! {
+            ended = opened => ended,
+            () = self.stop() => return self.leave(conversation).await,
+        };
+        let end = match ended {
+            Some(end) => end,
+            None => {
+                tracing::info!(
+                    target: NOTICE, bridge = %name, %address,
+                    "Bridge {name} is connected to {address} as {}.",
+                    self.settings.remote.client_id
+                );
+                course.backoff.reset();
+                tokio::select! {
+                    end = poll_fn(|cx| conversation.poll(cx)) => end,
+                    () = self.first_is_back(address) => {
+                        tracing::info!(
+                            target: NOTICE, bridge = %name,
+                            "Bridge {name} goes back to {}.", self.settings.addresses[0]
+                        );
+                        course.at = 0;
+                        self.leave(conversation).await;
+                        return Outcome::Again { at_once: true };
+                    }
+                    () = self.stop() => return self.leave(conversation).await,
+                }
+            }
+        };
+        let account = conversation.finish(&end);
+        self.log_end(&end, address, &account.tally);
+        let was = course.private;
+        course.private = was.after(&end, account.accepted);
+        if account.accepted && !self.settings.round_robin {
+            course.at = 0;
+        }
+        let otherwise = course.private != was && course.private != Private::Try;
+        if otherwise {
+            course.at -= 1; // the same address once more
+        }
+        Outcome::Again { at_once: otherwise }
+    }
+
+    /// An orderly end on both sides.
+    async fn leave(&self, mut conversation: Conversation<'_>) -> Outcome {
+        conversation.leave();
+        // Who does not take the goodbye publishes the Will.
+        let _ = timeout(LEAVE_MAX, poll_fn(|cx| conversation.poll_leave(cx))).await;
+        conversation.finish(&End::Closed);
+        Outcome::Stopped
+    }
+
+    /// Waits until the first address answers, if another one is in use and it is to be preferred.
+    async fn first_is_back(&self, address: &Remote) {
+        let first = &self.settings.addresses[0];
+        if self.settings.round_robin || first == address {
+            std::future::pending::<()>().await;
+        }
+        loop {
+            sleep(RETURN_EVERY).await;
+            if remote::answers(&self.settings, first).await {
+                return;
+            }
+        }
+    }
+
+    async fn stop(&self) {
+        let mut stopping = self.stopping.clone();
+        // Without a sender the server is gone.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+
+    async fn stops_within(&self, wait: Duration) -> bool {
+        timeout(wait, self.stop()).await.is_ok()
+    }
+
+    fn log_end(&self, end: &End, address: &Remote, tally: &crate::bridge::relay::Tally) {
+        let name = &self.settings.name;
+        let reason = end.words();
+        tracing::warn!(
+            bridge = %name, %address, reason, sent = tally.sent, received = tally.received,
+            lost = tally.lost,
+            "Bridge {name} ({address}) disconnected: {reason}."
+        );
+    }
+}
+
+impl Private {
+    /// What the next attempt does. Some brokers close the connection instead of refusing the level;
+    /// others may close it for any reason: then both ways are tried in turn.
+    fn after(self, end: &End, accepted: bool) -> Self {
+        let refused = ConnectReturnCode::UnacceptableProtocolVersion;
+        match (self, end) {
+            (Self::Try, End::Fault(Fault::Refused(code))) if *code == refused => Self::No,
+            (Self::Try, End::Closed | End::Socket(_)) if !accepted => Self::Doubted,
+            (Self::Doubted, _) if accepted => Self::No,
+            (Self::Doubted, _) => Self::Try,
+            (now, _) => now,
+        }
+    }
+}
+
+impl End {
+    /// For the log, in mosquitto's words where it has some.
+    fn words(&self) -> String {
+        match self {
+            Self::Closed => "the other broker closed the connection".to_owned(),
+            Self::Socket(error) => error.to_string(),
+            Self::Malformed(error) => format!("the other broker sent no packet: {error}"),
+            Self::Fault(Fault::Refused(code)) => {
+                let words = match code {
+                    ConnectReturnCode::Accepted => "accepted",
+                    ConnectReturnCode::UnacceptableProtocolVersion => {
+                        "unacceptable protocol version"
+                    }
+                    ConnectReturnCode::IdentifierRejected => "identifier rejected",
+                    ConnectReturnCode::ServerUnavailable => "broker unavailable",
+                    ConnectReturnCode::BadUserNameOrPassword => "bad user name or password",
+                    ConnectReturnCode::NotAuthorized => "not authorised",
+                };
+                format!("Connection Refused: {words}")
+            }
+            Self::Fault(Fault::Silent(what)) => format!("no {what} within 30 s"),
+            Self::Fault(Fault::Unexpected(what)) => format!("the other broker sent {what}"),
+            Self::Farewell(farewell) => {
+                format!("this broker ended the bridge's link: {farewell:?}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bit_is_given_up_when_it_is_refused_and_doubted_when_nobody_says_why() {
+        use Private::{Doubted, No, Try};
+        let refused = || End::Fault(Fault::Refused(ConnectReturnCode::UnacceptableProtocolVersion));
+        let denied = || End::Fault(Fault::Refused(ConnectReturnCode::NotAuthorized));
+        let rows: [(Private, End, bool, Private); 7] = [
+            (Try, refused(), false, No),
+            (Try, denied(), false, Try),
+            (Try, End::Closed, false, Doubted),
+            (Try, End::Closed, true, Try),
+            (Doubted, End::Closed, true, No),
+            (Doubted, End::Closed, false, Try),
+            (No, End::Closed, false, No),
+        ];
+        for (before, end, accepted, after) in rows {
+            assert_eq!(before.after(&end, accepted), after, "{before:?} {end:?} {accepted}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Bridges between brokers: two Martlets as processes with a wire between them that is cut, each
+//! killed while messages cross, and servers that cheat.
+
+#![allow(missing_docs, unreachable_pub, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops here")]
+
+#[path = "../raw/mod.rs"]
+mod raw;
+
+mod broker;
+mod cheats;
+mod crossing;
+mod ends;
+mod talk;
