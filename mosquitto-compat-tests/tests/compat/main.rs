@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
 
 mod access;
+mod bridges;
 mod clients;
 mod conf;
 mod crowd;
