@@ -16,6 +16,8 @@ pub(super) struct Session<'b> {
     incoming: Incoming<'b>,
     outgoing: Outgoing<'b>,
     handshake: Handshake,
+    /// What was asked for of RFC 6066, section 4, which holds for both sides.
+    max_fragment: Option<u8>,
     /// What came for the program and was not taken.
     text: Range<usize>,
     /// So many bytes of a ticket are still to come, and of no use.
@@ -39,6 +41,7 @@ impl<'b> Session<'b> {
             incoming: Incoming::new(buffers.receive),
             outgoing: Outgoing::new(buffers.transmit),
             handshake: Handshake::new(),
+            max_fragment: None,
             text: 0..0,
             skip: 0,
             idle: 0,
@@ -64,8 +67,9 @@ impl<'b> Session<'b> {
         if self.outgoing.room() + OVERHEAD < settings.transmit_min() {
             return Err(Fault::TransmitTooSmall);
         }
-        let max_fragment = max_fragment(self.incoming.capacity());
-        self.handshake.begin(settings, platform, max_fragment, &mut self.outgoing)
+        let ours = settings.transmit_min() - OVERHEAD;
+        self.max_fragment = max_fragment(self.incoming.capacity(), ours);
+        self.handshake.begin(settings, platform, self.max_fragment, &mut self.outgoing)
     }
 
     pub(super) fn is_shaking_hands(&self) -> bool {
@@ -139,7 +143,9 @@ impl<'b> Session<'b> {
         if !self.is_open() {
             return Err(Fault::Network(ErrorKind::NotConnected));
         }
-        let (text, _) = text.split_at_checked(self.outgoing.room()).unwrap_or((text, &[]));
+        let longest = self.max_fragment.map_or(usize::MAX, fragment_len);
+        let room = self.outgoing.room().min(longest);
+        let (text, _) = text.split_at_checked(room).unwrap_or((text, &[]));
         self.outgoing.record(kind::APPLICATION_DATA, |writer| writer.put(text))?;
         Ok(text.len())
     }
@@ -253,14 +259,21 @@ impl<'b> Session<'b> {
     }
 }
 
-/// The longest records that leave as much room again for what a message has before them, as RFC
-/// 6066, section 4, writes them: 512 bytes are 1, 4,096 are 4. Any may come where there is room for
-/// the longest.
-fn max_fragment(capacity: usize) -> Option<u8> {
+/// Which records are asked for, in the code of RFC 6066, section 4: the longest that leave as much
+/// room again for what a message has before them. None where there is room for any, or where our own
+/// longest text would not fit into them.
+fn max_fragment(capacity: usize, ours: usize) -> Option<u8> {
     if capacity >= LONGEST {
         return None;
     }
-    (1..=4).rev().find(|code| (2 << (8 + code)) + OVERHEAD <= capacity).or(Some(1))
+    let fits = |code: &u8| 2 * fragment_len(*code) + OVERHEAD <= capacity;
+    let code = (1..=4).rev().find(fits).unwrap_or(1);
+    (ours <= fragment_len(code)).then_some(code)
+}
+
+/// 1 is 512 bytes, 4 is 4,096.
+fn fragment_len(code: u8) -> usize {
+    1 << (8 + u32::from(code))
 }
 
 /// A record can be no longer: 2^14 bytes of text, and 256 besides.
@@ -273,17 +286,19 @@ mod tests {
     #[test]
     fn shorter_records_are_asked_for_where_the_buffer_is_small() {
         let table = [
-            (500, Some(1)),
-            (1_045, Some(1)),
-            (2_069, Some(1)),
-            (2_070, Some(2)),
-            (4_118, Some(3)),
-            (8_214, Some(4)),
-            (16_644, Some(4)),
-            (16_645, None),
+            (500, 200, Some(1)),
+            (1_045, 512, Some(1)),
+            (1_045, 513, None),
+            (2_069, 513, None),
+            (2_070, 513, Some(2)),
+            (4_118, 2_048, Some(3)),
+            (8_214, 4_096, Some(4)),
+            (8_214, 4_097, None),
+            (16_644, 600, Some(4)),
+            (16_645, 600, None),
         ];
-        for (capacity, code) in table {
-            assert_eq!(max_fragment(capacity), code, "{capacity}");
+        for (capacity, ours, code) in table {
+            assert_eq!(max_fragment(capacity, ours), code, "{capacity} {ours}");
         }
     }
 }

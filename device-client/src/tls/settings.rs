@@ -174,9 +174,10 @@ fn sec1(key: &[u8]) -> Option<&[u8]> {
 #[derive(Debug)]
 pub struct Buffers<'b> {
     /// Holds one record of the broker, and a message of which it is a part: its longest record and
-    /// 22 bytes, and its certificates besides if they do not fit into one record. With 16,662 bytes
-    /// any broker will do. With less, it is asked for shorter ones (RFC 6066, section 4), which
-    /// OpenSSL heeds and rustls does not; Martlet has `tls_fragment_bytes_max`.
+    /// 22 bytes, and its certificates besides if they do not fit into one record. With 16,645 bytes
+    /// any broker will do. With less, it is asked for shorter ones (RFC 6066, section 4) if our own
+    /// certificate fits into one; OpenSSL heeds that, rustls does not; Martlet has
+    /// `tls_fragment_bytes_max`.
     pub receive: &'b mut [u8],
     /// Holds one record of ours, and at least [`Settings::transmit_min`].
     pub transmit: &'b mut [u8],

@@ -292,3 +292,18 @@ impl Peer for Leaver {
         said
     }
 }
+
+/// What is asked for holds for both sides.
+#[test]
+fn a_device_that_asks_for_short_records_sends_short_ones() {
+    let authority = Pair::authority("ours");
+    let server = authority.server();
+    let pins = [server.pin()];
+    let settings = settings(Trust { keys: &pins, ..Trust::default() }, None);
+    for (receive, expected) in [(1_200, 512), (2_100, 1_024), (16_645, 3_978)] {
+        let mut wire = Wire::new(Echo::new(&config(&[&version::TLS13], None, &server)), AT_ONCE);
+        let mut client = client(&mut wire, settings, (receive, 4_000));
+        wait_for(client.open()).unwrap().unwrap();
+        assert_eq!(wait_for(client.write(&[0; 5_000])), Some(Ok(expected)));
+    }
+}

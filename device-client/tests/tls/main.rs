@@ -6,6 +6,7 @@
 mod certificates;
 mod cheat;
 mod cheating;
+mod driver;
 mod honest;
 mod pki;
 mod recorded;
