@@ -260,8 +260,8 @@ impl<'b> Session<'b> {
 }
 
 /// Which records are asked for, in the code of RFC 6066, section 4: the longest that leave as much
-/// room again for what a message has before them. None where there is room for any, or where our own
-/// longest text would not fit into them.
+/// room again for what a message has before them. None where there is room for any, or where our
+/// own longest text would not fit into them.
 fn max_fragment(capacity: usize, ours: usize) -> Option<u8> {
     if capacity >= LONGEST {
         return None;

@@ -1,5 +1,5 @@
-//! TLS below the driver, in a time of its own: a server that says nothing, or stops, holds up nobody
-//! for ever.
+//! TLS below the driver, in a time of its own: a server that says nothing, or stops, holds up
+//! nobody for ever.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -51,7 +51,7 @@ fn first_error(len: usize, pinned: &Pair, server: &Pair) -> (Error, Option<Fault
     let time = Cell::new(0);
     let client = Client::new(settings, memory).unwrap();
     let mut driver = Driver::new(client, network, Ticks(&time));
-    let error = wait_for(driver.next()).expect("not for ever").err().expect("no broker");
+    let error = wait_for(driver.next()).expect("not for ever").expect_err("no broker");
     (error, driver.network().fault(), time.get())
 }
 
