@@ -1,11 +1,13 @@
-//! How records are written: a JSON object, lines of JSON, or CSV, as `Accept` says.
+//! How records are written: a JSON object, lines of JSON, CSV or Parquet, as `Accept` says.
 
 use axum::http::StatusCode;
 use axum::http::header::{ACCEPT, HeaderMap};
 use utoipa::ToSchema;
 
+use crate::http::history::wrong;
 use crate::http::problem::Problem;
-use crate::telemetry::{Record, lines};
+use crate::telemetry::parquet_pieces::ParquetPieces;
+use crate::telemetry::{LogError, Record, lines};
 
 /// The form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +16,15 @@ pub(super) enum Form {
     Lines,
     Csv,
 }
+
+/// How very many records are written.
+pub(super) enum Long {
+    Text(Form),
+    Columns(Box<ParquetPieces>),
+}
+
+/// What `Accept` calls Parquet.
+pub(super) const PARQUET: &str = "application/vnd.apache.parquet";
 
 /// A record.
 #[derive(ToSchema)]
@@ -66,16 +77,23 @@ impl Form {
         let accept = accept.to_str().unwrap_or_default();
         let wanted =
             accept.split(',').map(|kind| kind.split(';').next().unwrap_or_default().trim());
-        let found = wanted.filter_map(|wanted| {
-            let kind = KINDS.iter().find(|(_, names)| names.contains(&wanted));
-            kind.map(|(form, _)| *form)
-        });
-        found.into_iter().next().ok_or_else(|| {
+        let mut found = wanted.filter_map(Self::named);
+        found.next().ok_or_else(|| {
             let ours: Vec<&str> = KINDS.iter().map(|(_, names)| names[0]).collect();
-            let detail =
-                format!("{accept:?} is none of the forms that there are: {}", ours.join(", "));
+            let long = if ParquetPieces::IS_BUILT {
+                format!("; /consume and /latest_time have {PARQUET} too")
+            } else {
+                String::new()
+            };
+            let ours = ours.join(", ");
+            let detail = format!("{accept:?} is none of the forms that there are: {ours}{long}");
             Problem::new(StatusCode::NOT_ACCEPTABLE, detail)
         })
+    }
+
+    fn named(wanted: &str) -> Option<Self> {
+        let kind = KINDS.iter().find(|(_, names)| names.contains(&wanted));
+        kind.map(|(form, _)| *form)
     }
 
     pub(super) fn content_type(self) -> &'static str {
@@ -112,6 +130,57 @@ impl Form {
         if self == Self::Json {
             out.extend_from_slice(format!("],\"next\":{next}}}\n").as_bytes());
         }
+    }
+}
+
+impl Long {
+    /// The first form that `Accept` names.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+        let kinds = accept.unwrap_or_default().split(',');
+        let mut kinds = kinds.map(|kind| kind.split(';').next().unwrap_or_default().trim());
+        let first = kinds.find(|kind| *kind == PARQUET || Form::named(kind).is_some());
+        if first == Some(PARQUET) && ParquetPieces::IS_BUILT {
+            return Ok(Self::Columns(Box::new(ParquetPieces::new().map_err(wrong)?)));
+        }
+        Form::of(headers).map(Self::Text)
+    }
+
+    pub(super) fn content_type(&self) -> &'static str {
+        match self {
+            Self::Text(form) => form.content_type(),
+            Self::Columns(_) => PARQUET,
+        }
+    }
+
+    /// What stands in front of all records.
+    pub(super) fn begin(&self, out: &mut Vec<u8>) {
+        if let Self::Text(form) = self {
+            form.begin(out);
+        }
+    }
+
+    /// One record, behind `before` others.
+    pub(super) fn write(
+        &mut self,
+        out: &mut Vec<u8>,
+        record: &Record<'_>,
+        before: u64,
+    ) -> Result<(), LogError> {
+        match self {
+            Self::Text(form) => form.write(out, record, before),
+            Self::Columns(pieces) => pieces.add(record, out)?,
+        }
+        Ok(())
+    }
+
+    /// What stands behind all records.
+    pub(super) fn end(&mut self, out: &mut Vec<u8>, next: u64) -> Result<(), LogError> {
+        match self {
+            Self::Text(form) => form.end(out, next),
+            Self::Columns(pieces) => pieces.finish(out)?,
+        }
+        Ok(())
     }
 }
 

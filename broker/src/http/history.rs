@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::http::Shared;
 use crate::http::cursors::{self, TakeParams};
-use crate::http::form::{Form, RecordBody, RecordsBody};
+use crate::http::form::{Form, Long, RecordBody, RecordsBody};
 use crate::http::login::Caller;
 use crate::http::message::rfc3339;
 use crate::http::params::{self, Params, Rest};
@@ -138,6 +138,7 @@ impl Default for TopicsParams {
             (RecordsBody = "application/json"),
             (RecordBody = "application/x-ndjson"),
             (String = "text/csv"),
+            (Vec<u8> = "application/vnd.apache.parquet"),
         )),
         (status = 400, description = "No such filter, offset or parameter", body = ProblemBody,
             content_type = "application/problem+json"),
@@ -171,6 +172,7 @@ pub(super) async fn consume(
             (RecordsBody = "application/json"),
             (RecordBody = "application/x-ndjson"),
             (String = "text/csv"),
+            (Vec<u8> = "application/vnd.apache.parquet"),
         )),
         (status = 400, description = "No such filter, time or parameter", body = ProblemBody,
             content_type = "application/problem+json"),
@@ -288,7 +290,7 @@ fn scan(
     wanted: Wanted,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let (form, filter) = (Form::of(headers)?, recorded(shared, &wanted.filter)?);
+    let (form, filter) = (Long::of(headers)?, recorded(shared, &wanted.filter)?);
     let (log, stream) = stream(shared, wanted.stream.as_deref())?;
     if wanted.limit == 0 {
         return Err(Problem::bad("limit is at least 1"));
@@ -297,8 +299,8 @@ fn scan(
     if let Some(until) = wanted.until {
         reader = reader.until(until);
     }
-    let scan = Scan { reader, form, left: wanted.limit, caller, written: 0 };
     let kind = HeaderValue::from_static(form.content_type());
+    let scan = Scan { reader, form, left: wanted.limit, caller, written: 0 };
     Ok(([(CONTENT_TYPE, kind)], Body::new(scan.body())).into_response())
 }
 

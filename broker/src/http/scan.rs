@@ -9,7 +9,7 @@ use hyper::body::Frame;
 use martlet_codec::topic::TopicName;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::http::form::Form;
+use crate::http::form::Long;
 use crate::http::login::Caller;
 use crate::telemetry::reader::Reader;
 use crate::telemetry::{LogError, Record};
@@ -17,7 +17,7 @@ use crate::telemetry::{LogError, Record};
 /// Where records come from, and how they are written.
 pub(super) struct Scan {
     pub(super) reader: Reader,
-    pub(super) form: Form,
+    pub(super) form: Long,
     /// Records still to come, at the most.
     pub(super) left: u64,
     pub(super) caller: Caller,
@@ -49,11 +49,11 @@ impl Scan {
         while piece.len() < PIECE_BYTES {
             let next = if self.left == 0 { None } else { self.reader.next()? };
             let Some(record) = next else {
-                self.form.end(&mut piece, self.reader.offset());
+                self.form.end(&mut piece, self.reader.offset())?;
                 return Ok(Step { scan: self, piece, ended: true });
             };
             if may_receive(&self.caller, &record) {
-                self.form.write(&mut piece, &record, self.written);
+                self.form.write(&mut piece, &record, self.written)?;
                 self.written += 1;
                 self.left -= 1;
             }

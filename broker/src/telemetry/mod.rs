@@ -25,6 +25,7 @@ pub mod lines;
 pub mod log;
 pub mod look;
 pub mod parquet_file;
+pub mod parquet_pieces;
 pub mod position;
 pub mod reader;
 pub mod sealer;

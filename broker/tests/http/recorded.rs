@@ -223,6 +223,25 @@ fn a_stream_is_followed_over_a_websocket_too() {
     }
 }
 
+#[cfg(feature = "parquet")]
+#[test]
+fn records_come_as_parquet() {
+    let broker = Recording::start();
+    broker.publish(0..1000);
+    let parquet = ("Accept", "application/vnd.apache.parquet");
+    for path in ["/consume/sensors/1/t", "/latest_time/%23?since=3600&limit=10"] {
+        let answer = broker.open().ask(&format!("GET {path}"), &[parquet], b"");
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(parquet.1)));
+        let bytes = &answer.body;
+        assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"), "{} bytes", bytes.len());
+        let name = b"payload_binary";
+        assert!(bytes.windows(name.len()).any(|part| part == name), "{path}");
+    }
+    let few = broker.open().ask("GET /latest/%23", &[parquet], b"");
+    assert_eq!(few.status, 406);
+    assert!(few.text().contains("/consume and /latest_time have"), "{}", few.text());
+}
+
 /// By GET, in every form; acknowledged by its lease or at once.
 #[test]
 fn what_a_cursor_has_not_consumed_is_read_as_the_latest() {

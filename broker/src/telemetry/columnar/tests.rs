@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use martlet_codec::reason::QoS;
 use parking_lot::Mutex;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::read::Columnar;
 use super::write::Writer;
@@ -12,6 +13,7 @@ use super::{Fault, HEAD_BYTES};
 use crate::store::disk::File;
 use crate::telemetry::batch;
 use crate::telemetry::columns::{Column, ColumnKind};
+use crate::telemetry::parquet_pieces::ParquetPieces;
 use crate::telemetry::{KeptRecord, Record};
 
 /// A file in memory.
@@ -185,4 +187,32 @@ fn a_file_that_is_cut_is_none() {
         let cut = Memory(Arc::new(Mutex::new(whole[..end].to_vec())));
         assert!(matches!(all(&cut), Err(Fault::Damaged { .. })), "cut at {end}");
     }
+}
+
+/// Sent on as they come, they are the file, but for our own mark at its beginning.
+#[test]
+fn pieces_are_a_file_for_every_reader() {
+    let records: Vec<KeptRecord> = (0..3_000).map(record).collect();
+    let file = Memory::default();
+    let mut whole = Writer::new(Arc::new(file.clone()), &[]).expect("a file in memory");
+    let mut pieces = ParquetPieces::new().expect("it is built");
+    let (mut sent, mut longest) = (Vec::new(), 0);
+    for record in &records {
+        whole.add(&record.lend()).expect("a file in memory");
+        let mut piece = Vec::new();
+        pieces.add(&record.lend(), &mut piece).expect("memory");
+        longest = longest.max(piece.len());
+        sent.extend(piece);
+    }
+    assert!(sent.len() > HEAD_BYTES && longest < sent.len(), "a row group leaves when it is full");
+    pieces.finish(&mut sent).expect("memory");
+    whole.finish().expect("a file in memory");
+    let mut expected = file.0.lock().clone();
+    expected[4..HEAD_BYTES].fill(0);
+    assert!(sent == expected, "{} bytes, not {}", sent.len(), expected.len());
+    let reader = SerializedFileReader::new(bytes::Bytes::from(sent)).expect("a file of Parquet");
+    assert_eq!(reader.metadata().file_metadata().num_rows(), 3_000);
+    let rows = reader.get_row_iter(None).expect("rows").map(|row| row.expect("a row"));
+    let last = rows.last().expect("one at least").to_string();
+    assert!(last.contains(&format!("offset: {}", records[2_999].offset)), "{last}");
 }
