@@ -277,17 +277,15 @@ impl Log {
     /// again with how long to wait, and answers whether to go on. `now_ms`: the time. What the disk
     /// refuses is said, and tried again the next time.
     pub fn seal(&self, now_ms: u64, go_on: &dyn Fn(Duration) -> bool) {
-        let recorded = self.0.recorded.lock().clone();
-        for settings in &recorded {
-            let Some(sealing) = &settings.sealing else { continue };
-            let Ok(stream) = self.stream(&settings.name) else { continue };
-            loop {
-                match stream.seal_oldest(sealing, now_ms, go_on) {
+        for name in self.streams() {
+            let Ok(stream) = self.stream(&name) else { continue };
+            // Asked before each segment: a reload may have changed it.
+            while let Some(sealing) = self.sealing(&name) {
+                match stream.seal_oldest(&sealing, now_ms, go_on) {
                     Ok(Outcome::Sealed | Outcome::Damaged) => {}
                     Ok(Outcome::Nothing) => break,
                     Ok(Outcome::Stopped) => return,
                     Err(error) => {
-                        let name = &settings.name;
                         tracing::warn!(%error, "Stream {name}: {error}; it will be sealed later.");
                         if !go_on(SEAL_AGAIN_AFTER) {
                             return;
@@ -297,6 +295,11 @@ impl Log {
                 }
             }
         }
+    }
+
+    fn sealing(&self, name: &str) -> Option<Sealing> {
+        let recorded = self.0.recorded.lock();
+        recorded.iter().find(|stream| *stream.name == *name)?.sealing.clone()
     }
 
     fn stream(&self, name: &str) -> Result<Arc<Stream>, LogError> {

@@ -49,7 +49,11 @@ impl Stream {
     ) -> Result<Outcome, LogError> {
         let after_ms = sealing.after.map(|after| u64::try_from(after.as_millis()));
         let began = after_ms.map(|after| now_ms.saturating_sub(after.unwrap_or(u64::MAX)));
-        let Some(oldest) = self.to_seal(began) else { return Ok(Outcome::Nothing) };
+        if began.is_some_and(|began| self.close_older(began)) {
+            // A broker that has nothing to do writes no state for long.
+            self.sync()?;
+        }
+        let Some(oldest) = self.to_seal() else { return Ok(Outcome::Nothing) };
         let path = oldest.path(&self.folder);
         let begun = self.folder.join(format!("{:020}{}", oldest.base, sealed::PARQUET_BEGUN));
         let index = match self.write_parquet(&oldest, &begun, (sealing, go_on)) {
@@ -81,10 +85,14 @@ impl Stream {
         Ok(Outcome::Sealed)
     }
 
-    /// The oldest segment to seal; one that began before `began` grows no more.
-    fn to_seal(&self, began: Option<u64>) -> Option<Sealed> {
-        let mut inner = self.lock();
-        self.seal_if(&mut inner, |index| began.is_some_and(|began| index.times().start < began));
+    /// A segment that began before this grows no more. Whether it was one that did.
+    fn close_older(&self, began: u64) -> bool {
+        self.seal_if(&mut self.lock(), |index| index.times().start < began)
+    }
+
+    /// The oldest segment to seal.
+    fn to_seal(&self) -> Option<Sealed> {
+        let inner = self.lock();
         let settled = inner.settled;
         let is_ready = |sealed: &&Sealed| {
             sealed.form == Form::Segment

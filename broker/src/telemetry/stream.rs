@@ -334,17 +334,20 @@ impl Stream {
     }
 
     /// The growing segment grows no more, if it holds anything and is what is asked for.
-    pub(super) fn seal_if(&self, inner: &mut Inner, is_it: impl Fn(&Index) -> bool) {
+    /// Whether it does.
+    pub(super) fn seal_if(&self, inner: &mut Inner, is_it: impl Fn(&Index) -> bool) -> bool {
         let is_to_end = |active: &Active| {
             active.index.times().end > 0 && is_it(&active.index) && active.unwritten.is_empty()
         };
-        if inner.active.as_ref().is_some_and(is_to_end) {
-            let next = inner.end;
-            inner.seal();
-            // Its name keeps the offset that comes next.
-            inner.active = Some(Active::new(next));
-            self.write_out(inner);
+        if !inner.active.as_ref().is_some_and(is_to_end) {
+            return false;
         }
+        let next = inner.end;
+        inner.seal();
+        // Its name keeps the offset that comes next.
+        inner.active = Some(Active::new(next));
+        self.write_out(inner);
+        true
     }
 
     /// Whether a segment was found not to be sealable.

@@ -173,6 +173,8 @@ fn a_segment_that_is_old_enough_grows_no_more() {
     store.close().expect("closed");
     log.seal(61_001, &|_| true);
     assert_eq!((stats(&log).parquet_files, stats(&log).segments), (1, 2));
+    log.seal(1 << 40, &|_| true);
+    assert_eq!((stats(&log).parquet_files, stats(&log).segments), (2, 3), "without a commit");
     assert_eq!(read(&log, Position::Earliest, None).len(), 1_001);
     assert!(
         files(&disk, "parquet")[0].ends_with("00000000000000000000-00000000000000000999.parquet")
