@@ -26,6 +26,8 @@ struct Run {
     log_segment_bytes: u64,
     /// Bytes that the log keeps; `None`: all.
     log_keep_bytes: Option<u64>,
+    /// Zero: each time that segments are sealed, the newest is.
+    seal_after: Option<Duration>,
     /// What was committed.
     kept: Snapshot,
     /// What may be found after a power cut besides: what was noted, or with `Sync::Interval`
@@ -49,12 +51,14 @@ impl Run {
         let settings = small_settings(&mut dice, sync);
         let log_segment_bytes = dice.pick(&[1, 1_000, 20_000]);
         let log_keep_bytes = dice.pick(&[None, None, Some(20_000)]);
+        let seal_after = dice.pick(&[None, Some(Duration::ZERO)]);
         Self {
             dice,
             disk,
             settings,
             log_segment_bytes,
             log_keep_bytes,
+            seal_after,
             kept: Snapshot::default(),
             older: Vec::new(),
             recorded: Records::default(),
@@ -65,7 +69,8 @@ impl Run {
     }
 
     fn open(&self) -> Result<(Durable, Log), StoreError> {
-        let sealing = Sealing { after: None, bytes_per_s: u64::MAX, columns: Vec::new() };
+        let sealing =
+            Sealing { after: self.seal_after, bytes_per_s: u64::MAX, columns: Vec::new() };
         let with = |settings| StreamSettings {
             sealing: cfg!(feature = "parquet").then(|| sealing.clone()),
             keep_bytes: self.log_keep_bytes,
@@ -103,10 +108,10 @@ impl Run {
     fn tend(&mut self, log: &Log) {
         log.tend(0);
         if self.dice.chance(50) {
-            log.seal(0, &|_| true);
+            log.seal(u64::MAX, &|_| true);
         } else {
             let left = Cell::new(self.dice.below(4));
-            log.seal(0, &|_| left.replace(left.get().saturating_sub(1)) > 0);
+            log.seal(u64::MAX, &|_| left.replace(left.get().saturating_sub(1)) > 0);
         }
         for stream in log.streams() {
             self.parquet_files += log.stats(&stream).expect("there is the stream").parquet_files;
