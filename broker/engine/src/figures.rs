@@ -80,6 +80,26 @@ pub const FIGURES: &[Figure] = &[
         "Connections closed because no CONNECT came in time.",
         |c, _| c.traffic.connect_timeouts,
     ),
+    now(
+        "$SYS/broker/martlet/bridges/connected",
+        "Bridges to other brokers that are connected.",
+        |c, _| c.traffic.bridges.connected,
+    ),
+    total(
+        "$SYS/broker/martlet/bridges/sent",
+        "Messages that bridges sent to other brokers.",
+        |c, _| c.traffic.bridges.sent,
+    ),
+    total(
+        "$SYS/broker/martlet/bridges/received",
+        "Messages that bridges received from other brokers.",
+        |c, _| c.traffic.bridges.received,
+    ),
+    total(
+        "$SYS/broker/martlet/bridges/lost",
+        "Messages that could not cross: too large, or without a topic name on the other side.",
+        |c, _| c.traffic.bridges.lost,
+    ),
     total(
         "$SYS/broker/martlet/rights/unanswered",
         "Clients and packets of which nobody answered whether they may.",

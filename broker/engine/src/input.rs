@@ -294,6 +294,8 @@ pub struct Traffic {
     pub turned_away: u64,
     /// Connections that were closed because what must come first took too long.
     pub connect_timeouts: u64,
+    /// What crosses to and from other brokers.
+    pub bridges: Bridges,
     /// Packets that wait in outboxes.
     pub packets_waiting: u64,
     /// What they take there.
@@ -310,6 +312,19 @@ pub struct Traffic {
     pub unanswered: u64,
     /// Messages at QoS 0 that were still to be sent when their connection ended.
     pub messages_unsent: u64,
+}
+
+/// Of all bridges together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bridges {
+    /// Those that are connected now.
+    pub connected: u64,
+    /// Messages that they sent to other brokers.
+    pub sent: u64,
+    /// Messages that they received from there.
+    pub received: u64,
+    /// Messages that could not cross.
+    pub lost: u64,
 }
 
 /// How the store is.

@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use martlet_codec::decode::{DecodeError, DecodeLimits, Decoded, decode};
@@ -36,6 +37,8 @@ pub(super) struct Conversation<'s> {
     flushed: bool,
     /// Local subscribers know that it is connected.
     told: bool,
+    /// What of the relay's tally the driver's counters have.
+    counted: Tally,
     timer: Option<(Time, Pin<Box<Sleep>>)>,
 }
 
@@ -87,18 +90,33 @@ impl<'s> Conversation<'s> {
             written: 0,
             flushed: true,
             told: false,
+            counted: Tally::default(),
             timer: None,
         }
     }
 
     /// Relays until something ends it.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        loop {
+        let end = loop {
             match self.turn(cx) {
                 Ok(true) => {}
-                Ok(false) => return Poll::Pending,
-                Err(end) => return Poll::Ready(end),
+                Ok(false) => break Poll::Pending,
+                Err(end) => break Poll::Ready(end),
             }
+        };
+        self.count();
+        end
+    }
+
+    /// Tells the driver's counters what crossed since the last time.
+    fn count(&mut self) {
+        let now = self.relay.tally;
+        let before = std::mem::replace(&mut self.counted, now);
+        if now != before {
+            let mut bridges = self.driver.traffic.bridges.lock();
+            bridges.sent += now.sent - before.sent;
+            bridges.received += now.received - before.received;
+            bridges.lost += now.lost - before.lost;
         }
     }
 
@@ -110,6 +128,11 @@ impl<'s> Conversation<'s> {
     /// Ends the link after the connection. What was not settled is sent again.
     pub(super) fn finish(self, end: &End) -> Account {
         let account = Account { accepted: self.client.is_some(), tally: self.relay.tally };
+        let traffic = &self.driver.traffic;
+        if self.told {
+            traffic.bridges.lock().connected -= 1;
+        }
+        traffic.messages_unsent.fetch_add(self.relay.unsent(), Ordering::Relaxed);
         if let Some(client) = self.client {
             client.lose(end.cause());
         }
@@ -219,6 +242,7 @@ impl<'s> Conversation<'s> {
     /// Tells local subscribers that it is connected; the Will of the link tells them the contrary.
     fn tell(&mut self) {
         if self.relay.is_open() && !std::mem::replace(&mut self.told, true) {
+            self.driver.traffic.bridges.lock().connected += 1;
             self.say.extend(local::state(self.settings, true));
         }
     }

@@ -400,6 +400,12 @@ impl<'s> Relay<'s> {
         }
     }
 
+    /// Messages at QoS 0 that are lost with the connection; the others are sent again.
+    pub(super) fn unsent(&self) -> u64 {
+        let lost = |held: &&Held| held.delivery == Delivery::AtMostOnce;
+        self.held.iter().filter(lost).count() as u64
+    }
+
     /// Something was written to the socket.
     pub(super) fn has_sent(&mut self, now: Time) {
         self.last_sent = now;

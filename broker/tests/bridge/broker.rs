@@ -25,7 +25,7 @@ pub(crate) struct Broker {
 
 struct Running {
     child: Child,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
 }
 
 #[derive(Default)]
@@ -50,7 +50,12 @@ impl Broker {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.running.as_ref().expect("it runs").address
+        self.running.as_ref().expect("it runs").addresses[0]
+    }
+
+    /// Of the last of its listeners.
+    pub(crate) fn last_address(&self) -> SocketAddr {
+        *self.running.as_ref().expect("it runs").addresses.last().expect("it listens")
     }
 
     pub(crate) fn start_again(&mut self) {
@@ -60,14 +65,14 @@ impl Broker {
         command.args(["-c", "martlet.toml", "--data", "data"]);
         let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
-        let (mut address, mut said) = (None, String::new());
+        let (mut addresses, mut said) = (Vec::new(), String::new());
         while !said.contains(" running\n") {
             let start = said.len();
             log.read_line(&mut said).unwrap();
             let line = &said[start..];
             assert!(!line.is_empty(), "it ended:\n{said}");
             if let Some((_, found)) = line.split_once("address=") {
-                address = found.trim().parse().ok().or(address);
+                addresses.extend(found.trim().parse::<SocketAddr>());
             }
         }
         self.said.add(&said);
@@ -79,7 +84,8 @@ impl Broker {
                 line.clear();
             }
         });
-        self.running = Some(Running { child, address: address.expect("it listens") });
+        assert!(!addresses.is_empty(), "it listens");
+        self.running = Some(Running { child, addresses });
     }
 
     /// Ends it.

@@ -7,8 +7,12 @@
 #[path = "../raw/mod.rs"]
 mod raw;
 
+#[path = "../tls/authority.rs"]
+#[allow(dead_code, reason = "this test uses its part")]
+mod authority;
 mod broker;
 mod cheats;
 mod crossing;
 mod ends;
+mod secure;
 mod talk;
