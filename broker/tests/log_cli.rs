@@ -174,7 +174,7 @@ fn an_export_that_was_cut_off_goes_on() {
     assert!(err.contains("cannot be made: File exists"), "{err}");
 }
 
-/// A Parquet file is read by its own library in `columnar`, and by others in the benchmark's script.
+/// What is in such a file is tested where it is written and read, in `columnar`.
 #[cfg(feature = "parquet")]
 #[test]
 fn an_export_as_parquet_is_whole_or_not_there() {

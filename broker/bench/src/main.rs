@@ -71,9 +71,9 @@ enum Chore {
     /// A million filters and a million retained messages: time, CPU time and memory; a table in
     /// Markdown
     Masses(MassesOptions),
-    /// The log's files: how fast they are recorded, sealed into Parquet and read, and how large they
-    /// are; a table in Markdown
-    Telemetry(telemetry::Plan),
+    /// The log's files: how fast they are recorded, sealed into Parquet and read, and how large
+    /// they are; a table in Markdown
+    Telemetry(TelemetryOptions),
     /// The scenarios
     List,
 }
@@ -151,6 +151,19 @@ struct MassesOptions {
     broker: Option<String>,
 }
 
+#[derive(Args)]
+struct TelemetryOptions {
+    /// How many records
+    #[arg(long, default_value_t = 2_000_000)]
+    records: u64,
+    /// On how many topics
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    topics: u64,
+    /// Leave the files in this folder, for `broker/bench/analytics.py`
+    #[arg(long)]
+    keep: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
     let chore = Cli::parse().chore;
     let done = match &chore {
@@ -161,7 +174,10 @@ fn main() -> ExitCode {
         Chore::Syscalls(options) => count_syscalls(options),
         Chore::Start(options) => measure_starts(options),
         Chore::Masses(options) => measure_masses(options),
-        Chore::Telemetry(options) => telemetry::run(options).map(|()| true),
+        Chore::Telemetry(TelemetryOptions { records, topics, keep }) => {
+            let plan = telemetry::Plan { records: *records, topics: *topics, keep: keep.clone() };
+            telemetry::run(&plan).map(|()| true)
+        }
         Chore::List => {
             ALL.iter().chain(&DURABLE).for_each(|name| println!("{name}"));
             println!("each of the first kinds also with another window: p2p-q0-w1000");

@@ -21,17 +21,12 @@ use crate::clock::now_ns;
 use crate::error::BenchError;
 
 /// What is recorded.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// How many records
-    #[arg(long, default_value_t = 2_000_000)]
-    records: u64,
-    /// On how many topics
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
-    topics: u64,
-    /// Leave the files in this folder, for `broker/bench/analytics.py`
-    #[arg(long)]
-    keep: Option<PathBuf>,
+    pub(crate) records: u64,
+    pub(crate) topics: u64,
+    /// Where the files stay; `None`: they go.
+    pub(crate) keep: Option<PathBuf>,
 }
 
 /// Records of one commit.
