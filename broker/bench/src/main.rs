@@ -27,6 +27,7 @@ mod clock;
 mod durable;
 mod economy;
 mod error;
+mod http;
 mod idle;
 mod journal;
 mod load;
@@ -74,6 +75,8 @@ enum Chore {
     /// The log's files: how fast they are recorded, sealed into Parquet and read, and how large
     /// they are; a table in Markdown
     Telemetry(TelemetryOptions),
+    /// How fast the window answers with what was recorded, in each form; a table in Markdown
+    Http(TelemetryOptions),
     /// The scenarios
     List,
 }
@@ -164,6 +167,13 @@ struct TelemetryOptions {
     keep: Option<PathBuf>,
 }
 
+impl TelemetryOptions {
+    fn plan(&self) -> telemetry::Plan {
+        let Self { records, topics, keep } = self;
+        telemetry::Plan { records: *records, topics: *topics, keep: keep.clone() }
+    }
+}
+
 fn main() -> ExitCode {
     let chore = Cli::parse().chore;
     let done = match &chore {
@@ -174,10 +184,8 @@ fn main() -> ExitCode {
         Chore::Syscalls(options) => count_syscalls(options),
         Chore::Start(options) => measure_starts(options),
         Chore::Masses(options) => measure_masses(options),
-        Chore::Telemetry(TelemetryOptions { records, topics, keep }) => {
-            let plan = telemetry::Plan { records: *records, topics: *topics, keep: keep.clone() };
-            telemetry::run(&plan).map(|()| true)
-        }
+        Chore::Telemetry(options) => telemetry::run(&options.plan()).map(|()| true),
+        Chore::Http(options) => http::run(&options.plan()).map(|()| true),
         Chore::List => {
             ALL.iter().chain(&DURABLE).for_each(|name| println!("{name}"));
             println!("each of the first kinds also with another window: p2p-q0-w1000");

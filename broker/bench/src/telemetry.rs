@@ -34,7 +34,7 @@ const BATCH: u64 = 1000;
 /// When the first record came, and how long after it each next one.
 const BEGAN_MS: u64 = 1_764_460_800_000;
 const RECORDS_PER_MS: u64 = 10;
-const STREAM: &str = "sensors";
+pub(crate) const STREAM: &str = "sensors";
 
 /// Records, seals, reads; prints a table in Markdown.
 pub(crate) fn run(plan: &Plan) -> Result<(), BenchError> {
@@ -70,6 +70,12 @@ pub(crate) fn run(plan: &Plan) -> Result<(), BenchError> {
     }
     report_folder(data, plan);
     Ok(())
+}
+
+/// Records in the folder of a broker, which may then start on that; nothing is sealed.
+pub(crate) fn fill(data: &Path, plan: &Plan) -> Result<(), BenchError> {
+    let log = Log::new(Arc::new(Real), log::Settings::new(data, vec![settings()]));
+    record(&log, plan).map_err(BenchError::Store)
 }
 
 fn settings() -> StreamSettings {
