@@ -293,7 +293,8 @@ mod tests {
     fn bounds_are_named_as_their_limits() {
         let limits = format!("{:?}", Limits::default());
         // The room of an outbox comes with each CONNECT, and so does what a client may do; a
-        // connection ends when it ends; `$SYS` cannot be opened; a stream stops when the disk is full.
+        // connection ends when it ends; `$SYS` cannot be opened; a stream stops when the disk is
+        // full.
         let elsewhere = [
             Bound::Outbox,
             Bound::Connection,

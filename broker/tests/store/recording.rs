@@ -15,7 +15,8 @@ use martlet_engine::change::{Change, Recorded};
 use martlet_engine::input::Time;
 use martlet_engine::message::Message;
 
-use crate::simulated::{Simulated, Stop};
+use crate::facts::retain;
+use crate::simulated::{Faults, Simulated, Stop};
 use crate::workload::{filter, qos, streams};
 
 /// All records by stream.
@@ -325,4 +326,39 @@ fn a_state_that_is_lost_costs_no_record() {
     assert_eq!(found.streams[&Arc::from("all")], 1_000, "offsets go on behind what is there");
     assert_eq!(read_stream(&log, "all", Position::Earliest, None).len(), 1_000);
     assert_eq!(log.ends(), Ends::from([("all".into(), 1_000), ("some".into(), 0)]));
+}
+
+/// What the journal could not make safe belongs to the state's transaction: a power cut on the way
+/// takes it from the log and from all else, or from neither.
+#[test]
+fn after_a_failed_sync_the_log_has_what_the_state_has() {
+    let mut ends = std::collections::BTreeSet::new();
+    for operations in 0..60 {
+        let disk = Simulated::new(operations);
+        let log = log(&disk, 1 << 20);
+        let mut store = open(&disk, &log);
+        store.load().expect("loaded");
+        store.commit(&[record(0, "t", b"safe"), retain("t", "0")]).expect("committed");
+        store.note(&[record(1, "t", b"doubtful"), retain("t", "1")]).expect("noted");
+        disk.set_faults(Faults { sync: 100, ..Faults::default() });
+        store.sync().expect_err("the disk refuses");
+        disk.set_faults(Faults::default());
+        disk.power_goes_in(operations);
+        for _ in 0..3 {
+            let _ = store.checkpoint();
+        }
+        drop(store);
+        disk.power_goes_in(0);
+        disk.restart(Stop::PowerCut);
+        let log = self::log(&disk, 1 << 20);
+        let mut store = open(&disk, &log);
+        let found = store.load().expect("loaded");
+        let end = found.streams["all"];
+        let payload = found.retained.values().next().expect("one").payload().to_vec();
+        assert_eq!(payload, (end - 1).to_string().as_bytes(), "{operations}");
+        let read = offsets(&read_stream(&log, "all", Position::Earliest, None));
+        assert_eq!(read, (0..end).collect::<Vec<_>>(), "{operations}");
+        ends.insert(end);
+    }
+    assert_eq!(Vec::from_iter(ends), [1, 2], "the power went before and after");
 }
