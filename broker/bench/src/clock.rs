@@ -22,3 +22,20 @@ pub(crate) fn rest_until(ns: u64) {
 pub(crate) fn rest() {
     std::thread::sleep(Duration::from_secs(1));
 }
+
+/// How long a broker may take to do what it does by itself, and how often it is looked at.
+const PATIENCE_NS: u64 = 30_000_000_000;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Waits until that is so; `false` when it is not so in the end.
+#[expect(clippy::disallowed_methods, reason = "another process can only be looked at again")]
+pub(crate) fn wait_until<E>(mut so: impl FnMut() -> Result<bool, E>) -> Result<bool, E> {
+    let end_ns = now_ns() + PATIENCE_NS;
+    while now_ns() < end_ns {
+        if so()? {
+            return Ok(true);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    so()
+}

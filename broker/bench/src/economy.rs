@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::clock::{self, now_ns};
 use crate::error::BenchError;
 use crate::machine::{self, Cores, Written};
+use crate::scenario::Transport;
 use crate::subject::{Source, Subject};
 use crate::{peer, wire};
 
@@ -71,7 +72,7 @@ pub(crate) fn economy(martlet: &Source, seconds: f64) -> Result<String, BenchErr
 }
 
 fn run(source: &Source, pace: Pace, seconds: f64, cores: Cores) -> Result<Row, BenchError> {
-    let subject = source.start(cores)?;
+    let subject = source.start(Transport::Tcp, cores)?;
     let mut pair = Pair::connect(&subject)?;
     clock::rest(); // what the start wrote is not a message's
     let folder = std::env::temp_dir();
@@ -123,8 +124,8 @@ struct Pair {
 impl Pair {
     fn connect(subject: &Subject) -> Result<Self, BenchError> {
         let subscribe = wire::subscribe(TOPIC, martlet_codec::reason::QoS::AtLeastOnce);
-        let subscriber = peer::connect(subject.address, 1, false, Some(&subscribe))?;
-        let publisher = peer::connect(subject.address, 0, true, None)?;
+        let subscriber = peer::connect(subject.route.address, 1, false, Some(&subscribe))?;
+        let publisher = peer::connect(subject.route.address, 0, true, None)?;
         Ok(Self {
             publisher: Client::new(publisher),
             subscriber: Client::new(subscriber),

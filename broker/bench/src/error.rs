@@ -11,6 +11,9 @@ pub(crate) enum BenchError {
     /// No broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// A certificate for the broker.
+    #[error("cannot make a certificate: {0}")]
+    Certificate(rcgen::Error),
     /// The broker closed a connection.
     #[error("the broker closed a connection")]
     Closed,
@@ -27,15 +30,27 @@ pub(crate) enum BenchError {
         /// The hard limit.
         allowed: u64,
     },
+    /// Its clients have left, and it has not closed their connections.
+    #[error("the broker still has connections open 30 seconds after all clients have left")]
+    Lingering,
     /// It sent bytes that are no packet.
     #[error("the broker sent bytes that are no packet: {0}")]
     Malformed(&'static str),
+    /// mosquitto has no listener for WebSocket; its log.
+    #[error("this mosquitto opens no listener for WebSocket on 127.0.0.1; its log:\n{0}")]
+    NoWebSocket(String),
     /// It did not accept a connection or a subscription.
     #[error("the broker refused a connection or a subscription: {0}")]
     Refused(String),
     /// No scenario of this name.
     #[error("no scenario is called {0:?}; see `bench list`")]
     Scenario(String),
+    /// TLS or WebSocket, of a broker that runs already.
+    #[error(
+        "a broker that runs already is measured over plain TCP alone: leave --broker out, or the \
+             scenarios with -tls and -ws"
+    )]
+    Stranger,
     /// A store alone, filled or measured.
     #[error("the store: {0}")]
     Store(martlet::store::StoreError),
@@ -45,6 +60,9 @@ pub(crate) enum BenchError {
     /// strace.
     #[error("cannot count system calls: {0}")]
     Strace(String),
+    /// TLS on our side.
+    #[error("cannot speak TLS: {0}")]
+    Tls(rustls::Error),
     /// The system.
     #[error("{what}: {source}")]
     System {

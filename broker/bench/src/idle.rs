@@ -1,16 +1,15 @@
 //! Connections that do nothing.
 
-use std::net::{SocketAddr, TcpStream};
-
 use crate::clock::now_ns;
 use crate::error::BenchError;
+use crate::line::{Line, Route};
 use crate::peer;
 use crate::scenario::Scenario;
 use crate::wire;
 
 /// Clients that have connected, perhaps subscribed, and fallen silent.
 pub(crate) struct Idle {
-    streams: Vec<TcpStream>,
+    lines: Vec<Line>,
     /// How long it took to connect all, one after the other.
     pub(crate) seconds: f64,
 }
@@ -18,21 +17,21 @@ pub(crate) struct Idle {
 impl Idle {
     /// Connects all, each with a subscription of its own if `subscribed`.
     pub(crate) fn connect(
-        broker: SocketAddr,
+        route: &Route,
         scenario: &Scenario,
         subscribed: bool,
     ) -> Result<Self, BenchError> {
         let start_ns = now_ns();
-        let mut streams = Vec::with_capacity(scenario.subscribers);
+        let mut lines = Vec::with_capacity(scenario.subscribers);
         for n in 0..scenario.subscribers {
             let subscribe = wire::subscribe(&scenario.filter(n), scenario.qos);
-            streams.push(peer::connect(broker, n, true, subscribed.then_some(&subscribe[..]))?);
+            lines.push(Line::connect(route, n, true, subscribed.then_some(&subscribe[..]))?);
         }
-        Ok(Self { streams, seconds: (now_ns() - start_ns) as f64 / 1e9 })
+        Ok(Self { lines, seconds: (now_ns() - start_ns) as f64 / 1e9 })
     }
 
     /// Asks each for a sign of life, and says how many did not give it.
     pub(crate) fn count_dead(&mut self) -> u64 {
-        self.streams.iter_mut().map(|stream| u64::from(peer::ping(stream).is_err())).sum()
+        self.lines.iter_mut().map(|line| u64::from(peer::ping(line).is_err())).sum()
     }
 }

@@ -2,17 +2,19 @@
 //! allow.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use martlet_codec::ids::PacketId;
 use martlet_codec::packet::{Ack, Delivery, Packet, Publish};
 use martlet_codec::reason::QoS;
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::clock::now_ns;
 use crate::error::BenchError;
-use crate::peer::{self, Peer};
+use crate::line::{Line, Route};
+use crate::peer::Peer;
 use crate::scenario::{Scenario, Sessions};
 use crate::tally::{Account, Faults, Histogram, Window};
 use crate::wire::{self, Stamp, Template};
@@ -73,7 +75,7 @@ pub(crate) struct Outcome {
 /// All clients of a scenario, connected and subscribed. Publishers come first, then subscribers.
 pub(crate) struct Load {
     scenario: Scenario,
-    broker: SocketAddr,
+    route: Route,
     pace: Pace,
     poll: Poll,
     peers: Vec<Peer>,
@@ -101,10 +103,10 @@ struct Publisher {
 
 impl Load {
     /// Connects everybody.
-    pub(crate) fn connect(broker: SocketAddr, scenario: &Scenario) -> Result<Self, BenchError> {
+    pub(crate) fn connect(route: &Route, scenario: &Scenario) -> Result<Self, BenchError> {
         let mut load = Self {
             scenario: scenario.clone(),
-            broker,
+            route: route.clone(),
             pace: Pace { start_ns: 0, publishers: scenario.publishers as u64, rate: scenario.rate },
             poll: Poll::new().map_err(BenchError::system("epoll"))?,
             peers: Vec::new(),
@@ -118,7 +120,7 @@ impl Load {
             last_ns: 0,
         };
         for n in 0..scenario.publishers {
-            load.register(peer::connect(broker, n, true, None)?)?;
+            load.register(Line::connect(route, n, true, None)?)?;
         }
         for n in 0..scenario.subscribers {
             let subscribe = wire::subscribe(&scenario.filter(n), scenario.qos);
@@ -191,15 +193,16 @@ impl Load {
     ) -> Result<(), BenchError> {
         let clean_session = self.scenario.sessions == Sessions::Clean;
         let n = self.scenario.publishers + n;
-        let stream = peer::connect(self.broker, n, clean_session, subscribe)?;
-        if stays { self.register(stream) } else { Ok(()) }
+        let line = Line::connect(&self.route, n, clean_session, subscribe)?;
+        if stays { self.register(line) } else { Ok(()) }
     }
 
-    fn register(&mut self, stream: std::net::TcpStream) -> Result<(), BenchError> {
-        let mut peer = Peer::new(stream)?;
+    fn register(&mut self, line: Line) -> Result<(), BenchError> {
+        let peer = Peer::new(line)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         let token = Token(self.peers.len());
-        let registered = self.poll.registry().register(&mut peer.stream, token, interest);
+        let socket = peer.line.socket().as_raw_fd();
+        let registered = self.poll.registry().register(&mut SourceFd(&socket), token, interest);
         registered.map_err(BenchError::system("epoll_ctl"))?;
         self.peers.push(peer);
         Ok(())

@@ -8,43 +8,55 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::error::BenchError;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Shape};
 
 /// The kernel's unit of CPU time in `/proc/<pid>/stat`: `USER_HZ`, 100 on every Linux.
 const TICKS_PER_S: f64 = 100.0;
 
-/// The core for the broker and the core for the load: the same one on a machine with one.
-#[derive(Clone, Copy, Debug)]
+/// The cores for the broker and those for the load.
+#[derive(Clone, Copy)]
 pub(crate) struct Cores {
-    pub(crate) broker: usize,
-    pub(crate) load: usize,
+    pub(crate) broker: CpuSet,
+    pub(crate) load: CpuSet,
 }
 
 impl Cores {
-    /// The first and the last core that this process may use.
+    /// The first core that this process may use for the broker, and the last one for the load: the
+    /// same on a machine with one.
     pub(crate) fn choose() -> Result<Self, BenchError> {
-        let allowed = sched_getaffinity(None).map_err(io::Error::from);
-        let allowed = allowed.map_err(BenchError::system("sched_getaffinity"))?;
+        let allowed = Self::all()?.broker;
         let mut cores = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core));
         let broker = cores.next().unwrap_or(0);
-        Ok(Self { broker, load: cores.next_back().unwrap_or(broker) })
+        let load = cores.next_back().unwrap_or(broker);
+        Ok(Self { broker: only(broker), load: only(load) })
+    }
+
+    /// All that this process may use, for both: ask before it is pinned.
+    pub(crate) fn all() -> Result<Self, BenchError> {
+        let allowed = sched_getaffinity(None).map_err(io::Error::from);
+        let allowed = allowed.map_err(BenchError::system("sched_getaffinity"))?;
+        Ok(Self { broker: allowed, load: allowed })
     }
 }
 
-/// Keeps this process, and children started from now on, on one core.
-pub(crate) fn pin(core: usize) -> Result<(), BenchError> {
+fn only(core: usize) -> CpuSet {
     let mut set = CpuSet::new();
     set.set(core);
-    let pinned = sched_setaffinity(None, &set).map_err(io::Error::from);
+    set
+}
+
+/// Keeps this process, and children started from now on, on these cores.
+pub(crate) fn pin(cores: &CpuSet) -> Result<(), BenchError> {
+    let pinned = sched_setaffinity(None, cores).map_err(io::Error::from);
     pinned.map_err(BenchError::system("sched_setaffinity"))
 }
 
 /// Open files besides the connections, of a broker or of ours.
 const OTHER_FILES: u64 = 100;
 
-/// Raises the limit of open files, ours and our children's, as far as it may be raised, and checks
-/// that it is enough for `scenarios`.
-pub(crate) fn raise_open_files(scenarios: &[Scenario]) -> Result<(), BenchError> {
+/// Raises the limit of open files, ours and our children's, as far as it may be raised. Scenarios
+/// of idle connections get as many as it allows, and say so; others must have what they need.
+pub(crate) fn raise_open_files(scenarios: &mut [Scenario]) -> Result<(), BenchError> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     // Refused only above the maximum, which this is not.
@@ -52,9 +64,20 @@ pub(crate) fn raise_open_files(scenarios: &[Scenario]) -> Result<(), BenchError>
     let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     for scenario in scenarios {
         let wanted = (scenario.publishers + scenario.subscribers) as u64 + OTHER_FILES;
-        if wanted > allowed {
-            return Err(BenchError::Files { scenario: scenario.name.clone(), wanted, allowed });
+        if wanted <= allowed {
+            continue;
         }
+        let name = &scenario.name;
+        if !matches!(scenario.shape, Shape::Idle { .. }) || allowed <= OTHER_FILES {
+            return Err(BenchError::Files { scenario: name.clone(), wanted, allowed });
+        }
+        let possible = allowed - OTHER_FILES;
+        let asked = scenario.subscribers;
+        eprintln!(
+            "{name}: {possible} connections instead of {asked}, as a process may open {allowed} \
+             files (ulimit -Hn)"
+        );
+        scenario.subscribers = possible as usize;
     }
     Ok(())
 }
@@ -164,6 +187,12 @@ pub(crate) fn wakes(pid: u32) -> Result<u64, BenchError> {
     Ok(wakes)
 }
 
+/// How many files and sockets a process has open.
+pub(crate) fn open_files(pid: u32) -> Result<usize, BenchError> {
+    let files = fs::read_dir(format!("/proc/{pid}/fd"));
+    Ok(files.map_err(BenchError::system("reading the broker's /proc"))?.count())
+}
+
 fn number_after(text: &str, name: &str) -> u64 {
     let rest = text.split_once(name).map_or("", |(_, rest)| rest);
     rest.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0)
@@ -176,7 +205,7 @@ fn read(pid: u32, file: &str) -> Result<String, BenchError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CpuTime, Footprint, wakes};
+    use super::{CpuTime, Footprint, open_files, wakes};
 
     #[test]
     fn this_process_has_threads_memory_and_time() {
@@ -186,6 +215,6 @@ mod tests {
         assert!(footprint.rss_kib > 100 && footprint.rss_peak_kib >= footprint.rss_kib);
         let before = CpuTime::of(pid).unwrap();
         assert!(CpuTime::of(pid).unwrap().since(before).total_s() >= 0.0);
-        assert!(wakes(pid).unwrap() > 0);
+        assert!(wakes(pid).unwrap() > 0 && open_files(pid).unwrap() > 0);
     }
 }

@@ -23,6 +23,7 @@ use crate::scenario::{ALL, DURABLE, Scenario, Shape};
 use crate::start::Content;
 use crate::subject::Source;
 
+mod certificate;
 mod clock;
 mod durable;
 mod economy;
@@ -30,6 +31,7 @@ mod error;
 mod http;
 mod idle;
 mod journal;
+mod line;
 mod load;
 mod machine;
 mod masses;
@@ -38,6 +40,7 @@ mod peer;
 mod report;
 mod scenario;
 mod start;
+mod storm;
 mod subject;
 mod syscalls;
 mod tally;
@@ -72,6 +75,9 @@ enum Chore {
     /// A million filters and a million retained messages: time, CPU time and memory; a table in
     /// Markdown
     Masses(MassesOptions),
+    /// Many connections at once, over TCP, with TLS handshakes in full, and with resumed ones: what
+    /// each costs Martlet and mosquitto; a table in Markdown
+    Storm(StormOptions),
     /// The log's files: how fast they are recorded, sealed into Parquet and read, and how large
     /// they are; a table in Markdown
     Telemetry(TelemetryOptions),
@@ -98,9 +104,12 @@ struct Options {
     /// After how many deliveries they stop before
     #[arg(long, default_value_t = 20_000_000)]
     deliveries: u64,
-    /// Idle connections
+    /// Idle connections; fewer, with a word about it, where fewer files may be open
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
+    /// Run each also with all cores for broker and load, instead of one each, and compare
+    #[arg(long)]
+    unpinned: bool,
     /// Instead of Martlet: a program (mosquitto's command line if that is in its name, Martlet's
     /// otherwise), or the address of a broker that runs already
     #[arg(long)]
@@ -130,6 +139,22 @@ struct StartOptions {
     /// Print the broker's log too
     #[arg(long)]
     log: bool,
+}
+
+#[derive(Args)]
+struct StormOptions {
+    /// Connections with TLS in one storm; of plain ones, which cost little, four times as many
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=4_000))]
+    connections: u32,
+    /// How many of them are on their way together
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100))]
+    together: u32,
+    /// How often each is run with each broker
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Instead of Martlet: a program
+    #[arg(long)]
+    broker: Option<String>,
 }
 
 #[derive(Args)]
@@ -184,11 +209,13 @@ fn main() -> ExitCode {
         Chore::Syscalls(options) => count_syscalls(options),
         Chore::Start(options) => measure_starts(options),
         Chore::Masses(options) => measure_masses(options),
+        Chore::Storm(options) => measure_storms(options),
         Chore::Telemetry(options) => telemetry::run(&options.plan()).map(|()| true),
         Chore::Http(options) => http::run(&options.plan()).map(|()| true),
         Chore::List => {
             ALL.iter().chain(&DURABLE).for_each(|name| println!("{name}"));
             println!("each of the first kinds also with another window: p2p-q0-w1000");
+            println!("each also over TLS or WebSocket: fan-out-q1-tls, p2p-q0-w1000-ws");
             Ok(true)
         }
     };
@@ -228,18 +255,36 @@ fn measure_masses(options: &MassesOptions) -> Result<bool, BenchError> {
     Ok(true)
 }
 
+fn measure_storms(options: &StormOptions) -> Result<bool, BenchError> {
+    let first = match &options.broker {
+        Some(text) => Source::parse(text, None),
+        None => Source::martlet()?,
+    };
+    let plan = storm::Plan {
+        connections: options.connections as usize,
+        together: options.together as usize,
+        rounds: options.rounds,
+    };
+    println!("{}", storm::run(&plan, &[first, Source::mosquitto()], Cores::choose()?)?);
+    Ok(true)
+}
+
 /// `false`: a delivery was wrong.
 fn compare(options: &Options, with_mosquitto: bool) -> Result<bool, BenchError> {
     let scenarios = options.scenarios(&ALL)?;
-    let runs = run_all(options, &scenarios, &options.sources(with_mosquitto)?)?;
-    println!("{}", report::table(&runs));
+    let runs = run_all(options, scenarios, &options.sources(with_mosquitto)?)?;
+    println!("{}", report::table(runs.iter().filter(|run| !run.unpinned)));
+    println!("{}", report::departed(&runs));
+    if options.unpinned {
+        println!("{}", report::unpinned(&runs));
+    }
     Ok(!runs.iter().any(|run| run.faults.any()))
 }
 
 fn compare_durable(options: &Options) -> Result<bool, BenchError> {
     let scenarios = options.scenarios(&DURABLE)?;
     let sources = Source::keeping(&options.first()?);
-    let runs = run_all(options, &scenarios, &sources)?;
+    let runs = run_all(options, scenarios, &sources)?;
     println!("{}", durable::table(&runs, "martlet off"));
     Ok(!runs.iter().any(|run| run.faults.any()))
 }
@@ -258,19 +303,27 @@ fn measure_economy(options: &Options) -> Result<bool, BenchError> {
 /// Runs all, A B A B.
 fn run_all(
     options: &Options,
-    scenarios: &[Scenario],
+    mut scenarios: Vec<Scenario>,
     sources: &[Source],
 ) -> Result<Vec<Run>, BenchError> {
-    let cores = Cores::choose()?;
-    machine::raise_open_files(scenarios)?;
-    eprintln!("broker on core {}, load on core {}", cores.broker, cores.load);
+    let mut placements = vec![(false, Cores::choose()?)];
+    if options.unpinned {
+        placements.push((true, Cores::all()?));
+    }
+    machine::raise_open_files(&mut scenarios)?;
     let json = options.json.as_ref().map(File::create).transpose();
     let mut json = json.map_err(BenchError::system("creating the file for JSON"))?;
     let mut runs = Vec::new();
-    for scenario in scenarios {
+    for scenario in &scenarios {
         for round in 1..=options.rounds() {
-            for source in sources {
-                let run = measure::run(source, scenario, options.bounds(), cores, round)?;
+            for (source, &(unpinned, cores)) in pairs(sources, &placements) {
+                let run = match measure::run(source, scenario, options.bounds(), cores) {
+                    Err(error @ BenchError::NoWebSocket(_)) => {
+                        eprintln!("{} {}: not measured: {error}", scenario.name, source.name());
+                        continue;
+                    }
+                    run => Run { round, unpinned, ..run? },
+                };
                 let line = serde_json::to_string(&run).expect("numbers and names are JSON");
                 progress(&run, options.rounds());
                 if let Some(json) = json.as_mut() {
@@ -283,11 +336,16 @@ fn run_all(
     Ok(runs)
 }
 
+/// Each of these with each of those.
+fn pairs<'a, A, B>(these: &'a [A], those: &'a [B]) -> impl Iterator<Item = (&'a A, &'a B)> {
+    these.iter().flat_map(move |this| those.iter().map(move |that| (this, that)))
+}
+
 fn count_syscalls(options: &Options) -> Result<bool, BenchError> {
     let cores = Cores::choose()?;
-    let scenarios = options.scenarios(&ALL)?;
+    let mut scenarios = options.scenarios(&ALL)?;
     let sources = options.sources(true)?;
-    machine::raise_open_files(&scenarios)?;
+    machine::raise_open_files(&mut scenarios)?;
     let bounds = Bounds { seconds: 10.0, deliveries: 100_000 };
     for scenario in scenarios {
         if matches!(scenario.shape, Shape::Idle { .. }) {
@@ -308,9 +366,10 @@ fn count_syscalls(options: &Options) -> Result<bool, BenchError> {
 }
 
 fn progress(run: &Run, rounds: u32) {
-    let Run { scenario, broker, round, seconds, cpu_s, load_cpu_s, faults, .. } = run;
+    let Run { scenario, broker, round, unpinned, seconds, cpu_s, load_cpu_s, faults, .. } = run;
+    let cores = if *unpinned { ", all cores" } else { "" };
     eprintln!(
-        "{scenario} {broker} {round}/{rounds}: {seconds:.1} s, broker {cpu_s:.2} CPU-s, \
+        "{scenario} {broker} {round}/{rounds}{cores}: {seconds:.1} s, broker {cpu_s:.2} CPU-s, \
          load {load_cpu_s:.2} CPU-s"
     );
     if faults.any() {

@@ -11,6 +11,7 @@ use crate::clock::{self, now_ns};
 use crate::error::BenchError;
 use crate::machine::Cores;
 use crate::peer;
+use crate::scenario::Transport;
 use crate::subject::{Source, Subject};
 use crate::wire;
 
@@ -51,7 +52,7 @@ pub(crate) fn run(plan: &Plan, sources: &[Source], cores: Cores) -> Result<(), B
     for source in sources {
         let few = (plan.filters / 1000).max(plan.clients);
         for filters in [few, plan.filters] {
-            let subject = source.start(cores)?;
+            let subject = source.start(Transport::Tcp, cores)?;
             let clients = plan.clients.max(1);
             let (mut streams, subscribed) = subscribe(&subject, filters, clients)?;
             row(source, &format!("{filters} filters subscribed"), subscribed, filters);
@@ -59,7 +60,7 @@ pub(crate) fn run(plan: &Plan, sources: &[Source], cores: Cores) -> Result<(), B
             let what = format!("{} messages, QoS 0, among them", plan.messages);
             row(source, &what, published, plan.messages);
         }
-        let subject = source.start(cores)?;
+        let subject = source.start(Transport::Tcp, cores)?;
         let stored = retain(&subject, plan.retained)?;
         row(source, &format!("{} retained messages stored", plan.retained), stored, plan.retained);
         let replayed = replay(&subject, plan.retained)?;
@@ -100,7 +101,7 @@ fn subscribe(
     filters: usize,
     clients: usize,
 ) -> Result<(Vec<TcpStream>, Figures), BenchError> {
-    let streams = (0..clients).map(|n| peer::connect(subject.address, n, true, None));
+    let streams = (0..clients).map(|n| peer::connect(subject.route.address, n, true, None));
     let mut streams = streams.collect::<Result<Vec<_>, _>>()?;
     let each = filters / clients;
     let ((), figures) = measure(subject, || {
@@ -134,7 +135,7 @@ fn publish(
     filters: usize,
     messages: usize,
 ) -> Result<Figures, BenchError> {
-    let mut publisher = peer::connect(subject.address, streams.len(), true, None)?;
+    let mut publisher = peer::connect(subject.route.address, streams.len(), true, None)?;
     let each = filters / streams.len();
     let ((), figures) = measure(subject, || {
         for batch in 0..messages / BATCH {
@@ -159,7 +160,7 @@ fn publish(
 const PAYLOAD: [u8; wire::PAYLOAD_LEN] = [0xA5; wire::PAYLOAD_LEN];
 
 fn retain(subject: &Subject, count: usize) -> Result<Figures, BenchError> {
-    let mut publisher = peer::connect(subject.address, 0, true, None)?;
+    let mut publisher = peer::connect(subject.route.address, 0, true, None)?;
     let ((), figures) = measure(subject, || {
         let mut bytes = Vec::new();
         for number in 0..count {
@@ -176,7 +177,7 @@ fn retain(subject: &Subject, count: usize) -> Result<Figures, BenchError> {
 }
 
 fn replay(subject: &Subject, count: usize) -> Result<Figures, BenchError> {
-    let mut subscriber = peer::connect(subject.address, 1, true, None)?;
+    let mut subscriber = peer::connect(subject.route.address, 1, true, None)?;
     let ((), figures) = measure(subject, || {
         let subscribe = wire::subscribe("site/#", QoS::AtMostOnce);
         subscriber.write_all(&subscribe).map_err(BenchError::system("subscribing"))?;

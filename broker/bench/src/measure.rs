@@ -17,6 +17,8 @@ pub(crate) struct Run {
     pub(crate) scenario: String,
     pub(crate) broker: String,
     pub(crate) round: u32,
+    /// Whether broker and load had all cores, instead of one each.
+    pub(crate) unpinned: bool,
     #[serde(flatten)]
     pub(crate) faults: Faults,
     /// From the first PUBLISH to the last packet; for idle connections, to connect them all.
@@ -56,7 +58,13 @@ pub(crate) enum Figures {
         latency_p999_us: f64,
     },
     /// Connections that do nothing.
-    Idle { connections: u64, rss_bytes_per_connection: f64, cpu_us_per_connection: f64 },
+    Idle {
+        connections: u64,
+        rss_bytes_per_connection: f64,
+        /// What the broker still holds of that for each, a second after all have left.
+        rss_bytes_left_per_connection: f64,
+        cpu_us_per_connection: f64,
+    },
 }
 
 /// Starts the broker, runs the scenario once, and stops the broker.
@@ -65,20 +73,18 @@ pub(crate) fn run(
     scenario: &Scenario,
     bounds: Bounds,
     cores: Cores,
-    round: u32,
 ) -> Result<Run, BenchError> {
-    let subject = source.start(cores)?;
+    let subject = source.start(scenario.transport, cores)?;
     let mut run = match scenario.shape {
         Shape::Idle { subscribed } => idle(&subject, scenario, subscribed)?,
         Shape::Pairs | Shape::FanIn | Shape::FanOut => messages(&subject, scenario, bounds)?,
     };
     run.broker = source.name();
-    run.round = round;
     Ok(run)
 }
 
 fn messages(subject: &Subject, scenario: &Scenario, bounds: Bounds) -> Result<Run, BenchError> {
-    let load = Load::connect(subject.address, scenario)?;
+    let load = Load::connect(&subject.route, scenario)?;
     let (before, slept) = (Reading::of(subject)?, subject.wakes()?);
     let outcome = load.run(bounds)?;
     let (cpu, load_cpu) = before.until_now(subject)?;
@@ -104,20 +110,31 @@ fn messages(subject: &Subject, scenario: &Scenario, bounds: Bounds) -> Result<Ru
 
 fn idle(subject: &Subject, scenario: &Scenario, subscribed: bool) -> Result<Run, BenchError> {
     clock::rest();
-    let empty_kib = subject.footprint()?.rss_kib;
+    let (empty_kib, empty_files) = (subject.footprint()?.rss_kib, subject.open_files()?);
     let before = Reading::of(subject)?;
-    let mut idle = Idle::connect(subject.address, scenario, subscribed)?;
+    let mut idle = Idle::connect(&subject.route, scenario, subscribed)?;
     clock::rest();
     let (cpu, load_cpu) = before.until_now(subject)?;
-    let grown = subject.footprint()?.rss_kib.saturating_sub(empty_kib) * 1024;
     let connections = scenario.subscribers as f64;
+    let grown_for_each = || {
+        let grown_kib = subject.footprint()?.rss_kib.saturating_sub(empty_kib);
+        Ok::<f64, BenchError>(grown_kib as f64 * 1024.0 / connections)
+    };
+    let rss_bytes_per_connection = grown_for_each()?;
+    let seconds = idle.seconds;
+    let faults = Faults { lost: idle.count_dead(), ..Faults::default() };
+    drop(idle);
+    if !clock::wait_until(|| Ok::<_, BenchError>(subject.open_files()? <= empty_files))? {
+        return Err(BenchError::Lingering);
+    }
+    clock::rest();
     let figures = Figures::Idle {
         connections: scenario.subscribers as u64,
-        rss_bytes_per_connection: grown as f64 / connections,
+        rss_bytes_per_connection,
+        rss_bytes_left_per_connection: grown_for_each()?,
         cpu_us_per_connection: cpu.total_s() * 1e6 / connections,
     };
-    let faults = Faults { lost: idle.count_dead(), ..Faults::default() };
-    line(subject, scenario, (faults, idle.seconds), (cpu, load_cpu), figures)
+    line(subject, scenario, (faults, seconds), (cpu, load_cpu), figures)
 }
 
 fn line(
@@ -132,6 +149,7 @@ fn line(
         scenario: scenario.name.clone(),
         broker: String::new(),
         round: 0,
+        unpinned: false,
         faults,
         seconds,
         cpu_s: cpu.total_s(),
@@ -145,18 +163,18 @@ fn line(
 }
 
 /// CPU times before a run.
-struct Reading {
+pub(crate) struct Reading {
     broker: CpuTime,
     load: CpuTime,
 }
 
 impl Reading {
-    fn of(subject: &Subject) -> Result<Self, BenchError> {
+    pub(crate) fn of(subject: &Subject) -> Result<Self, BenchError> {
         Ok(Self { broker: subject.cpu()?, load: CpuTime::of(std::process::id())? })
     }
 
     /// The broker's and our own CPU time since.
-    fn until_now(&self, subject: &Subject) -> Result<(CpuTime, CpuTime), BenchError> {
+    pub(crate) fn until_now(&self, subject: &Subject) -> Result<(CpuTime, CpuTime), BenchError> {
         let now = Self::of(subject)?;
         Ok((now.broker.since(self.broker), now.load.since(self.load)))
     }

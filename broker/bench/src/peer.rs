@@ -1,14 +1,14 @@
 //! One client's connection: a blocking handshake, then bytes in and out in large pieces.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use martlet_codec::packet::Packet;
-use mio::net::TcpStream;
 use socket2::{Domain, Socket, Type};
 
 use crate::error::BenchError;
+use crate::line::Line;
 use crate::wire;
 
 /// Connections from one source address: fewer than Linux has outgoing ports.
@@ -18,33 +18,61 @@ const CONNACK_BYTES: usize = 4;
 /// How long a broker may take to answer during the handshake.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Connects client `n` to `broker`, subscribes it if it has a SUBSCRIBE, and waits for the answers.
+/// Connects client `n` to `broker` over plain TCP, subscribes it if it has a SUBSCRIBE, and waits
+/// for the answers.
 pub(crate) fn connect(
     broker: SocketAddr,
     n: usize,
     clean_session: bool,
     subscribe: Option<&[u8]>,
-) -> Result<std::net::TcpStream, BenchError> {
-    let mut stream = open(broker, n).map_err(BenchError::system("connecting"))?;
+) -> Result<TcpStream, BenchError> {
+    let mut stream = open(broker, n)?;
+    greet(&mut stream, n, clean_session, subscribe)?;
+    Ok(stream)
+}
+
+/// The same over what is open already.
+pub(crate) fn greet(
+    stream: &mut (impl Read + Write),
+    n: usize,
+    clean_session: bool,
+    subscribe: Option<&[u8]>,
+) -> Result<(), BenchError> {
+    send_connect(stream, n, clean_session, subscribe)?;
+    await_answers(stream, 1 + usize::from(subscribe.is_some()))
+}
+
+/// CONNECT, and SUBSCRIBE where there is one.
+pub(crate) fn send_connect(
+    stream: &mut (impl Read + Write),
+    n: usize,
+    clean_session: bool,
+    subscribe: Option<&[u8]>,
+) -> Result<(), BenchError> {
     let mut hello = wire::connect(&format!("bench-{n}"), clean_session);
     hello.extend_from_slice(subscribe.unwrap_or_default());
-    stream.write_all(&hello).map_err(BenchError::system("sending CONNECT"))?;
-    let mut answers = 1 + usize::from(subscribe.is_some());
+    let sent = stream.write_all(&hello).and_then(|()| stream.flush());
+    sent.map_err(BenchError::system("sending CONNECT"))
+}
+
+/// Waits for CONNACK, and SUBACK where it is the second.
+pub(crate) fn await_answers(stream: &mut impl Read, mut answers: usize) -> Result<(), BenchError> {
     let mut input = Vec::new();
     while answers > 0 {
-        receive(&mut stream, &mut input)?;
+        receive(stream, &mut input)?;
         while let Some((packet, len)) = wire::next(&input)? {
             check_answer(&packet)?;
             answers = answers.saturating_sub(1);
             input.drain(..len);
         }
     }
-    Ok(stream)
+    Ok(())
 }
 
 /// Asks for a PINGRESP and waits for it.
-pub(crate) fn ping(stream: &mut std::net::TcpStream) -> Result<(), BenchError> {
-    stream.write_all(&wire::ping()).map_err(BenchError::system("sending PINGREQ"))?;
+pub(crate) fn ping(stream: &mut (impl Read + Write)) -> Result<(), BenchError> {
+    let sent = stream.write_all(&wire::ping()).and_then(|()| stream.flush());
+    sent.map_err(BenchError::system("sending PINGREQ"))?;
     let mut input = Vec::new();
     loop {
         receive(stream, &mut input)?;
@@ -56,7 +84,12 @@ pub(crate) fn ping(stream: &mut std::net::TcpStream) -> Result<(), BenchError> {
     }
 }
 
-fn open(broker: SocketAddr, n: usize) -> io::Result<std::net::TcpStream> {
+/// Client `n`'s TCP connection, from a source address that has a port left.
+pub(crate) fn open(broker: SocketAddr, n: usize) -> Result<TcpStream, BenchError> {
+    try_open(broker, n).map_err(BenchError::system("connecting"))
+}
+
+fn try_open(broker: SocketAddr, n: usize) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(broker), Type::STREAM, None)?;
     if let (Ok(index @ 1..), IpAddr::V4(ip)) =
         (u8::try_from(n / CONNECTIONS_PER_SOURCE), broker.ip())
@@ -72,7 +105,7 @@ fn open(broker: SocketAddr, n: usize) -> io::Result<std::net::TcpStream> {
 }
 
 /// Reads no further than a CONNACK: behind it stands what a session was owed.
-fn receive(stream: &mut std::net::TcpStream, input: &mut Vec<u8>) -> Result<(), BenchError> {
+fn receive(stream: &mut impl Read, input: &mut Vec<u8>) -> Result<(), BenchError> {
     let mut buffer = [0; CONNACK_BYTES];
     let count = stream.read(&mut buffer).map_err(BenchError::system("waiting for an answer"))?;
     if count == 0 {
@@ -91,9 +124,8 @@ fn check_answer(packet: &Packet<'_>) -> Result<(), BenchError> {
 }
 
 /// A connection after its handshake.
-#[derive(Debug)]
 pub(crate) struct Peer {
-    pub(crate) stream: TcpStream,
+    pub(crate) line: Line,
     /// What is to be sent.
     pub(crate) out: Vec<u8>,
     written: usize,
@@ -102,22 +134,23 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(stream: std::net::TcpStream) -> Result<Self, BenchError> {
-        stream.set_nonblocking(true).map_err(BenchError::system("set_nonblocking"))?;
-        let stream = TcpStream::from_std(stream);
-        Ok(Self { stream, out: Vec::new(), written: 0, rest: Vec::new() })
+    pub(crate) fn new(line: Line) -> Result<Self, BenchError> {
+        let set = line.socket().set_nonblocking(true);
+        set.map_err(BenchError::system("set_nonblocking"))?;
+        Ok(Self { line, out: Vec::new(), written: 0, rest: Vec::new() })
     }
 
     /// Reads once into `buffer`, behind the rest of the last time. Returns how much of `buffer` is
-    /// filled and whether the socket may hold more; `None` when it holds nothing.
+    /// filled and whether there may be more; `None` when there is nothing.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<Option<(usize, bool)>, BenchError> {
         let start = self.rest.len();
         buffer[..start].copy_from_slice(&self.rest);
-        match self.stream.read(&mut buffer[start..]) {
+        match self.line.read(&mut buffer[start..]) {
             Ok(0) => Err(BenchError::Closed),
             Ok(count) => {
                 self.rest.clear();
-                Ok(Some((start + count, start + count == buffer.len())))
+                let is_full = start + count == buffer.len();
+                Ok(Some((start + count, is_full || self.line.reads_in_pieces())))
             }
             Err(error) if is_transient(&error) => Ok(None),
             Err(error) => Err(BenchError::system("reading")(error)),
@@ -132,7 +165,7 @@ impl Peer {
     /// Writes what the socket takes.
     pub(crate) fn flush(&mut self) -> Result<(), BenchError> {
         while self.written < self.out.len() {
-            match self.stream.write(&self.out[self.written..]) {
+            match self.line.write(&self.out[self.written..]) {
                 Ok(count) => self.written += count,
                 Err(error) if is_transient(&error) => return Ok(()),
                 Err(error) => return Err(BenchError::system("writing")(error)),
@@ -140,11 +173,14 @@ impl Peer {
         }
         self.out.clear();
         self.written = 0;
-        Ok(())
+        match self.line.flush() {
+            Err(error) if !is_transient(&error) => Err(BenchError::system("writing")(error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 }
 
 /// Nothing to read, no room to write, or a signal: the next event tells.
-fn is_transient(error: &io::Error) -> bool {
+pub(crate) fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

@@ -23,7 +23,8 @@ struct Median {
 
 /// The table of all runs: one row for each scenario and broker, in the order of `runs`; the last
 /// column is the broker's work per CPU second against the last broker's.
-pub(crate) fn table(runs: &[Run]) -> String {
+pub(crate) fn table<'a>(runs: impl Iterator<Item = &'a Run>) -> String {
+    let runs: Vec<&Run> = runs.collect();
     let mut text = format!(
         "{:<16} {:<12} {:>12} {:>13} {:>12} {:>10} {:>10} {:>6} {:>13} {:>7}\n",
         "scenario",
@@ -38,7 +39,8 @@ pub(crate) fn table(runs: &[Run]) -> String {
         "ratio"
     );
     for scenario in distinct(runs.iter().map(|run| run.scenario.as_str())) {
-        let of_scenario: Vec<&Run> = runs.iter().filter(|run| run.scenario == scenario).collect();
+        let of_scenario: Vec<&Run> =
+            runs.iter().copied().filter(|run| run.scenario == scenario).collect();
         let brokers = distinct(of_scenario.iter().map(|run| run.broker.as_str()));
         let medians: Vec<Median> =
             brokers.into_iter().map(|broker| Median::of(broker, &of_scenario)).collect();
@@ -85,6 +87,71 @@ impl Median {
             wakes: of(&wakes),
         }
     }
+}
+
+/// What idle connections leave behind, a line for each scenario and broker.
+pub(crate) fn departed(runs: &[Run]) -> String {
+    let mut text = String::new();
+    for (scenario, broker, runs) in groups(runs) {
+        let left = runs.iter().filter_map(|run| match run.figures {
+            Figures::Idle { connections, rss_bytes_left_per_connection, .. } => {
+                Some((connections, rss_bytes_left_per_connection))
+            }
+            Figures::Messages { .. } => None,
+        });
+        let left: Vec<(u64, f64)> = left.collect();
+        if let Some((connections, _)) = left.first() {
+            let bytes = median(left.iter().map(|(_, bytes)| *bytes));
+            let _ = writeln!(
+                text,
+                "{scenario}, {broker}: {bytes:.0} B for each of {connections} connections are left \
+                 after they have left"
+            );
+        }
+    }
+    text
+}
+
+/// Messages or connections a second with all cores for broker and load, to those with one core for
+/// each in the same round: a table in Markdown.
+pub(crate) fn unpinned(runs: &[Run]) -> String {
+    let mut text = String::from(
+        "| scenario | broker | per second, a core each | all cores | ratio, median | each round |\n\
+         |---|---|---|---|---|---|\n",
+    );
+    for (scenario, broker, runs) in groups(runs) {
+        let (free, apart): (Vec<&Run>, Vec<&Run>) = runs.iter().partition(|run| run.unpinned);
+        let ratios = free.iter().filter_map(|run| {
+            let same = apart.iter().find(|other| other.round == run.round)?;
+            Some(rate(run) / rate(same))
+        });
+        let ratios: Vec<f64> = ratios.collect();
+        let each: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
+        let _ = writeln!(
+            text,
+            "| {scenario} | {broker} | {:.0} | {:.0} | {:.2} | {} |",
+            median(apart.iter().map(|run| rate(run))),
+            median(free.iter().map(|run| rate(run))),
+            median(ratios.into_iter()),
+            each.join(" "),
+        );
+    }
+    text
+}
+
+/// The runs of each scenario with each broker, in their order.
+fn groups(runs: &[Run]) -> Vec<(&str, &str, Vec<&Run>)> {
+    let mut found: Vec<(&str, &str, Vec<&Run>)> = Vec::new();
+    for run in runs {
+        let is_its = |(scenario, broker, _): &&mut (&str, &str, Vec<&Run>)| {
+            *scenario == run.scenario && *broker == run.broker
+        };
+        match found.iter_mut().find(is_its) {
+            Some((_, _, runs)) => runs.push(run),
+            None => found.push((&run.scenario, &run.broker, vec![run])),
+        }
+    }
+    found
 }
 
 fn rate(run: &Run) -> f64 {

@@ -36,11 +36,23 @@ pub(crate) enum Sessions {
     Away,
 }
 
+/// What carries MQTT.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Transport {
+    /// TCP alone.
+    Tcp,
+    /// TLS 1.3, the server with a certificate on ECDSA P-256, the client with none.
+    Tls,
+    /// WebSocket.
+    WebSocket,
+}
+
 /// One thing to measure.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Scenario {
     pub(crate) name: String,
     pub(crate) shape: Shape,
+    pub(crate) transport: Transport,
     pub(crate) qos: QoS,
     pub(crate) sessions: Sessions,
     pub(crate) publishers: usize,
@@ -71,12 +83,15 @@ pub(crate) const DURABLE: [&str; 7] = [
 const RATE: u64 = 10_000;
 
 /// The names that run when none is asked for.
-pub(crate) const ALL: [&str; 16] = [
+pub(crate) const ALL: [&str; 19] = [
     "p2p-q0",
     "p2p-q1",
     "p2p-q2",
     "p2p-q0-w1",
     "p2p-q1-w1",
+    "p2p-q0-tls",
+    "p2p-q1-tls",
+    "p2p-q0-ws",
     "fan-in-q0",
     "fan-in-q1",
     "fan-in-q2",
@@ -90,11 +105,27 @@ pub(crate) const ALL: [&str; 16] = [
     "idle-subscribed",
 ];
 
+impl Transport {
+    /// What a scenario's name ends with, and the rest of the name.
+    fn split(name: &str) -> (&str, Self) {
+        let secure = name.strip_suffix("-tls").map(|rest| (rest, Self::Tls));
+        let framed = || name.strip_suffix("-ws").map(|rest| (rest, Self::WebSocket));
+        secure.or_else(framed).unwrap_or((name, Self::Tcp))
+    }
+}
+
 impl Scenario {
     /// `p2p`, `fan-in` or `fan-out`, then `-q0`, `-q1` or `-q2`, then perhaps `-w` and a window;
     /// `rate`, then the same, then perhaps `-r` and messages a second; or `idle`, or
-    /// `idle-subscribed`.
+    /// `idle-subscribed`. Behind each of them perhaps `-tls` or `-ws`.
     pub(crate) fn parse(name: &str, connections: usize) -> Result<Self, BenchError> {
+        let (rest, transport) = Transport::split(name);
+        let unknown = |_| BenchError::Scenario(name.to_owned());
+        let scenario = Self::over_tcp(rest, connections).map_err(unknown)?;
+        Ok(Self { name: name.to_owned(), transport, ..scenario })
+    }
+
+    fn over_tcp(name: &str, connections: usize) -> Result<Self, BenchError> {
         let unknown = || BenchError::Scenario(name.to_owned());
         if let Some(rest) = name.strip_prefix("idle") {
             let subscribed = match rest {
@@ -126,8 +157,18 @@ impl Scenario {
         let in_flight = if qos == QoS::AtMostOnce { usize::MAX } else { IN_FLIGHT };
         let name = name.to_owned();
         let sessions = Sessions::Clean;
-        let rate = None;
-        Ok(Self { name, shape, qos, sessions, publishers, subscribers, window, in_flight, rate })
+        Ok(Self {
+            name,
+            shape,
+            transport: Transport::Tcp,
+            qos,
+            sessions,
+            publishers,
+            subscribers,
+            window,
+            in_flight,
+            rate: None,
+        })
     }
 
     /// As `p2p`, but no publisher waits for anything.
@@ -136,7 +177,7 @@ impl Scenario {
             Some((qos, rate)) => (qos, rate.parse().ok().filter(|rate| *rate > 0)?),
             None => (rest, RATE),
         };
-        let pairs = Self::parse(&format!("p2p-{qos}"), 0).ok()?;
+        let pairs = Self::over_tcp(&format!("p2p-{qos}"), 0).ok()?;
         let (name, rate, unbounded) = (name.to_owned(), Some(rate), usize::MAX);
         Some(Self { name, rate, window: unbounded, in_flight: unbounded, ..pairs })
     }
@@ -156,6 +197,7 @@ impl Scenario {
         Some(Self {
             name: name.to_owned(),
             shape,
+            transport: Transport::Tcp,
             qos: QoS::AtLeastOnce,
             sessions,
             publishers,
@@ -197,6 +239,7 @@ impl Scenario {
         Self {
             name: name.to_owned(),
             shape: Shape::Idle { subscribed },
+            transport: Transport::Tcp,
             qos: QoS::AtMostOnce,
             sessions: Sessions::Clean,
             publishers: 0,
@@ -212,7 +255,7 @@ impl Scenario {
 mod tests {
     use martlet_codec::reason::QoS;
 
-    use super::{ALL, DURABLE, Scenario, Sessions, Shape};
+    use super::{ALL, DURABLE, Scenario, Sessions, Shape, Transport};
 
     #[test]
     fn every_listed_name_is_a_scenario() {
@@ -233,6 +276,17 @@ mod tests {
             (scenario.sessions, scenario.publishers, scenario.in_flight),
             (Sessions::Away, 5, 7)
         );
+        for (name, transport, window) in [
+            ("p2p-q0", Transport::Tcp, 100),
+            ("p2p-q0-w7-tls", Transport::Tls, 7),
+            ("p2p-q0-ws", Transport::WebSocket, 100),
+        ] {
+            let scenario = Scenario::parse(name, 10).unwrap();
+            assert_eq!((scenario.transport, scenario.window), (transport, window), "{name}");
+        }
+        for wrong in ["-tls", "tls", "p2p-tls", "p2p-q0-tls-ws", "p2p-q0-tls-w7", "p2p-q0-wss"] {
+            assert!(Scenario::parse(wrong, 10).is_err(), "{wrong}");
+        }
         for wrong in ["durable", "durable-", "durable-pairs", "durable-star-5x7", "durable-away-5"]
         {
             assert!(Scenario::parse(wrong, 10).is_err(), "{wrong}");

@@ -4,11 +4,14 @@ use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use mosquitto_compat_tests::broker::{Broker, Kind, mosquitto_binary};
+use mosquitto_compat_tests::broker::{Broker, BrokerError, Kind, mosquitto_binary};
 use mosquitto_compat_tests::martlet;
 
+use crate::certificate::Certificate;
 use crate::error::BenchError;
+use crate::line::{Layer, Line, Route};
 use crate::machine::{self, Cores, CpuTime, Footprint};
+use crate::scenario::Transport;
 
 /// With its default of 1,000, mosquitto 2.0.11 drops messages at QoS 1 and 2 while it holds fewer.
 const MOSQUITTO_CONFIG: &str = "max_queued_messages 0\n";
@@ -106,30 +109,90 @@ impl Source {
         }
     }
 
-    /// Starts it on its core; this program then goes on on the other.
-    pub(crate) fn start(&self, cores: Cores) -> Result<Subject, BenchError> {
-        match self {
-            Self::Program { kind, path, config, .. } => {
-                machine::pin(cores.broker)?;
-                let broker = Broker::start(*kind, path, config);
-                machine::pin(cores.load)?;
-                let broker = broker?;
-                let address = SocketAddr::from((Ipv4Addr::LOCALHOST, broker.port()));
-                let pid = Some(broker.pid());
-                Ok(Subject { address, pid, _broker: Some(broker) })
+    /// Starts it on its cores, with a listener of this kind; this program then goes on on its own.
+    pub(crate) fn start(&self, transport: Transport, cores: Cores) -> Result<Subject, BenchError> {
+        let (kind, path, config) = match self {
+            Self::Program { kind, path, config, .. } => (*kind, path, config),
+            Self::Running { address, pid } if transport == Transport::Tcp => {
+                let route = Route { address: *address, layer: Layer::Tcp };
+                return Ok(Subject { route, pid: *pid, _broker: None, _certificate: None });
             }
-            Self::Running { address, pid } => {
-                Ok(Subject { address: *address, pid: *pid, _broker: None })
+            Self::Running { .. } => return Err(BenchError::Stranger),
+        };
+        let certificate = match transport {
+            Transport::Tls => Some(Certificate::make()?),
+            Transport::Tcp | Transport::WebSocket => None,
+        };
+        machine::pin(&cores.broker)?;
+        let broker = match transport {
+            Transport::Tcp => Broker::start(kind, path, config),
+            Transport::Tls | Transport::WebSocket => {
+                let config = mosquitto_conf(kind, certificate.as_ref());
+                Broker::start_with_conf(kind, path, &config)
+            }
+        };
+        machine::pin(&cores.load)?;
+        let cannot = |log: &str| kind == Kind::Mosquitto && refuses(transport, log);
+        let broker = match broker {
+            Err(BrokerError::Ended { log, .. }) if cannot(&log) => {
+                return Err(BenchError::NoWebSocket(log));
+            }
+            broker => broker?,
+        };
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, broker.port()));
+        let layer = match (transport, &certificate) {
+            (Transport::WebSocket, _) => Layer::WebSocket,
+            (_, Some(certificate)) => Layer::Tls(certificate.terms()?),
+            (_, None) => Layer::Tcp,
+        };
+        let route = Route { address, layer };
+        // It may have listened for a moment, before it ended.
+        if transport == Transport::WebSocket && Line::open(&route, 0).is_err() {
+            let log = broker.log();
+            if cannot(&log) {
+                return Err(BenchError::NoWebSocket(log));
             }
         }
+        Ok(Subject {
+            route,
+            pid: Some(broker.pid()),
+            _broker: Some(broker),
+            _certificate: certificate,
+        })
     }
+}
+
+/// A listener with TLS or, without a certificate, WebSocket, in words that both brokers read.
+/// Martlet keeps a store as it does by default.
+fn mosquitto_conf(kind: Kind, certificate: Option<&Certificate>) -> String {
+    let listener = match certificate {
+        Some(certificate) => {
+            let (path, key_path) = (certificate.path(), certificate.key_path());
+            format!("certfile {}\nkeyfile {}\n", path.display(), key_path.display())
+        }
+        None => "protocol websockets\n".to_owned(),
+    };
+    let store = match kind {
+        Kind::Martlet => "persistence true\npersistence_location ./\n",
+        Kind::Mosquitto => "",
+    };
+    // Started by root, either would become a user who may not read our temporary files.
+    format!("{listener}user root\nallow_anonymous true\n{MOSQUITTO_CONFIG}{store}")
+}
+
+/// Whether mosquitto says that it has no such listener: it is built without WebSocket, or its
+/// library takes no listener on one address alone.
+fn refuses(transport: Transport, log: &str) -> bool {
+    let reasons = ["Websockets support not available", "Unable to start any listening sockets"];
+    transport == Transport::WebSocket && reasons.iter().any(|reason| log.contains(reason))
 }
 
 /// A broker under load. A child ends with it.
 pub(crate) struct Subject {
-    pub(crate) address: SocketAddr,
+    pub(crate) route: Route,
     pub(crate) pid: Option<u32>,
     _broker: Option<Broker>,
+    _certificate: Option<Certificate>,
 }
 
 impl Subject {
@@ -141,6 +204,11 @@ impl Subject {
     /// How often it was woken; never, for a stranger.
     pub(crate) fn wakes(&self) -> Result<u64, BenchError> {
         self.pid.map_or(Ok(0), machine::wakes)
+    }
+
+    /// How many files and sockets it has open; none, for a stranger.
+    pub(crate) fn open_files(&self) -> Result<usize, BenchError> {
+        self.pid.map_or(Ok(0), machine::open_files)
     }
 
     /// What it holds; nothing for a stranger.

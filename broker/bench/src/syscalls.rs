@@ -39,9 +39,9 @@ pub(crate) fn count(
     bounds: Bounds,
     cores: Cores,
 ) -> Result<Count, BenchError> {
-    let subject = source.start(cores)?;
+    let subject = source.start(scenario.transport, cores)?;
     let pid = subject.pid.ok_or_else(|| BenchError::Strace("no process id".to_owned()))?;
-    let load = Load::connect(subject.address, scenario)?;
+    let load = Load::connect(&subject.route, scenario)?;
     let folder = TempDir::new().map_err(BenchError::system("a temporary folder"))?;
     let table = folder.path().join("calls");
     let mut strace = Command::new("strace");
