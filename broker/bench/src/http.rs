@@ -40,7 +40,8 @@ pub(crate) fn run(plan: &Plan) -> Result<(), BenchError> {
     telemetry::fill(&folder.path().join("data"), plan)?;
     let window = free_address()?;
     let config = format!(
-        "[http]\naddress = \"{window}\"\n[[telemetry]]\nname = \"{STREAM}\"\nfilters = [\"sensors/#\"]\n"
+        "[http]\naddress = \"{window}\"\n\
+         [[telemetry]]\nname = \"{STREAM}\"\nfilters = [\"sensors/#\"]\n"
     );
     let broker = Broker::start_in(folder, Kind::Martlet, &program, &config)?;
     println!("| form | records/s | seconds | bytes | CPU seconds | peak RSS, MB |");

@@ -54,16 +54,19 @@ impl Source {
         Self::program(Kind::Mosquitto, mosquitto_binary())
     }
 
-    /// The four that keep sessions in their ways, with queues without a bound: this Martlet with
-    /// each `data.sync`, and mosquitto with persistence.
+    /// Those that keep sessions in their ways, with queues without a bound: this Martlet with each
+    /// `data.sync`, this Martlet that records everything besides, and mosquitto with persistence.
     pub(crate) fn keeping(martlet: &Self) -> Vec<Self> {
         let syncs = ["always", "interval 1000", "off"].map(|sync| {
             let label = format!("martlet {sync}");
             martlet.with(&label, &format!("{MARTLET_UNBOUNDED}[data]\nsync = \"{sync}\"\n"))
         });
+        let recording =
+            format!("{MARTLET_UNBOUNDED}[[telemetry]]\nname = \"all\"\nfilters = [\"#\"]\n");
+        let recording = martlet.with("martlet always, recording", &recording);
         let persistence = format!("{MOSQUITTO_CONFIG}persistence true\n");
         let mosquitto = Self::mosquitto().with("mosquitto persistence", &persistence);
-        syncs.into_iter().chain([mosquitto]).collect()
+        syncs.into_iter().chain([recording, mosquitto]).collect()
     }
 
     /// This Martlet and mosquitto, keeping nothing on disk: both hold all in memory.
