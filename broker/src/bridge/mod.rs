@@ -12,8 +12,8 @@
 //! - What comes in is acknowledged to the other broker by our engine's own PUBACK or PUBREC, which
 //!   wait for the disk as they do for every client.
 //!
-//! [`topics`] says what crosses and under which names, [`relay`] what each packet becomes, both
-//! without a socket; [`remote`] opens connections, [`task`] runs a bridge.
+//! [`topics`] says what crosses and under which names, `relay` what each packet becomes, both
+//! without a socket; `remote` opens connections, [`task`] runs a bridge.
 
 use std::net::IpAddr;
 
