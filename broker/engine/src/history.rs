@@ -5,7 +5,7 @@
 //!   [`Input::History`](crate::input::Input::History). A history never ends by itself: at the end
 //!   of the log it waits for what is recorded next. So there is no hand-over to live messages, and
 //!   neither a gap nor a repetition where one would be.
-//! - **It waits** as retained messages do ([`replay`](crate::replay)): for half the link's room,
+//! - **It waits** as retained messages do (`replay`): for half the link's room,
 //!   for an open window, for an empty queue. What was read and not sent yet is a batch at the most;
 //!   the next is ordered when that has left.
 //! - **It belongs to the connection.** No store knows of it, also in a session that is kept; only
