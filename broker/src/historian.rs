@@ -2,7 +2,8 @@
 //!
 //! The engine orders a batch at a time, and gets the next when the client has taken the last: so a
 //! client that is slow reads slowly, and nobody else notices. A task for each history reads a batch
-//! ahead, away from the threads of the network, and waits at the end of the log for more.
+//! ahead, away from the threads of the network, and waits at the end of the log for more. So many
+//! read at the same time at most: one that finds little reads for long, also after its client went.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -15,7 +16,7 @@ use martlet_engine::input::Time;
 use martlet_engine::message::Message;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::sleep;
 
@@ -30,13 +31,17 @@ const BATCH_BYTES: usize = 64 * 1024;
 /// Records in a batch: what one input of the engine may hold.
 const BATCH_RECORDS_MAX: usize = 512;
 
+/// Histories that are read at the same time.
+const READS_MAX: usize = 4;
+
 /// How long it waits before it reads again what the disk refused.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// From here on clients of this driver get history from this log. Needs the runtime that reads it.
 pub fn serve(log: Log, driver: &Arc<Driver>) {
     let (weak, runtime) = (Arc::downgrade(driver), Handle::current());
-    let library = Library { log, driver: weak, runtime, readers: Mutex::default() };
+    let reads = Arc::new(Semaphore::new(READS_MAX));
+    let library = Library { log, driver: weak, runtime, reads, readers: Mutex::default() };
     driver.serve_history(Arc::new(library), |text, Time(now_ms)| position::parse(text, now_ms));
 }
 
@@ -45,6 +50,7 @@ struct Library {
     log: Log,
     driver: Weak<Driver>,
     runtime: Handle,
+    reads: Arc<Semaphore>,
     readers: Mutex<HashMap<HistoryId, (AbortHandle, Arc<Notify>)>>,
 }
 
@@ -57,7 +63,8 @@ impl Historian for Library {
                 wanted.notify_one();
                 let id = beginning.id;
                 let (log, driver) = (self.log.clone(), Weak::clone(&self.driver));
-                let task = tell(log, driver, beginning, Arc::clone(&wanted));
+                let reads = Arc::clone(&self.reads);
+                let task = tell(log, driver, beginning, reads, Arc::clone(&wanted));
                 let task = self.runtime.spawn(task).abort_handle();
                 readers.insert(id, (task, wanted));
             }
@@ -76,11 +83,22 @@ impl Historian for Library {
 }
 
 /// Reads a history and hands it over, batch by batch, until it is aborted.
-async fn tell(log: Log, driver: Weak<Driver>, beginning: Beginning, wanted: Arc<Notify>) {
+async fn tell(
+    log: Log,
+    driver: Weak<Driver>,
+    beginning: Beginning,
+    reads: Arc<Semaphore>,
+    wanted: Arc<Notify>,
+) {
     let id = beginning.id;
     let mut reader = open(&log, &beginning).await;
     loop {
-        let (read, batch) = spawn_blocking(|| read(reader)).await.expect("a read does not panic");
+        let permit = Arc::clone(&reads).acquire_owned().await.expect("it is never closed");
+        let reading = spawn_blocking(move || {
+            let _held_to_the_end = permit;
+            read(reader)
+        });
+        let (read, batch) = reading.await.expect("a read does not panic");
         reader = read;
         match batch {
             Ok(batch) if batch.is_empty() => {

@@ -199,7 +199,8 @@ impl Bridge {
         if account.accepted && !self.settings.round_robin {
             course.at = 0;
         }
-        let otherwise = course.private != was && course.private != Private::Try;
+        let otherwise =
+            !account.accepted && course.private != was && course.private != Private::Try;
         if otherwise {
             course.at -= 1; // the same address once more
         }

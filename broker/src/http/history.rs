@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
+use axum::http::Method;
 use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use martlet_engine::filter::Filter;
@@ -18,6 +19,7 @@ use crate::http::cursors::{self, TakeParams};
 use crate::http::form::{Form, Long, RecordBody, RecordsBody};
 use crate::http::login::Caller;
 use crate::http::message::rfc3339;
+use crate::http::origin;
 use crate::http::params::{self, Params, Rest};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::scan::{Scan, may_read, may_receive};
@@ -226,10 +228,12 @@ pub(super) async fn latest(
     caller: Caller,
     Rest(filter): Rest,
     Params(params): Params<LatestParams>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (form, filter) = (Form::of(&headers)?, recorded(&shared, &filter)?);
     if let Some(cursor) = params.cursor {
+        origin::check_taking(&method, &headers)?;
         let LatestParams { n, lease_s, commit, .. } = params;
         let params = TakeParams { n, lease_s, commit };
         let taken = cursors::not_consumed(&shared, &caller, cursor, &filter, params);

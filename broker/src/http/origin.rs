@@ -46,6 +46,21 @@ pub(super) async fn guard(
     response
 }
 
+/// A GET that takes something away must not be one that a page of others has in an image: such a one
+/// has no origin, and the browser says where it is from.
+pub(super) fn check_taking(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    if *method != Method::GET {
+        let detail = "with a cursor this takes records: GET, or POST /cursors/NAME/take";
+        return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail));
+    }
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    let of_others = matches!(site, Some(b"cross-site" | b"same-site"));
+    match of_others && !headers.contains_key(ORIGIN) {
+        true => Err(Problem::forbidden("a page of another origin takes no records away")),
+        false => Ok(()),
+    }
+}
+
 /// A name that anybody may have in their own DNS must not lead to this machine's own window.
 pub(super) fn check_host(headers: &HeaderMap, keys: &Keys) -> Result<(), Problem> {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();

@@ -228,7 +228,7 @@ impl Log {
     /// # Errors
     /// When there is no such stream.
     pub fn newer_than(&self, stream: &str, offset: u64) -> Result<Newer, LogError> {
-        Ok(Newer { stream: self.stream(stream)?, offset })
+        Ok(Newer { stream: self.stream(stream)?, offset, number: None })
     }
 
     /// Deletes what is older than its stream keeps it, or is more than that, and sees whether there
@@ -426,12 +426,24 @@ impl Recorder for Log {
 pub struct Newer {
     stream: Arc<Stream>,
     offset: u64,
+    /// Under which it waits.
+    number: Option<u64>,
+}
+
+impl Drop for Newer {
+    /// The stream may have no news for years: it keeps nothing of who went.
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.stream.wait_no_more(number);
+        }
+    }
 }
 
 impl Future for Newer {
     type Output = u64;
 
     fn poll(self: Pin<&mut Self>, wake: &mut Wake<'_>) -> Poll<u64> {
-        self.stream.poll_newer(self.offset, wake.waker())
+        let Self { stream, offset, number } = self.get_mut();
+        stream.poll_newer(*offset, number, wake.waker())
     }
 }
