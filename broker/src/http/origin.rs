@@ -46,8 +46,8 @@ pub(super) async fn guard(
     response
 }
 
-/// A GET that takes something away must not be one that a page of others has in an image: such a one
-/// has no origin, and the browser says where it is from.
+/// A GET that takes something away must not be one that a page of others has in an image: such a
+/// one has no origin, and the browser says where it is from.
 pub(super) fn check_taking(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
     if *method != Method::GET {
         let detail = "with a cursor this takes records: GET, or POST /cursors/NAME/take";

@@ -73,7 +73,7 @@ fn settle(
     let file: Arc<dyn File> = disk.open(&path).map_err(reading)?.into();
     match Columnar::open(file) {
         Ok(_) => {
-            // A start may be the first after the rename: its name must be safe before the other goes.
+            // A start may be the first after the rename: that must be safe before the other goes.
             let naming = |source| LogError::io("syncing", folder, source);
             disk.sync_folder(folder).map_err(naming)?;
             sealed::remove(disk, &segment_path(folder, base))?;
