@@ -30,6 +30,7 @@ pub mod position;
 pub mod reader;
 pub mod sealer;
 pub mod topics;
+mod waiting;
 
 mod batch;
 mod catalog;

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::task::{Poll, Waker};
 
 use martlet_engine::change::Recorded;
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -15,6 +14,7 @@ use crate::telemetry::index::Index;
 use crate::telemetry::load::load;
 use crate::telemetry::sealed::{self, Form, Sealed, index_path, segment_path};
 use crate::telemetry::segment;
+use crate::telemetry::waiting::Waiting;
 use crate::telemetry::{LogError, StreamStats};
 
 /// Records, and bytes of them, of one batch: what is checked by one checksum. A larger record
@@ -56,9 +56,7 @@ pub(super) struct Inner {
     is_settled: bool,
     /// Everything below is in the state: no start cuts it.
     pub(super) settled: u64,
-    waiting: Vec<(u64, Waker)>,
-    /// The number that the next one who waits gets.
-    next_waiting: u64,
+    pub(super) waiting: Waiting,
     /// Records that retention has deleted since the start.
     pub(super) expired: u64,
 }
@@ -253,38 +251,6 @@ impl Stream {
         inner.settled = inner.settled.max(end);
     }
 
-    /// The offset behind the last record to see; asked again when there is more than `seen`.
-    /// `number`: of whoever waits, until they [wait no more](Self::wait_no_more).
-    pub(super) fn poll_newer(
-        &self,
-        seen: u64,
-        number: &mut Option<u64>,
-        waker: &Waker,
-    ) -> Poll<u64> {
-        let mut inner = self.inner.lock();
-        if inner.shown > seen {
-            return Poll::Ready(inner.shown);
-        }
-        let number = *number.get_or_insert(inner.next_waiting);
-        inner.next_waiting = inner.next_waiting.max(number + 1);
-        match inner.waiting.iter_mut().find(|(other, _)| *other == number) {
-            Some((_, known)) => known.clone_from(waker),
-            None => inner.waiting.push((number, waker.clone())),
-        }
-        Poll::Pending
-    }
-
-    /// Nobody waits under this number any more.
-    pub(super) fn wait_no_more(&self, number: u64) {
-        self.inner.lock().waiting.retain(|(other, _)| *other != number);
-    }
-
-    /// How many wait for news.
-    #[cfg(test)]
-    pub(super) fn waiting(&self) -> usize {
-        self.inner.lock().waiting.len()
-    }
-
     /// Blocks until there is more to see than `seen`, or for so long.
     pub(super) fn wait_newer(&self, seen: u64, wait: std::time::Duration) -> u64 {
         let mut inner = self.inner.lock();
@@ -386,7 +352,7 @@ impl Stream {
         match active.write_out(&*self.disk, &self.folder) {
             Ok(()) if inner.shown < inner.end => {
                 inner.shown = inner.end;
-                inner.waiting.drain(..).for_each(|(_, waker)| waker.wake());
+                inner.waiting.wake_all();
                 self.news.notify_all();
             }
             Ok(()) => {}
@@ -424,9 +390,8 @@ impl Inner {
         active: Option<Active>,
         (end, is_settled): (u64, bool),
     ) -> Self {
-        let (waiting, next_waiting) = (Vec::new(), 0);
-        let (expired, settled, shown) = (0, 0, end);
-        Self { sealed, active, end, shown, is_settled, settled, waiting, next_waiting, expired }
+        let (waiting, expired, settled) = (Waiting::default(), 0, 0);
+        Self { sealed, active, end, shown: end, is_settled, settled, waiting, expired }
     }
 
     /// The first offset that is there.
