@@ -133,7 +133,9 @@ impl<'s> Conversation<'s> {
             traffic.bridges.lock().connected -= 1;
         }
         traffic.messages_unsent.fetch_add(self.relay.unsent(), Ordering::Relaxed);
-        if let Some(client) = self.client {
+        if let Some(mut client) = self.client {
+            // It came whole, before the end.
+            self.say.into_iter().for_each(|packet| client.say(packet));
             client.lose(end.cause());
         }
         account

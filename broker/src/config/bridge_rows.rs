@@ -92,8 +92,9 @@ pub(crate) const ROWS: &[Row] = &[
              `limits.packet_size_max`.",
         ),
     row("drain_per_s", Kind::Integer { min: 0, max: 1_000_000 }, integer(0)).help(
-        "Messages that go out in a second. At the bound: they wait in the session. For links and \
-         brokers that a queue of many hours would flood. 0: no bound.",
+        "Messages that go out in a second. At the bound: QoS 1 and 2 wait in the \
+         session. For links and brokers that a queue of many hours would flood. 0: no \
+         bound.",
     ),
     row("bind", Kind::IpAddress, None)
         .mosquitto("bridge_bind_address")

@@ -65,13 +65,17 @@ impl Stream {
             }
         };
         let done = sealed::parquet_path(&self.folder, oldest.base, oldest.end);
-        let naming = |source| LogError::io("renaming", &begun, source);
-        self.disk.rename(&begun, &done).map_err(naming)?;
-        self.disk.sync_folder(&self.folder).map_err(naming)?;
-        segment::write_index(&*self.disk, &self.folder, &index_path(&done), &index)?;
+        let named = self.name(&begun, &done, &index);
         let range = (oldest.base, oldest.end);
-        let Some(new) = Sealed::open_parquet(&*self.disk, &self.folder, range)? else {
-            return Ok(Outcome::Damaged);
+        let new = match named.and_then(|()| Sealed::open_parquet(&*self.disk, &self.folder, range))
+        {
+            Ok(Some(new)) => new,
+            Ok(None) => return Ok(Outcome::Damaged),
+            Err(error) => {
+                // Nobody would own it while retention deletes the segment.
+                let _ = sealed::remove(&*self.disk, &done);
+                return Err(error);
+            }
         };
         let (name, base, last) = (&self.name, oldest.base, oldest.end - 1);
         let (before, bytes) = (oldest.bytes, new.bytes);
@@ -83,6 +87,14 @@ impl Stream {
         let gone = if self.replace(&oldest, Some(new)) { path } else { done };
         sealed::remove(&*self.disk, &gone)?;
         Ok(Outcome::Sealed)
+    }
+
+    /// Gives a file that is whole its name, safely, and its index.
+    fn name(&self, begun: &Path, done: &Path, index: &[u8]) -> Result<(), LogError> {
+        let naming = |source| LogError::io("renaming", begun, source);
+        self.disk.rename(begun, done).map_err(naming)?;
+        self.disk.sync_folder(&self.folder).map_err(naming)?;
+        segment::write_index(&*self.disk, &self.folder, &index_path(done), index)
     }
 
     /// A segment that began before this grows no more. Whether it was one that did.

@@ -216,7 +216,10 @@ pub(super) fn index_of_parquet(
         return Ok(written);
     }
     let mut index = Index::default();
-    each_block(file, |batch, row, rows| index.add_block(batch, row, rows))?;
+    let lost = each_block(file, |batch, row, rows| index.add_block(batch, row, rows))?;
+    if lost > 0 {
+        tracing::error!("{lost} bytes of {} cannot be read; the rest is served.", path.display());
+    }
     Ok(write_again(disk, path, bytes, &index))
 }
 

@@ -274,6 +274,23 @@ fn what_a_cursor_has_not_consumed_is_read_as_the_latest() {
     }
 }
 
+/// An image in a page of somebody else's is a GET without an origin.
+#[test]
+fn a_page_of_another_origin_takes_no_records_away() {
+    let broker = Recording::start();
+    broker.publish(0..2);
+    let mut http = broker.open();
+    assert_eq!(http.ask("PUT /cursors/jobs?offset=earliest", &[], b"").status, 200);
+    let path = "GET /latest/%23?cursor=jobs&commit=true";
+    for (site, status) in [("cross-site", 403), ("same-site", 403), ("same-origin", 200)] {
+        let answer = http.ask(path, &[("sec-fetch-site", site)], b"");
+        assert_eq!(answer.status, status, "{site}: {}", answer.text());
+        if status == 200 {
+            assert_eq!(payloads(&answer.json()), [0, 1], "nothing was taken before");
+        }
+    }
+}
+
 #[test]
 fn a_cursor_is_shared_on_leases_and_kept() {
     let broker = Recording::start();

@@ -4,8 +4,8 @@ use core::fmt;
 
 use embedded_io_async::ErrorKind;
 
-/// Why TLS with the broker did not come about, or ended. Nothing that came over such a connection
-/// was given to the program.
+/// Why TLS with the broker did not come about, or ended. Nothing that was not proved to be the
+/// broker's was given to the program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
     /// The network below failed, or was closed without a word. It is tried again.
