@@ -91,6 +91,8 @@ pub enum Refusal {
     Beyond(u64),
     /// There are [`HISTORIES_MAX`] already.
     TooMany,
+    /// A kept session has it from a broker to which `$replay` meant nothing.
+    Outdated,
 }
 
 /// Histories that are delivered at a time. At the bound: SUBACK says that one more failed, and the

@@ -10,8 +10,9 @@ use crate::Engine;
 use crate::change::{Change, MessageKey, Passage};
 use crate::counters::Gauges;
 use crate::deadlines::Due;
-use crate::effects::Effects;
+use crate::effects::{Effects, Notice};
 use crate::filter::Filter;
+use crate::history::Refusal;
 use crate::input::{LinkId, Time};
 use crate::limits::Limits;
 use crate::message::Message;
@@ -63,7 +64,12 @@ pub(crate) struct Recovery {
     /// Sessions that were connected.
     connected: Vec<SessionIndex>,
     wills: BTreeMap<Arc<str>, Message>,
+    /// Subscriptions of before `$replay/` meant history: it belongs to the connection now.
+    outdated: Vec<Outdated>,
 }
+
+/// A client's subscription that is not taken over.
+type Outdated = (Arc<str>, Filter, KeptSubscription);
 
 impl Engine {
     /// Takes over the facts. Sessions that were connected are so no longer, as of now; that is a
@@ -76,7 +82,7 @@ impl Engine {
             // What was kept stays kept, even if a bound was lowered since.
             self.retained.restore(&message);
         }
-        let mut connected = Vec::new();
+        let (mut connected, mut outdated) = (Vec::new(), Vec::new());
         let mut shared = BTreeSet::new();
         for (client_id, kept) in sessions {
             let was_connected = kept.detached.is_none();
@@ -104,22 +110,27 @@ impl Engine {
                 session.received.mark(id);
             }
             let index = self.sessions.insert(session);
-            self.restore_subscriptions(index, kept.subscriptions);
+            let gone = self.restore_subscriptions(index, kept.subscriptions).into_iter();
+            let client_id = &self.sessions[index].client_id;
+            outdated.extend(gone.map(|(filter, kept)| (client_id.clone(), filter, kept)));
             self.arm_expiry(index, since);
             if was_connected {
                 connected.push(index);
             }
         }
-        if !connected.is_empty() || !wills.is_empty() {
-            self.recovery = Some(Recovery { since: self.now, connected, wills });
+        if !connected.is_empty() || !wills.is_empty() || !outdated.is_empty() {
+            self.recovery = Some(Recovery { since: self.now, connected, wills, outdated });
         }
     }
 
+    /// Those that it does not take over: they would get what nobody asked for.
     fn restore_subscriptions(
         &mut self,
         index: SessionIndex,
         kept: BTreeMap<Filter, KeptSubscription>,
-    ) {
+    ) -> BTreeMap<Filter, KeptSubscription> {
+        let (outdated, kept): (_, BTreeMap<_, _>) =
+            kept.into_iter().partition(|(filter, _)| filter.replay().is_some());
         for (filter, KeptSubscription { qos, replay }) in kept {
             let id = self.router.subscribe(&filter, index, qos);
             let session = &mut self.sessions[index];
@@ -128,14 +139,23 @@ impl Engine {
             }
             session.subscriptions.insert(filter, Subscription { id, qos });
         }
+        outdated
     }
 
-    /// What the death of the broker owes: connections ended, wills fire [MQTT-3.1.2-8].
+    /// What the death of the broker owes: connections ended, wills fire [MQTT-3.1.2-8]. What is
+    /// outdated goes.
     pub(crate) fn recover(&mut self, recovery: Recovery, fx: &mut Effects) {
         let since = Some(recovery.since);
         for index in recovery.connected {
             let client_id = self.sessions[index].client_id.clone();
             fx.changes.push(Change::Detach { client_id, since });
+        }
+        for (client_id, filter, _) in recovery.outdated {
+            let change =
+                Change::Unsubscribe { client_id: client_id.clone(), filter: filter.clone() };
+            fx.changes.push(change);
+            let refusal = Refusal::Outdated;
+            fx.notices.push(Notice::HistoryRefused { client_id, filter, refusal });
         }
         for (client_id, message) in recovery.wills {
             fx.changes.push(Change::DropWill { client_id: client_id.clone() });
@@ -164,6 +184,11 @@ impl Engine {
             for &index in &recovery.connected {
                 if let Some(kept) = snapshot.sessions.get_mut(&self.sessions[index].client_id) {
                     kept.detached = None;
+                }
+            }
+            for (client_id, filter, kept) in &recovery.outdated {
+                if let Some(session) = snapshot.sessions.get_mut(client_id) {
+                    session.subscriptions.insert(filter.clone(), *kept);
                 }
             }
             snapshot.wills.clone_from(&recovery.wills);

@@ -65,6 +65,10 @@ pub(super) fn explain(refusal: &Refusal) -> String {
         Refusal::Beyond(end) => {
             format!("the offset has not come yet: the next one is {end}; \"latest\" begins there")
         }
+        Refusal::Outdated => {
+            "it is kept from a broker to which $replay meant nothing, and goes: subscribe again"
+                .to_owned()
+        }
         Refusal::TooMany => {
             format!("{HISTORIES_MAX} histories are being delivered already, which is the most")
         }

@@ -1,10 +1,11 @@
 //! A broker that dies and starts again from its facts.
 
+use martlet_codec::reason::QoS;
 use martlet_engine::change::Change;
 use martlet_engine::input::{Connect, InPacket, Input};
 use martlet_engine::snapshot::Snapshot;
 
-use crate::world::{World, clean, durable, id, message, retained};
+use crate::world::{World, clean, durable, filter, id, message, retained};
 
 #[test]
 fn everything_durable_goes_on() {
@@ -106,4 +107,26 @@ fn a_bound_that_was_lowered_takes_nothing_away() {
     assert_eq!(world.heard(client), [""; 0], "two are in flight still");
     world.packet(client, InPacket::PubAck(id(19)));
     assert_eq!(world.heard(client), ["t 20 q1 #21"]);
+}
+
+#[test]
+fn a_subscription_of_before_replay_meant_history_goes() {
+    let mut world = World::new();
+    let client = world.durable("c");
+    world.subscribe(client, "t", 1);
+    world.lose(client);
+    for text in ["$replay/-1h/a/#", "$replay/#"] {
+        let change = Change::Subscribe {
+            client_id: "c".into(),
+            filter: filter(text),
+            qos: QoS::AtLeastOnce,
+        };
+        world.kept.apply(&change);
+    }
+    world.crash();
+    assert_eq!(world.engine.gauges().subscriptions, 1);
+    world.inside(message("a/b", "nobody asked for it", 1));
+    assert_eq!(world.kept.sessions["c"].subscriptions.len(), 1, "the store knows that it went");
+    let client = world.connect(durable("c"));
+    assert_eq!(world.heard(client), [""; 0]);
 }
