@@ -250,8 +250,8 @@ impl Arguments {
                 Ok(Todo::Store(Chore::new(command, folder?)))
             }
             Some(Command::Log(command)) => {
-                let data = options.load(variables)?.config.data_dir;
-                Ok(Todo::Log(log::Chore::new(command, data)))
+                let Config { data_dir, streams, .. } = options.load(variables)?.config;
+                Ok(Todo::Log(log::Chore::new(command, data_dir, streams)))
             }
             Some(Command::CompatReport { file, json }) => {
                 options.config = file.or(options.config);

@@ -3,7 +3,8 @@
 //! The engine orders a batch at a time, and gets the next when the client has taken the last: so a
 //! client that is slow reads slowly, and nobody else notices. A task for each history reads a batch
 //! ahead, away from the threads of the network, and waits at the end of the log for more. So many
-//! read at the same time at most: one that finds little reads for long, also after its client went.
+//! read at the same time at most, and each so much at a time: one that finds little reads for long,
+//! but not after its client went, and others get their turn.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -30,6 +31,9 @@ const BATCH_BYTES: usize = 64 * 1024;
 
 /// Records in a batch: what one input of the engine may hold.
 const BATCH_RECORDS_MAX: usize = 512;
+
+/// Blocks of the log that are read for a batch: where little is wanted, it may be empty.
+const BATCH_BLOCKS: u64 = 32;
 
 /// Histories that are read at the same time.
 const READS_MAX: usize = 4;
@@ -101,11 +105,12 @@ async fn tell(
         let (read, batch) = reading.await.expect("a read does not panic");
         reader = read;
         match batch {
-            Ok(batch) if batch.is_empty() => {
+            Ok((batch, true)) if batch.is_empty() => {
                 let newer = log.newer_than(&beginning.stream, reader.offset());
                 newer.expect("streams stay").await;
             }
-            Ok(batch) => {
+            Ok((batch, _)) if batch.is_empty() => {}
+            Ok((batch, _)) => {
                 wanted.notified().await;
                 let Some(driver) = driver.upgrade() else { return };
                 driver.tell(id, batch);
@@ -139,22 +144,25 @@ async fn open(log: &Log, beginning: &Beginning) -> Reader {
     }
 }
 
+/// Messages, and whether there are none behind them yet.
+type Batch = (Vec<Message>, bool);
+
 /// What there is, up to a batch of it.
-fn read(mut reader: Reader) -> (Reader, Result<Vec<Message>, LogError>) {
-    let (mut batch, mut bytes) = (Vec::new(), 0);
+fn read(mut reader: Reader) -> (Reader, Result<Batch, LogError>) {
+    let (mut batch, mut bytes, mut blocks) = (Vec::new(), 0, BATCH_BLOCKS);
     while bytes < BATCH_BYTES && batch.len() < BATCH_RECORDS_MAX {
-        match reader.next() {
+        match reader.next_within(&mut blocks) {
             Ok(Some(record)) => {
                 bytes += record.topic.len() + record.payload.len();
                 batch.push(message(&record));
             }
-            Ok(None) => break,
+            Ok(None) => return (reader, Ok((batch, blocks > 0))),
             // What was read before it is not lost.
             Err(error) if batch.is_empty() => return (reader, Err(error)),
             Err(_) => break,
         }
     }
-    (reader, Ok(batch))
+    (reader, Ok((batch, false)))
 }
 
 fn message(record: &Record<'_>) -> Message {

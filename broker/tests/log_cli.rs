@@ -199,6 +199,7 @@ fn an_export_as_parquet_is_whole_or_not_there() {
         (&[], 1, "climate.parquet cannot be made: File exists.\n"),
         (&["--column", "t=float"], 2, "write NAME=number, NAME=string or NAME=bool"),
         (&["--column", "topic=string"], 2, "\"topic\" is a column of every record already"),
+        (&["--column", "t=number", "--column", "t=bool"], 1, "--column t is there twice.\n"),
     ];
     for (more, expected, words) in rows {
         let (code, _, err) = export(&file, more);
@@ -211,6 +212,23 @@ fn an_export_as_parquet_is_whole_or_not_there() {
     assert_eq!(code, Some(1));
     assert!(err.starts_with("writing /nowhere/climate.parquet.begun: No such file"), "{err}");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing else is left");
+    let configuration = dir.path().join("martlet.toml");
+    let text = "[[telemetry]]\nname = 'sensors'\nfilters = ['sensors/#']\n\
+                columns = { humidity = 'number' }\n";
+    fs::write(&configuration, text).unwrap();
+    for (name, more, expected) in
+        [("all", "", true), ("asked", "t=number", false), ("again", "", true)]
+    {
+        let file = dir.path().join(name).to_str().unwrap().to_owned();
+        let configured = ["-c", configuration.to_str().unwrap()];
+        let mut arguments = vec!["--format", "parquet", "-o", &file];
+        arguments.extend(["--column", more].iter().filter(|_| !more.is_empty()));
+        let mut command = martlet(&data, &["export"]);
+        let output = command.args(arguments).args(configured).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let bytes = fs::read(&file).unwrap();
+        assert_eq!(bytes.windows(8).any(|part| part == b"humidity"), expected, "{name}");
+    }
 }
 
 #[test]
@@ -248,6 +266,7 @@ fn what_is_damaged_is_told_and_the_rest_is_read() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&segment, bytes).unwrap();
-    let (_, out, err) = said(dir.path(), &["cat"]);
-    assert_eq!(out, line(0) + &line(2), "{err}");
+    let (code, out, err) = said(dir.path(), &["cat"]);
+    assert_eq!((code, out), (Some(3), line(0) + &line(2)), "{err}");
+    assert!(err.ends_with(" bytes of the log are damaged and were passed over.\n"), "{err}");
 }

@@ -81,12 +81,9 @@ pub(crate) fn fill(data: &Path, plan: &Plan) -> Result<(), BenchError> {
 fn settings() -> StreamSettings {
     let column = |name: &str| Column { name: name.into(), kind: ColumnKind::Number };
     let filters = vec![Filter::parse("sensors/#").expect("a filter")];
-    let sealing = Sealing {
-        after: Some(Duration::ZERO),
-        bytes_per_s: u64::MAX,
-        columns: vec![column("h"), column("t")],
-    };
-    StreamSettings { sealing: Some(sealing), ..StreamSettings::new(STREAM, filters) }
+    let sealing = Sealing { after: Some(Duration::ZERO), bytes_per_s: u64::MAX };
+    let columns = vec![column("h"), column("t")];
+    StreamSettings { sealing: Some(sealing), columns, ..StreamSettings::new(STREAM, filters) }
 }
 
 fn record(log: &Log, plan: &Plan) -> Result<(), StoreError> {

@@ -14,7 +14,7 @@ use crate::cli::store::DAMAGED;
 use crate::clock;
 use crate::telemetry::columns::{self, Column, ColumnKind};
 use crate::telemetry::lines::{self, CSV_HEADER};
-use crate::telemetry::log::{LAST_MAX, Log};
+use crate::telemetry::log::{LAST_MAX, Log, StreamSettings};
 use crate::telemetry::reader::Reader;
 use crate::telemetry::{LogError, Position, Record, StreamStats, position};
 
@@ -88,8 +88,9 @@ pub(super) enum LogCommand {
         /// What kind of file.
         #[arg(long, value_enum, default_value_t = FileFormat::Json)]
         format: FileFormat,
-        /// With Parquet: a member of payloads that are JSON objects as a column of its own;
-        /// may be given several times. TYPE: number, string or bool.
+        /// With Parquet: a member of payloads that are JSON objects as a column of its own, in
+        /// place of those that the configuration names (columns); may be given several times.
+        /// TYPE: number, string or bool.
         #[arg(long = "column", value_name = "NAME=TYPE", value_parser = parse_column)]
         columns: Vec<Column>,
         /// The file; it must not be there yet.
@@ -148,6 +149,8 @@ pub(super) enum FileFormat {
 pub struct Chore {
     command: LogCommand,
     data: PathBuf,
+    /// What the configuration says of streams.
+    streams: Vec<StreamSettings>,
 }
 
 /// Why a chore was not done.
@@ -166,8 +169,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const TOPICS_PAGE: usize = 10_000;
 
 impl Chore {
-    pub(super) fn new(command: LogCommand, data: PathBuf) -> Self {
-        Self { command, data }
+    pub(super) fn new(command: LogCommand, data: PathBuf, streams: Vec<StreamSettings>) -> Self {
+        Self { command, data, streams }
     }
 
     /// Does it. The exit code.
@@ -207,7 +210,10 @@ impl Chore {
                 tail.print(count, no_follow, out)?
             }
             LogCommand::Export { query, format, columns, output } => match format {
-                FileFormat::Parquet => export::parquet(&log, &query, &columns, &output)?,
+                FileFormat::Parquet => {
+                    let columns = columns_of(columns, &query.stream.of(&log)?, &self.streams)?;
+                    export::parquet(&log, &query, &columns, &output)?
+                }
                 _ if !columns.is_empty() => {
                     let words = "--column is for --format parquet";
                     return Err(Stopped::Asked(words.to_owned()));
@@ -341,12 +347,13 @@ fn stats(log: &Log, json: bool, out: &mut impl Write) -> Result<u8, Stopped> {
         let time = |time: Option<u64>| time.map(lines::time);
         let (first, last) = (time(stats.first_time_ms), time(stats.last_time_ms));
         let StreamStats { first_offset, next_offset, bytes, segments, .. } = stats;
-        let StreamStats { parquet_files, parquet_bytes, .. } = stats;
+        let StreamStats { parquet_files, parquet_bytes, parquet_records, .. } = stats;
         if json {
             let line = serde_json::json!({
                 "stream": &*name, "first_offset": first_offset, "next_offset": next_offset,
                 "bytes": bytes, "segments": segments, "first_time": first, "last_time": last,
                 "parquet_files": parquet_files, "parquet_bytes": parquet_bytes,
+                "parquet_records": parquet_records,
             });
             writeln!(out, "{line}")?;
         } else {
@@ -356,7 +363,11 @@ fn stats(log: &Log, json: bool, out: &mut impl Write) -> Result<u8, Stopped> {
             writeln!(out, "  times     {first} to {last}")?;
             writeln!(out, "  files     {segments}, {bytes} bytes")?;
             if parquet_files > 0 {
-                writeln!(out, "  Parquet   {parquet_files} of them, {parquet_bytes} bytes")?;
+                let records = format!("{parquet_records} records");
+                writeln!(
+                    out,
+                    "  Parquet   {parquet_files} of them, {parquet_bytes} bytes, {records}"
+                )?;
             }
         }
     }
@@ -411,6 +422,24 @@ fn parse_column(text: &str) -> Result<Column, String> {
     let kind = ColumnKind::parse(kind).ok_or("write NAME=number, NAME=string or NAME=bool")?;
     columns::check_name(name)?;
     Ok(Column { name: name.into(), kind })
+}
+
+/// Those that are asked for, or those of the configuration.
+fn columns_of(
+    asked: Vec<Column>,
+    stream: &str,
+    streams: &[StreamSettings],
+) -> Result<Vec<Column>, Stopped> {
+    let has_same = |at: usize| asked[..at].iter().any(|column| column.name == asked[at].name);
+    if let Some(twice) = (0..asked.len()).find(|at| has_same(*at)) {
+        let words = format!("--column {} is there twice", asked[twice].name);
+        return Err(Stopped::Asked(words));
+    }
+    let configured = streams.iter().find(|settings| *settings.name == *stream);
+    Ok(match configured {
+        Some(settings) if asked.is_empty() => settings.columns.clone(),
+        _ => asked,
+    })
 }
 
 fn now_ms() -> u64 {

@@ -77,6 +77,7 @@ pub(crate) fn resolve(
             full: section.full,
             free_bytes_min: section.free_bytes_min,
             sealing: (section.seal == Seal::Parquet).then(|| section.sealing()),
+            columns: section.columns(),
         });
     }
     streams
@@ -84,14 +85,17 @@ pub(crate) fn resolve(
 
 impl Section {
     fn sealing(&self) -> Sealing {
+        Sealing {
+            after: (self.seal_after_s > 0).then(|| Duration::from_secs(self.seal_after_s)),
+            bytes_per_s: self.seal_bytes_per_s,
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
         let columns = self.columns.iter().map(|(name, kind)| Column {
             name: name.as_str().into(),
             kind: ColumnKind::parse(kind).expect("its kind allows nothing else"),
         });
-        Sealing {
-            after: (self.seal_after_s > 0).then(|| Duration::from_secs(self.seal_after_s)),
-            bytes_per_s: self.seal_bytes_per_s,
-            columns: columns.collect(),
-        }
+        columns.collect()
     }
 }

@@ -100,8 +100,9 @@ pub(crate) const ROWS: &[Row] = &[
         kind: Kind::Columns,
         default: table(),
         mosquitto: None,
-        help: "With `seal`: members of payloads that are JSON objects, which get columns of their \
-               own with a type: `\"number\"`, `\"string\"` or `\"bool\"`. A member inside of \
-               another is written as a path in quotes: `\"gps.lat\" = \"number\"`.",
+        help: "Members of payloads that are JSON objects, which get columns of their own wherever \
+               records become Parquet, with a type: `\"number\"`, `\"string\"` or `\"bool\"`. A \
+               member inside of another is written as a path in quotes: \
+               `\"gps.lat\" = \"number\"`.",
     },
 ];

@@ -632,7 +632,8 @@ fn a_stream_is_sealed_with_its_columns() {
     let config = load_text(&text).expect("good").config;
     let sealing = config.streams[0].sealing.clone().expect("it is sealed");
     assert_eq!((sealing.after, sealing.bytes_per_s), (Some(Duration::from_secs(60)), 16 << 20));
-    let mut found: Vec<_> = sealing.columns.iter().map(|c| (&*c.name, c.kind)).collect();
+    let columns = config.streams[0].columns.iter();
+    let mut found: Vec<_> = columns.map(|c| (&*c.name, c.kind)).collect();
     found.sort_by_key(|(name, _)| *name);
     let (number, string) = (ColumnKind::Number, ColumnKind::String);
     assert_eq!(found, [("T", number), ("gps.Lat", string), ("ok", ColumnKind::Bool)]);

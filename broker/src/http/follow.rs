@@ -13,7 +13,7 @@ use tokio::time::{Sleep, sleep};
 use crate::http::Shared;
 use crate::http::login::Caller;
 use crate::http::realtime::Form;
-use crate::http::scan::may_receive;
+use crate::http::scan::{PIECE_BLOCKS, may_receive};
 use crate::http::tail::ALIVE_EVERY;
 use crate::telemetry::log::{Log, Newer};
 use crate::telemetry::reader::Reader;
@@ -33,8 +33,15 @@ pub(super) struct Followed {
 }
 
 enum State {
-    Reading(JoinHandle<Result<(Reader, Vec<u8>), LogError>>),
+    Reading(JoinHandle<Result<Piece, LogError>>),
     Waiting(Option<Reader>, Newer),
+}
+
+/// What was read, and whether nothing is behind it yet.
+struct Piece {
+    reader: Reader,
+    bytes: Vec<u8>,
+    ended: bool,
 }
 
 /// Bytes of one piece, and of the record that fills it.
@@ -74,14 +81,18 @@ impl Followed {
             match &mut self.state {
                 State::Reading(job) => {
                     let done = ready!(Pin::new(job).poll(cx)).expect("a read does not panic");
-                    let (reader, piece) = match done {
+                    let Piece { reader, bytes, ended } = match done {
                         Ok(done) => done,
                         Err(error) => return Poll::Ready(Some(Err(error))),
                     };
-                    if !piece.is_empty() {
+                    if !bytes.is_empty() {
                         self.quiet.set(sleep(ALIVE_EVERY));
                         self.state = State::Reading(read(reader, self.form, self.caller.clone()));
-                        return Poll::Ready(Some(Ok(piece)));
+                        return Poll::Ready(Some(Ok(bytes)));
+                    }
+                    if !ended {
+                        self.state = State::Reading(read(reader, self.form, self.caller.clone()));
+                        continue;
                     }
                     match self.log.newer_than(&self.stream, reader.offset()) {
                         Ok(newer) => self.state = State::Waiting(Some(reader), newer),
@@ -106,15 +117,11 @@ impl Followed {
 }
 
 /// Reads what there is, up to a piece of it.
-fn read(
-    mut reader: Reader,
-    form: Form,
-    caller: Caller,
-) -> JoinHandle<Result<(Reader, Vec<u8>), LogError>> {
+fn read(mut reader: Reader, form: Form, caller: Caller) -> JoinHandle<Result<Piece, LogError>> {
     spawn_blocking(move || {
-        let mut piece = Vec::new();
+        let (mut piece, mut blocks) = (Vec::new(), PIECE_BLOCKS);
         while piece.len() < PIECE_BYTES
-            && let Some(record) = reader.next()?
+            && let Some(record) = reader.next_within(&mut blocks)?
         {
             if !may_receive(&caller, &record) {
                 continue;
@@ -127,7 +134,7 @@ fn read(
                 piece.push(b'\n');
             }
         }
-        Ok((reader, piece))
+        Ok(Piece { reader, bytes: piece, ended: blocks > 0 })
     })
 }
 

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::http::history::wrong;
 use crate::http::problem::Problem;
+use crate::telemetry::columns::Column;
 use crate::telemetry::parquet_pieces::ParquetPieces;
 use crate::telemetry::{LogError, Record, lines};
 
@@ -134,14 +135,18 @@ impl Form {
 }
 
 impl Long {
-    /// The first form that `Accept` names.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+    /// The first form that `Accept` names; `columns`: those that Parquet takes out of payloads.
+    pub(super) fn of(
+        headers: &HeaderMap,
+        columns: impl FnOnce() -> Vec<Column>,
+    ) -> Result<Self, Problem> {
         let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
         let kinds = accept.unwrap_or_default().split(',');
         let mut kinds = kinds.map(|kind| kind.split(';').next().unwrap_or_default().trim());
         let first = kinds.find(|kind| *kind == PARQUET || Form::named(kind).is_some());
         if first == Some(PARQUET) && ParquetPieces::IS_BUILT {
-            return Ok(Self::Columns(Box::new(ParquetPieces::new().map_err(wrong)?)));
+            let pieces = ParquetPieces::new(&columns()).map_err(wrong)?;
+            return Ok(Self::Columns(Box::new(pieces)));
         }
         Form::of(headers).map(Self::Text)
     }

@@ -26,7 +26,7 @@ use crate::http::scan::{Scan, may_read, may_receive};
 use crate::telemetry::cursors::Taken;
 use crate::telemetry::log::{LAST_MAX, Log};
 use crate::telemetry::topics::{TopicStats, Topics};
-use crate::telemetry::{KeptRecord, LogError, Position, StreamStats, position};
+use crate::telemetry::{KeptRecord, LogError, Position, position};
 
 /// From where, and how much.
 #[derive(Clone, Debug, Deserialize, IntoParams)]
@@ -294,8 +294,9 @@ fn scan(
     wanted: Wanted,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let (form, filter) = (Long::of(headers)?, recorded(shared, &wanted.filter)?);
+    let filter = recorded(shared, &wanted.filter)?;
     let (log, stream) = stream(shared, wanted.stream.as_deref())?;
+    let form = Long::of(headers, || log.columns(&stream))?;
     if wanted.limit == 0 {
         return Err(Problem::bad("limit is at least 1"));
     }
@@ -360,37 +361,6 @@ pub(super) async fn topics(
     let allowed = topics.into_iter().filter(|topic| may_read(&caller, &topic.topic));
     let topics = allowed.map(TopicBody::from).collect();
     Ok(Json(TopicsBody { topics, next, incomplete: is_incomplete }))
-}
-
-/// A stream.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct StreamBody {
-    stream: String,
-    /// The oldest record's.
-    first_offset: u64,
-    /// The one that comes next.
-    next_offset: u64,
-    /// On disk, without the indexes.
-    bytes: u64,
-    segments: u64,
-    first_time: Option<String>,
-    last_time: Option<String>,
-    /// Bytes that are in the journal only, until the disk takes them.
-    unwritten_bytes: u64,
-    /// Records that reached the end of their time since the broker started.
-    expired: u64,
-}
-
-/// The streams.
-#[utoipa::path(get, path = "/streams", tag = "log", responses((status = 200, body = [StreamBody])))]
-pub(super) async fn streams(
-    State(shared): State<Arc<Shared>>,
-    caller: Caller,
-) -> Result<Json<Vec<StreamBody>>, Problem> {
-    caller.must_read_sys()?;
-    let Some(log) = shared.log.get() else { return Ok(Json(Vec::new())) };
-    let stats = log.streams().into_iter().filter_map(|stream| log.stats(&stream).ok());
-    Ok(Json(stats.map(StreamBody::from).collect()))
 }
 
 /// The log, and the name of a stream of it.
@@ -470,23 +440,6 @@ impl From<TopicStats> for TopicBody {
             last_offset: stats.last_offset,
             first_time: rfc3339(Time(stats.first_time_ms)),
             last_time: rfc3339(Time(stats.last_time_ms)),
-        }
-    }
-}
-
-impl From<StreamStats> for StreamBody {
-    fn from(stats: StreamStats) -> Self {
-        let time = |time: Option<u64>| time.map(|time| rfc3339(Time(time)));
-        Self {
-            stream: stats.stream.to_string(),
-            first_offset: stats.first_offset,
-            next_offset: stats.next_offset,
-            bytes: stats.bytes,
-            segments: stats.segments,
-            first_time: time(stats.first_time_ms),
-            last_time: time(stats.last_time_ms),
-            unwritten_bytes: stats.unwritten_bytes,
-            expired: stats.expired,
         }
     }
 }

@@ -47,12 +47,26 @@ const OLDER_NAMES: &[&str] =
 type StreamRow = (&'static str, &'static str, Kind, fn(&StreamStats) -> u64);
 
 /// What is told of each stream of the log.
-const STREAM_ROWS: [StreamRow; 3] = [
+const STREAM_ROWS: [StreamRow; 9] = [
     ("records", "Records of a stream since it began", Kind::Total, |stats| stats.next_offset),
     ("first_offset", "Offset of the oldest record that is kept", Kind::Now, |stats| {
         stats.first_offset
     }),
     ("bytes", "Bytes of a stream on disk", Kind::Now, |stats| stats.bytes),
+    ("parquet_files", "Files of a stream that are sealed into Parquet", Kind::Now, |stats| {
+        stats.parquet_files
+    }),
+    ("parquet_bytes", "Bytes of these", Kind::Now, |stats| stats.parquet_bytes),
+    ("parquet_records", "Records that were sealed into these", Kind::Now, |stats| {
+        stats.parquet_records
+    }),
+    ("seal_failures", "How often a segment was not sealed", Kind::Total, |stats| {
+        stats.seal_failures
+    }),
+    ("damaged_bytes", "Bytes of damage that readers came upon", Kind::Total, |stats| {
+        stats.damaged_bytes
+    }),
+    ("expired", "Records that were kept long enough and went", Kind::Total, |stats| stats.expired),
 ];
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

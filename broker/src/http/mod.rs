@@ -47,6 +47,7 @@ mod scan;
 mod sessions;
 mod socket;
 mod spec;
+mod streams;
 mod tail;
 pub mod window;
 

@@ -13,7 +13,7 @@ use axum::routing::{delete, get, post, put};
 use crate::http::problem::Problem;
 use crate::http::{
     Counted, Shared, cursors, dashboard, forget, health, history, login, metrics, origin, push,
-    realtime, sessions, spec,
+    realtime, sessions, spec, streams,
 };
 
 /// What a wrong path is told.
@@ -37,7 +37,7 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .route("/cursors/{name}/ack", post(cursors::acknowledge))
         .route("/delete/{*topic}", delete(forget::delete))
         .route("/topics/", get(history::topics))
-        .route("/streams", get(history::streams))
+        .route("/streams", get(streams::streams))
         .route("/metrics", get(metrics::metrics))
         .route("/clients", get(sessions::clients))
         .route("/stats", get(metrics::stats))

@@ -37,6 +37,10 @@ pub(super) struct Scanned(Option<JoinHandle<Result<Step, LogError>>>);
 /// Bytes of one piece, and of the record that fills it.
 const PIECE_BYTES: usize = 256 * 1024;
 
+/// Blocks of the log that are read for one piece: where little is wanted, a reader that went is
+/// noticed in between.
+pub(super) const PIECE_BLOCKS: u64 = 64;
+
 impl Scan {
     /// The answer's body.
     pub(super) fn body(self) -> Scanned {
@@ -46,11 +50,15 @@ impl Scan {
     }
 
     fn step(mut self, mut piece: Vec<u8>) -> Result<Step, LogError> {
+        let mut blocks = PIECE_BLOCKS;
         while piece.len() < PIECE_BYTES {
-            let next = if self.left == 0 { None } else { self.reader.next()? };
+            let next = if self.left == 0 { None } else { self.reader.next_within(&mut blocks)? };
             let Some(record) = next else {
-                self.form.end(&mut piece, self.reader.offset())?;
-                return Ok(Step { scan: self, piece, ended: true });
+                let ended = self.left == 0 || blocks > 0;
+                if ended {
+                    self.form.end(&mut piece, self.reader.offset())?;
+                }
+                return Ok(Step { scan: self, piece, ended });
             };
             if may_receive(&self.caller, &record) {
                 self.form.write(&mut piece, &record, self.written)?;
@@ -81,19 +89,24 @@ impl HttpBody for Scanned {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, LogError>>> {
-        let Some(job) = &mut self.0 else { return Poll::Ready(None) };
-        let step = ready!(Pin::new(job).poll(cx));
-        self.0 = None;
-        match step.expect("a read does not panic") {
-            Ok(Step { scan, piece, ended }) => {
-                if !ended {
-                    self.0 = Some(spawn_blocking(|| scan.step(Vec::with_capacity(PIECE_BYTES))));
+        loop {
+            let Some(job) = &mut self.0 else { return Poll::Ready(None) };
+            let step = ready!(Pin::new(job).poll(cx));
+            self.0 = None;
+            match step.expect("a read does not panic") {
+                Ok(Step { scan, piece, ended }) => {
+                    if !ended {
+                        let next = Vec::with_capacity(PIECE_BYTES);
+                        self.0 = Some(spawn_blocking(|| scan.step(next)));
+                    }
+                    if !piece.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(piece.into()))));
+                    }
                 }
-                Poll::Ready(Some(Ok(Frame::data(piece.into()))))
-            }
-            Err(error) => {
-                tracing::error!(%error, "The log could not be read for HTTP: {error}.");
-                Poll::Ready(Some(Err(error)))
+                Err(error) => {
+                    tracing::error!(%error, "The log could not be read for HTTP: {error}.");
+                    return Poll::Ready(Some(Err(error)));
+                }
             }
         }
     }

@@ -7,6 +7,7 @@ use utoipa::{Modify, OpenApi};
 
 use crate::http::{
     batch, cursors, forget, health, history, message, metrics, problem, push, realtime, sessions,
+    streams,
 };
 
 /// The description.
@@ -25,7 +26,7 @@ use crate::http::{
         history::latest,
         history::latest_time,
         history::topics,
-        history::streams,
+        streams::streams,
         cursors::cursors,
         cursors::put,
         cursors::delete,

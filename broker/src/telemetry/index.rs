@@ -32,6 +32,16 @@ pub(super) struct Block {
     pub(super) time_max: u64,
 }
 
+/// An offset or a newest time that damage has taken. An oldest time is 0 then.
+pub(super) const UNKNOWN: u64 = u64::MAX;
+
+impl Block {
+    fn of(batch: Batch<'_>, at: u64, bytes: u64) -> Self {
+        let Batch { first, end, time_min, time_max, .. } = batch;
+        Self { first, end, at, bytes, time_min, time_max }
+    }
+}
+
 /// One topic's part in a segment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Posting {
@@ -51,7 +61,7 @@ pub(super) struct Posting {
 pub(super) struct Index {
     pub(super) blocks: Vec<Block>,
     topics: HashMap<Box<str>, Posting, RandomState>,
-    /// There are topics beyond [`TOPICS_MAX`].
+    /// There are topics beyond [`TOPICS_MAX`], or blocks that could not be read.
     pub(super) has_more_topics: bool,
 }
 
@@ -66,28 +76,42 @@ impl Index {
                 last.time_min = last.time_min.min(batch.time_min);
                 last.time_max = last.time_max.max(batch.time_max);
             }
-            _ => self.blocks.push(Block {
-                first: batch.first,
-                end: batch.end,
-                at,
-                bytes,
-                time_min: batch.time_min,
-                time_max: batch.time_max,
-            }),
+            _ => {
+                self.add_gap(at, Some(batch));
+                self.blocks.push(Block::of(batch, at, bytes));
+            }
         }
         self.note_topics(batch);
     }
 
+    /// Notes that what stands between the last block and `end` belongs to no batch: whoever reads
+    /// comes upon it, and counts it. `next`: what follows.
+    pub(super) fn add_gap(&mut self, end: u64, next: Option<Batch<'_>>) {
+        let last = self.blocks.last();
+        let (first, after) = last.map_or((0, 0), |last| (last.end, last.time_max));
+        let (before, until) = next.map_or((UNKNOWN, UNKNOWN), |next| (next.first, next.time_max));
+        let start = last.map_or(0, |last| last.at + last.bytes);
+        for at in (start..end).step_by(BLOCK_BYTES as usize) {
+            self.add_lost(Block {
+                first,
+                end: before.max(first),
+                at,
+                bytes: (end - at).min(BLOCK_BYTES),
+                time_min: next.map_or(after, |next| after.min(next.time_min)),
+                time_max: until.max(after),
+            });
+        }
+    }
+
+    /// Notes a block that cannot be read. What it held has no names.
+    pub(super) fn add_lost(&mut self, block: Block) {
+        self.blocks.push(block);
+        self.has_more_topics = true;
+    }
+
     /// Notes a batch of so many rows from that row on, which are a block of a Parquet file.
     pub(super) fn add_block(&mut self, batch: Batch<'_>, row: u64, rows: u64) {
-        self.blocks.push(Block {
-            first: batch.first,
-            end: batch.end,
-            at: row,
-            bytes: rows,
-            time_min: batch.time_min,
-            time_max: batch.time_max,
-        });
+        self.blocks.push(Block::of(batch, row, rows));
         self.note_topics(batch);
     }
 
@@ -117,7 +141,7 @@ impl Index {
         self.blocks.last().map(|block| block.end)
     }
 
-    /// The times of the oldest and newest record.
+    /// The times of the oldest and newest record, 0 and [`UNKNOWN`] where these are not known.
     pub(super) fn times(&self) -> Range<u64> {
         times(&self.blocks)
     }

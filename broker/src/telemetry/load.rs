@@ -13,8 +13,26 @@ use crate::telemetry::sealed::{self, Names, Sealed, index_path, segment_path};
 use crate::telemetry::segment;
 use crate::telemetry::stream::{Active, Inner};
 
+/// How often it is looked again where a file has gone in the moment between its name and itself:
+/// who only looks may stand beside a broker that seals and deletes.
+const LOOKS_MAX: u32 = 16;
+
 /// Reads what is there, and cuts off what is at or above `limit` or torn.
 pub(super) fn load(disk: &dyn Disk, folder: &Path, limit: Option<u64>) -> Result<Inner, LogError> {
+    let has_gone = |error: &LogError| match error {
+        LogError::Io { source, .. } => source.kind() == ErrorKind::NotFound,
+        _ => false,
+    };
+    for _ in 1..LOOKS_MAX {
+        match load_once(disk, folder, limit) {
+            Err(error) if has_gone(&error) => {}
+            done => return done,
+        }
+    }
+    load_once(disk, folder, limit)
+}
+
+fn load_once(disk: &dyn Disk, folder: &Path, limit: Option<u64>) -> Result<Inner, LogError> {
     disk.create_folder(folder).map_err(|source| LogError::io("making", folder, source))?;
     let Names { segments: mut bases, parquet, begun } = sealed::names(disk, folder)?;
     for path in begun {
@@ -45,6 +63,7 @@ pub(super) fn load(disk: &dyn Disk, folder: &Path, limit: Option<u64>) -> Result
         sealed.push(Sealed::open_segment(disk, folder, base)?);
     }
     sealed.sort_by_key(|sealed| sealed.base);
+    sealed::close_ends(&mut sealed, last.or(limit).unwrap_or(in_parquet));
     let active = last.map(|base| reopen(disk, folder, base, limit)).transpose()?;
     let active_end = active.as_ref().map(|a| a.index.end().unwrap_or(a.base));
     let found = active_end.or(sealed.last().map(|sealed| sealed.end)).unwrap_or(0);

@@ -54,6 +54,8 @@ pub struct StreamSettings {
     pub free_bytes_min: u64,
     /// How its segments become Parquet files; `None`: they stay as they are.
     pub sealing: Option<Sealing>,
+    /// What is taken out of payloads where records become Parquet.
+    pub columns: Vec<Column>,
 }
 
 /// How segments become Parquet files.
@@ -63,8 +65,6 @@ pub struct Sealing {
     pub after: Option<Duration>,
     /// Bytes of segments that are read in a second at most.
     pub bytes_per_s: u64,
-    /// What is taken out of payloads.
-    pub columns: Vec<Column>,
 }
 
 impl Sealing {
@@ -95,6 +95,7 @@ impl StreamSettings {
             full: WhenFull::Stop,
             free_bytes_min: 0,
             sealing: None,
+            columns: Vec::new(),
         }
     }
 
@@ -280,12 +281,15 @@ impl Log {
         for name in self.streams() {
             let Ok(stream) = self.stream(&name) else { continue };
             // Asked before each segment: a reload may have changed it.
-            while let Some(sealing) = self.sealing(&name) {
-                match stream.seal_oldest(&sealing, now_ms, go_on) {
-                    Ok(Outcome::Sealed | Outcome::Damaged) => {}
+            while let Some(sealing) = self.settings_of(&name, |settings| settings.sealing.clone()) {
+                let columns = self.columns(&name);
+                match stream.seal_oldest((&sealing, &columns), now_ms, go_on) {
+                    Ok(Outcome::Sealed) => {}
+                    Ok(Outcome::Damaged) => stream.note_seal_failure(),
                     Ok(Outcome::Nothing) => break,
                     Ok(Outcome::Stopped) => return,
                     Err(error) => {
+                        stream.note_seal_failure();
                         tracing::warn!(%error, "Stream {name}: {error}; it will be sealed later.");
                         if !go_on(SEAL_AGAIN_AFTER) {
                             return;
@@ -297,9 +301,14 @@ impl Log {
         }
     }
 
-    fn sealing(&self, name: &str) -> Option<Sealing> {
+    /// What is taken out of the payloads of a stream where its records become Parquet.
+    pub fn columns(&self, stream: &str) -> Vec<Column> {
+        self.settings_of(stream, |settings| Some(settings.columns.clone())).unwrap_or_default()
+    }
+
+    fn settings_of<T>(&self, name: &str, what: fn(&StreamSettings) -> Option<T>) -> Option<T> {
         let recorded = self.0.recorded.lock();
-        recorded.iter().find(|stream| *stream.name == *name)?.sealing.clone()
+        what(recorded.iter().find(|stream| *stream.name == *name)?)
     }
 
     fn stream(&self, name: &str) -> Result<Arc<Stream>, LogError> {

@@ -136,6 +136,13 @@ pub struct StreamStats {
     pub parquet_files: u64,
     /// Bytes of these.
     pub parquet_bytes: u64,
+    /// Records that were sealed into these.
+    pub parquet_records: u64,
+    /// How often a segment was not sealed since the start: it or what was made of it is damaged, or
+    /// the disk refused. The log says which.
+    pub seal_failures: u64,
+    /// Bytes of damage that readers have come upon since the start, each time that one did.
+    pub damaged_bytes: u64,
     /// When the oldest record came.
     pub first_time_ms: Option<u64>,
     /// When the newest record came.

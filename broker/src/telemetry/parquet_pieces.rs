@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use crate::store::disk::File;
 use crate::telemetry::columnar::write::Writer;
 use crate::telemetry::columnar::{self, Fault};
+use crate::telemetry::columns::Column;
 use crate::telemetry::{LogError, Record};
 
 /// The pieces that are there, and the writer that makes more. It holds a row group in memory: 16
@@ -33,13 +34,14 @@ impl ParquetPieces {
     /// Whether this martlet was built with Parquet.
     pub const IS_BUILT: bool = columnar::IS_BUILT;
 
-    /// Begins.
+    /// Begins, with columns that are taken out of payloads.
     ///
     /// # Errors
     /// That this martlet was built without Parquet.
-    pub fn new() -> Result<Self, LogError> {
+    pub fn new(columns: &[Column]) -> Result<Self, LogError> {
         let pieces = Arc::new(Pieces::default());
-        let writer = Writer::new(Arc::clone(&pieces) as Arc<dyn File>, &[]).map_err(refused)?;
+        let file = Arc::clone(&pieces) as Arc<dyn File>;
+        let writer = Writer::new(file, columns).map_err(refused)?;
         Ok(Self { writer: Some(writer), pieces })
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Wanted {
 #[derive(Debug)]
 pub(super) struct Plan {
     source: Source,
+    /// Which one: its first offset.
+    pub(super) file: u64,
     pub(super) blocks: Vec<Block>,
     /// Bytes of the file that cannot be read at all.
     pub(super) lost_bytes: u64,
@@ -184,15 +186,15 @@ pub(super) fn next(stream: &Stream, from: u64, wanted: &Wanted) -> Result<Option
                 (Some(sealed), _) => sealed.clone(),
                 (None, Some(active)) => {
                     let Some(file) = &active.file else { return Ok(None) };
-                    let (file, shown) = (Arc::clone(file), inner.shown);
+                    let (source, shown) = (Source::Segment(Arc::clone(file)), inner.shown);
                     let mut blocks = wanted.in_memory(&active.index, from);
                     blocks.retain(|block| block.first < shown && block.at < active.written);
                     // What is not written yet has its place already.
                     if let Some(last) = blocks.last_mut() {
                         last.bytes = last.bytes.min(active.written - last.at);
                     }
-                    let source = Source::Segment(file);
-                    return Ok(Some(Plan { source, blocks, lost_bytes: 0, end: shown, shown }));
+                    let (file, end, lost_bytes) = (active.base, shown, 0);
+                    return Ok(Some(Plan { source, file, blocks, lost_bytes, end, shown }));
                 }
                 (None, None) => return Ok(None),
             }
@@ -212,6 +214,7 @@ fn of_sealed(
 ) -> Result<Option<Plan>, LogError> {
     let mut plan = Plan {
         source: Source::Nowhere,
+        file: sealed.base,
         blocks: Vec::new(),
         lost_bytes: 0,
         end: sealed.end,

@@ -38,8 +38,9 @@ pub struct Reader {
 /// Where in a block reading stopped because what follows was not to be seen yet.
 #[derive(Clone, Copy, Debug)]
 struct Tail {
-    /// The block's first offset.
-    first: u64,
+    /// The block's file, by its first offset, and where the block begins in it.
+    file: u64,
+    at: u64,
     skip: u64,
 }
 
@@ -102,13 +103,27 @@ impl Reader {
     /// When the disk cannot be read. Asked again, it tries again.
     #[expect(clippy::should_implement_trait, reason = "what it lends ends with the next call")]
     pub fn next(&mut self) -> Result<Option<Record<'_>>, LogError> {
+        let mut all = u64::MAX;
+        self.next_within(&mut all)
+    }
+
+    /// As [`next`](Self::next), but it reads so many blocks at most, which it counts down: where
+    /// little is wanted, the next record may be far. `None` and none left: ask again.
+    ///
+    /// # Errors
+    /// When the disk cannot be read. Asked again, it tries again.
+    pub fn next_within(&mut self, blocks: &mut u64) -> Result<Option<Record<'_>>, LogError> {
         let found = loop {
             if let Some(found) = self.in_batch() {
                 break Some(found);
             }
-            if !self.next_batch()? && !self.next_block()? && !self.next_plan()? {
+            if self.next_batch()? {
+                continue;
+            }
+            if *blocks == 0 || !self.next_block()? && !self.next_plan()? {
                 break None;
             }
+            *blocks -= 1;
         };
         Ok(found.map(|(batch_at, place)| place.record(&self.bytes[batch_at..])))
     }
@@ -173,16 +188,16 @@ impl Reader {
 
     /// What follows is not to be seen yet: the next plan goes on here.
     fn stop_in_block(&mut self) {
-        let block = self.plan.as_ref().and_then(|plan| plan.blocks.get(self.begun - 1));
-        self.tail = block.map(|block| Tail { first: block.first, skip: self.skipped(block) });
+        self.tail = self.plan.as_ref().and_then(|plan| self.tail_of(plan));
         self.bytes.clear();
         (self.batch_at, self.record_at) = (0, 0);
     }
 
-    /// How much of the block was read before.
-    fn skipped(&self, block: &Block) -> u64 {
-        let before = self.tail.filter(|tail| tail.first == block.first).map_or(0, |tail| tail.skip);
-        before + self.batch_at as u64
+    /// How far the last block of a plan that was begun was read.
+    fn tail_of(&self, plan: &Plan) -> Option<Tail> {
+        let block = plan.blocks.get(self.begun - 1)?;
+        let skip = skipped(self.tail, plan.file, block) + self.batch_at as u64;
+        Some(Tail { file: plan.file, at: block.at, skip })
     }
 
     fn next_block(&mut self) -> Result<bool, LogError> {
@@ -191,7 +206,7 @@ impl Reader {
             self.next = self.next.max(plan.end);
             return Ok(false);
         };
-        let skip = self.tail.filter(|tail| tail.first == block.first).map_or(0, |tail| tail.skip);
+        let skip = skipped(self.tail, plan.file, &block);
         (self.batch_at, self.record_at) = (0, 0);
         match plan.read(&block, skip, &mut self.bytes) {
             Ok(()) => {}
@@ -214,20 +229,29 @@ impl Reader {
             tracing::error!("The log of {stream} is damaged: {reason}; the rest is served.");
         }
         self.damaged_bytes += bytes;
+        self.stream.note_unread(bytes);
     }
 
     fn next_plan(&mut self) -> Result<bool, LogError> {
         let last = self.plan.take();
         if let Some(last) = last.filter(|_| !self.bytes.is_empty()) {
-            let block = last.blocks.get(self.begun - 1);
-            self.tail = block.map(|block| Tail { first: block.first, skip: self.skipped(block) });
+            self.tail = self.tail_of(&last);
         }
         self.bytes.clear();
         (self.begun, self.batch_at, self.record_at) = (0, 0, 0);
         self.next = self.next.max(plan::bounds(&self.stream).0);
         self.wanted.deleted = self.stream.deleted();
         self.plan = plan::next(&self.stream, self.next, &self.wanted)?.map(Box::new);
-        self.damaged_bytes += self.plan.as_ref().map_or(0, |plan| plan.lost_bytes);
+        // What a file that was set aside costs has been said.
+        let lost = self.plan.as_ref().map_or(0, |plan| plan.lost_bytes);
+        self.damaged_bytes += lost;
+        self.stream.note_unread(lost);
         Ok(self.plan.is_some())
     }
+}
+
+/// How much of the block was read under an earlier plan.
+fn skipped(tail: Option<Tail>, file: u64, block: &Block) -> u64 {
+    let is_it = |tail: &Tail| (tail.file, tail.at) == (file, block.at);
+    tail.filter(is_it).map_or(0, |tail| tail.skip)
 }

@@ -1,8 +1,11 @@
 //! Room on the disk: what is too old goes, and what happens when too little is free.
 
 use crate::store::disk::Disk;
+use crate::telemetry::LogError;
+use crate::telemetry::index::UNKNOWN;
 use crate::telemetry::log::{StreamSettings, WhenFull};
-use crate::telemetry::stream::Stream;
+use crate::telemetry::sealed;
+use crate::telemetry::stream::{Inner, Stream};
 
 /// A stream that has stopped goes on once so many fourths of what must be free are free.
 const FOURTHS_TO_GO_ON: u64 = 5;
@@ -31,7 +34,7 @@ pub(super) fn is_full(
     let free = || disk.free_bytes(&stream.folder).unwrap_or(u64::MAX);
     let wanted = if is_stopped { min / 4 * FOURTHS_TO_GO_ON } else { min };
     while settings.full == WhenFull::DropOldest && free() < wanted {
-        match stream.drop_oldest() {
+        match stream.remove_oldest(|_| true) {
             Ok(Some(records)) => {
                 tracing::warn!("Stream {name}: the disk is full; its oldest {records} records go.");
             }
@@ -53,4 +56,54 @@ pub(super) fn is_full(
         tracing::warn!("Stream {name} records again: there is room.");
     }
     is_full
+}
+
+impl Stream {
+    /// Deletes whole files, oldest first, that are wholly older than `time`, or while all together
+    /// are larger than `bytes`. How many records that were.
+    fn expire(&self, time: Option<u64>, bytes: Option<u64>) -> Result<u64, LogError> {
+        self.seal_if_old(&mut self.lock(), time);
+        let may_go = |inner: &Inner| {
+            time.is_some_and(|time| inner.oldest_until() < time)
+                || bytes.is_some_and(|bytes| inner.bytes() > bytes)
+        };
+        let mut gone = 0;
+        while let Some(records) = self.remove_oldest(may_go)? {
+            gone += records;
+        }
+        Ok(gone)
+    }
+
+    /// Deletes the oldest file, if it may go; how many records it held.
+    fn remove_oldest(&self, may_go: impl Fn(&Inner) -> bool) -> Result<Option<u64>, LogError> {
+        let oldest = {
+            let mut inner = self.lock();
+            match inner.sealed.first() {
+                // What is not safe yet may be needed to make the journal let go.
+                Some(oldest) if oldest.unsafe_yet.is_none() && may_go(&inner) => {
+                    inner.sealed.remove(0)
+                }
+                _ => return Ok(None),
+            }
+        };
+        let records = oldest.end - oldest.base;
+        let removed = sealed::remove(&*self.disk, &oldest.path(&self.folder));
+        let mut inner = self.lock();
+        match removed {
+            Ok(()) => inner.expired += records,
+            // It is still there: it counts, and goes later.
+            Err(_) => inner.sealed.insert(0, oldest),
+        }
+        removed.map(|()| Some(records))
+    }
+}
+
+impl Inner {
+    /// When the newest record of the oldest file came. Where nobody knows that any more: when the
+    /// first did that came behind the file.
+    fn oldest_until(&self) -> u64 {
+        let newest = self.sealed.first().map_or(UNKNOWN, |oldest| oldest.time_max);
+        let behind = || self.times().skip(1).map(|times| times.start).find(|time| *time > 0);
+        if newest == UNKNOWN { behind().unwrap_or(UNKNOWN) } else { newest }
+    }
 }

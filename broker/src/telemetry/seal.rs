@@ -15,13 +15,16 @@ use crate::telemetry::columnar::write::Writer;
 use crate::telemetry::columns::Column;
 use crate::telemetry::index::Index;
 use crate::telemetry::log::Sealing;
-use crate::telemetry::sealed::{self, Form, Sealed, index_path};
+use crate::telemetry::sealed::{self, Form, Part, Sealed, index_path};
 use crate::telemetry::segment;
 use crate::telemetry::stream::Stream;
 use crate::telemetry::{LogError, Record};
 
 /// Waits so long; `false`: it is to stop.
 pub(super) type GoOn<'a> = &'a dyn Fn(Duration) -> bool;
+
+/// How fast, and what is taken out of payloads.
+pub(super) type How<'a> = (&'a Sealing, &'a [Column]);
 
 /// What is owed to the rate is waited for at once.
 const BREATH: Duration = Duration::from_millis(10);
@@ -43,11 +46,11 @@ impl Stream {
     /// Seals the oldest segment that grows no more and is in the state.
     pub(super) fn seal_oldest(
         &self,
-        sealing: &Sealing,
+        how: How<'_>,
         now_ms: u64,
         go_on: GoOn<'_>,
     ) -> Result<Outcome, LogError> {
-        let after_ms = sealing.after.map(|after| u64::try_from(after.as_millis()));
+        let after_ms = how.0.after.map(|after| u64::try_from(after.as_millis()));
         let began = after_ms.map(|after| now_ms.saturating_sub(after.unwrap_or(u64::MAX)));
         if began.is_some_and(|began| self.close_older(began)) {
             // A broker that has nothing to do writes no state for long.
@@ -56,7 +59,7 @@ impl Stream {
         let Some(oldest) = self.to_seal() else { return Ok(Outcome::Nothing) };
         let path = oldest.path(&self.folder);
         let begun = self.folder.join(format!("{:020}{}", oldest.base, sealed::PARQUET_BEGUN));
-        let index = match self.write_parquet(&oldest, &begun, (sealing, go_on)) {
+        let index = match self.write_parquet(&oldest, &begun, (how, go_on)) {
             Ok(Some(index)) => index,
             not => {
                 let outcome = self.give_up(&oldest, not);
@@ -122,7 +125,7 @@ impl Stream {
         &self,
         segment: &Sealed,
         begun: &Path,
-        (sealing, go_on): (&Sealing, GoOn<'_>),
+        ((sealing, columns), go_on): (How<'_>, GoOn<'_>),
     ) -> Result<Option<Vec<u8>>, Refused> {
         let path = segment.path(&self.folder);
         let reading = |source| Refused::Log(LogError::io("reading", &path, source));
@@ -134,8 +137,7 @@ impl Stream {
         let creating = |source| writing(Fault::Io(source));
         let file: Arc<dyn File> = self.disk.create(begun).map_err(creating)?.into();
         tracing::debug!("Stream {}: sealing {}.", self.name, path.display());
-        let mut copy =
-            Copy::new(Arc::clone(&file), &sealing.columns, self.deleted()).map_err(writing)?;
+        let mut copy = Copy::new(Arc::clone(&file), columns, self.deleted()).map_err(writing)?;
         let (mut is_going, mut failed, mut owed) = (true, None, Duration::ZERO);
         let scanned = segment::scan(&*from, 0..u64::MAX, |batch, _| {
             if !is_going || failed.is_some() {
@@ -256,7 +258,9 @@ impl Copy {
 /// What a Parquet file holds.
 fn read_again(file: Arc<dyn File>) -> Result<(Index, Sum), Fault> {
     let (mut index, mut sum) = (Index::default(), Sum::default());
-    sealed::each_block(file, |batch, row, rows| {
+    sealed::each_block(file, |part, row, rows| {
+        // What is lost is missing in the sum.
+        let Part::Whole(batch) = part else { return };
         index.add_block(batch, row, rows);
         batch.places().for_each(|place| sum.add(&place.record(batch.bytes)));
     })?;

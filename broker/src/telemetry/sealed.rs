@@ -9,13 +9,15 @@ use crate::telemetry::LogError;
 use crate::telemetry::batch;
 use crate::telemetry::columnar::Fault;
 use crate::telemetry::columnar::read::Columnar;
-use crate::telemetry::index::{self, Index, Written};
+use crate::telemetry::index::{self, Block, Index, UNKNOWN, Written};
 use crate::telemetry::segment::{self, Scanned};
 
 const SEGMENT: &str = ".log";
 const PARQUET: &str = ".parquet";
 /// A Parquet file that is being written.
 pub(super) const PARQUET_BEGUN: &str = ".parquet.begun";
+/// What every file is called that is being written.
+pub(super) const BEGUN: &str = ".begun";
 /// One that cannot be read.
 const DAMAGED: &str = "parquet.damaged";
 
@@ -24,9 +26,11 @@ const DAMAGED: &str = "parquet.damaged";
 pub(super) struct Sealed {
     pub(super) form: Form,
     pub(super) base: u64,
-    /// The offset behind its last record.
+    /// The offset behind its last record; [`UNKNOWN`] until it is [seen](close_ends) where the
+    /// next file begins.
     pub(super) end: u64,
     pub(super) bytes: u64,
+    /// 0 and [`UNKNOWN`] where damage has taken them.
     pub(super) time_min: u64,
     pub(super) time_max: u64,
     /// What is not safe on disk yet.
@@ -71,7 +75,7 @@ pub(super) fn names(disk: &dyn Disk, folder: &Path) -> Result<Names, LogError> {
     let listed = disk.list(folder).map_err(|source| LogError::io("reading", folder, source))?;
     let mut names = Names::default();
     for name in &listed {
-        if name.ends_with(PARQUET_BEGUN) {
+        if name.ends_with(BEGUN) {
             names.begun.push(folder.join(name));
         }
         names.segments.extend(name.strip_suffix(SEGMENT).and_then(|base| base.parse::<u64>().ok()));
@@ -161,7 +165,7 @@ impl Sealed {
             Err(Fault::Io(error)) if error.kind() == io::ErrorKind::Unsupported => {
                 let unknown = Written::default();
                 let mut sealed = Self::of(Form::Parquet, (base, end), bytes, &unknown);
-                sealed.time_max = u64::MAX;
+                sealed.time_max = UNKNOWN;
                 Ok(Some(sealed))
             }
             Err(Fault::Io(error)) => Err(reading(error)),
@@ -192,8 +196,9 @@ pub(super) fn index_of_segment(
     if let Some(written) = written_index(disk, path, bytes) {
         return Ok(written);
     }
-    let (index, scanned) = segment::make_index(file, u64::MAX)
+    let (mut index, scanned) = segment::make_index(file, u64::MAX)
         .map_err(|source| LogError::io("reading", path, source))?;
+    index.add_gap(bytes, None);
     if scanned.damaged_bytes + scanned.torn_bytes > 0 {
         let Scanned { damaged_bytes, torn_bytes, .. } = scanned;
         tracing::error!(
@@ -215,31 +220,57 @@ pub(super) fn index_of_parquet(
     if let Some(written) = written_index(disk, path, bytes) {
         return Ok(written);
     }
-    let mut index = Index::default();
-    let lost = each_block(file, |batch, row, rows| index.add_block(batch, row, rows))?;
+    let (mut index, mut lost) = (Index::default(), 0);
+    each_block(file, |part, row, rows| match part {
+        Part::Whole(batch) => index.add_block(batch, row, rows),
+        Part::Lost(block, bytes) => {
+            lost += bytes;
+            index.add_lost(block);
+        }
+    })?;
     if lost > 0 {
         tracing::error!("{lost} bytes of {} cannot be read; the rest is served.", path.display());
     }
     Ok(write_again(disk, path, bytes, &index))
 }
 
-/// Visits what a Parquet file holds, as batches. What is damaged in it is passed over; the answer
-/// is how many bytes of the file that was.
+/// A block of a Parquet file.
+pub(super) enum Part<'a> {
+    Whole(batch::Batch<'a>),
+    /// It is damaged: what the file's tail says of it, and how many bytes that costs.
+    Lost(Block, u64),
+}
+
+/// Visits the blocks of a Parquet file, with the row at which each begins, and how many it has.
 pub(super) fn each_block(
     file: Arc<dyn File>,
-    mut visit: impl FnMut(batch::Batch<'_>, u64, u64),
-) -> Result<u64, Fault> {
+    mut visit: impl FnMut(Part<'_>, u64, u64),
+) -> Result<(), Fault> {
     let mut columnar = Columnar::open(file)?;
-    let (mut lost, mut read) = (0, Vec::new());
+    let mut read = Vec::new();
     for (row, rows) in columnar.blocks() {
         read.clear();
         match columnar.read(row, rows, &mut read) {
-            Ok(()) => visit(batch::trusted(&read), row, rows),
-            Err(Fault::Damaged { bytes, .. }) => lost += bytes.max(1),
+            Ok(()) => visit(Part::Whole(batch::trusted(&read)), row, rows),
+            Err(Fault::Damaged { bytes, .. }) => {
+                visit(Part::Lost(columnar.hull(row, rows)?, bytes), row, rows);
+            }
             Err(error) => return Err(error),
         }
     }
-    Ok(lost)
+    Ok(())
+}
+
+/// Where damage has taken a file's end, it ends where the next one begins; `last`: where the newest
+/// segment does.
+pub(super) fn close_ends(sealed: &mut [Sealed], last: u64) {
+    let mut next = last;
+    for file in sealed.iter_mut().rev() {
+        if file.end == UNKNOWN {
+            file.end = next.max(file.base);
+        }
+        next = file.base;
+    }
 }
 
 fn written_index(disk: &dyn Disk, path: &Path, bytes: u64) -> Option<Written> {

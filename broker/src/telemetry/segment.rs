@@ -9,7 +9,7 @@ use crate::telemetry::LogError;
 use crate::telemetry::batch::{self, Batch, HEADER_BYTES};
 use crate::telemetry::index::Index;
 
-/// An index that is being written.
+/// An index that is being written; its name ends in [`BEGUN`](crate::telemetry::sealed::BEGUN).
 const INDEX_BEGUN: &str = "index.begun";
 
 /// Bytes that a scan reads at a time.
@@ -101,10 +101,15 @@ pub(super) fn write_index(
     bytes: &[u8],
 ) -> Result<(), LogError> {
     let begun = path.with_extension(INDEX_BEGUN);
-    let writing = |source| LogError::io("writing", &begun, source);
-    let file = disk.create(&begun).map_err(writing)?;
-    file.write_at(0, bytes).map_err(writing)?;
-    file.sync().map_err(writing)?;
-    disk.rename(&begun, path).map_err(writing)?;
-    disk.sync_folder(folder).map_err(writing)
+    let written = write_whole(disk, &begun, bytes)
+        .and_then(|()| disk.rename(&begun, path))
+        .inspect_err(|_| drop(disk.remove(&begun)));
+    let safe = written.and_then(|()| disk.sync_folder(folder));
+    safe.map_err(|source| LogError::io("writing", &begun, source))
+}
+
+fn write_whole(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = disk.create(path)?;
+    file.write_at(0, bytes)?;
+    file.sync()
 }

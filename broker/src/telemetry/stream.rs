@@ -1,8 +1,10 @@
 //! One stream: its segments on disk, the newest of which grows.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use martlet_engine::change::Recorded;
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -10,7 +12,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::store::disk::{Disk, File};
 use crate::telemetry::batch;
 use crate::telemetry::catalog::Deleted;
-use crate::telemetry::index::Index;
+use crate::telemetry::index::{Index, UNKNOWN};
 use crate::telemetry::load::load;
 use crate::telemetry::sealed::{self, Form, Sealed, index_path, segment_path};
 use crate::telemetry::segment;
@@ -41,6 +43,9 @@ pub(super) struct Stream {
     deleted: Mutex<Arc<Deleted>>,
     /// Segments that are not sealed, by their first offsets: they are damaged.
     staying: Mutex<BTreeSet<u64>>,
+    seal_failures: AtomicU64,
+    /// Bytes that readers had to pass over.
+    unread_bytes: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -89,7 +94,20 @@ impl Stream {
         let inner = Mutex::new(inner);
         let (news, syncing) = (Condvar::new(), Mutex::new(()));
         let (deleted, staying) = (Mutex::default(), Mutex::default());
-        Ok(Self { name, folder, disk, segment_bytes, inner, news, syncing, deleted, staying })
+        let (seal_failures, unread_bytes) = (AtomicU64::default(), AtomicU64::default());
+        Ok(Self {
+            name,
+            folder,
+            disk,
+            segment_bytes,
+            inner,
+            news,
+            syncing,
+            deleted,
+            staying,
+            seal_failures,
+            unread_bytes,
+        })
     }
 
     /// Topics that were deleted.
@@ -160,47 +178,6 @@ impl Stream {
         Ok(())
     }
 
-    /// Deletes whole segments, oldest first, that are wholly older than `time`, or while all
-    /// together are larger than `bytes`. How many records that were.
-    pub(super) fn expire(&self, time: Option<u64>, bytes: Option<u64>) -> Result<u64, LogError> {
-        let mut gone = 0;
-        loop {
-            let oldest = {
-                let mut inner = self.inner.lock();
-                self.seal_if_old(&mut inner, time);
-                let all = inner.bytes();
-                let Some(oldest) = inner.sealed.first() else { break };
-                let is_old = time.is_some_and(|time| oldest.time_max < time);
-                let is_much = bytes.is_some_and(|bytes| all > bytes);
-                // What is not safe yet may be needed to make the journal let go.
-                if oldest.unsafe_yet.is_some() || !(is_old || is_much) {
-                    break;
-                }
-                let oldest = inner.sealed.remove(0);
-                gone += oldest.end - oldest.base;
-                inner.expired += oldest.end - oldest.base;
-                oldest
-            };
-            sealed::remove(&*self.disk, &oldest.path(&self.folder))?;
-        }
-        Ok(gone)
-    }
-
-    /// Deletes the oldest segment, to make room; `None`: there is none that can go.
-    pub(super) fn drop_oldest(&self) -> Result<Option<u64>, LogError> {
-        let oldest = {
-            let mut inner = self.inner.lock();
-            match inner.sealed.first() {
-                Some(oldest) if oldest.unsafe_yet.is_none() => inner.sealed.remove(0),
-                _ => return Ok(None),
-            }
-        };
-        let records = oldest.end - oldest.base;
-        self.inner.lock().expired += records;
-        sealed::remove(&*self.disk, &oldest.path(&self.folder))?;
-        Ok(Some(records))
-    }
-
     /// For who only looks: sees what was written since.
     pub(super) fn look_again(&self) -> Result<(), LogError> {
         let newest = sealed::names(&*self.disk, &self.folder)?.segments.pop();
@@ -261,12 +238,8 @@ impl Stream {
     pub(super) fn stats(&self) -> StreamStats {
         let inner = self.inner.lock();
         let active = inner.active.as_ref();
-        let active_times = active.map(|a| a.index.times()).filter(|times| times.end > 0);
-        let sealed = inner.sealed.iter().filter(|sealed| sealed.time_max > 0);
-        let times = sealed.map(|s| s.time_min..s.time_max).chain(active_times);
         let parquet = inner.sealed.iter().filter(|sealed| sealed.form == Form::Parquet);
-        let (earliest, latest) =
-            times.fold((u64::MAX, 0), |(min, max), t| (min.min(t.start), max.max(t.end)));
+        let times = inner.times();
         StreamStats {
             stream: self.name.clone(),
             first_offset: inner.start(),
@@ -274,9 +247,12 @@ impl Stream {
             bytes: inner.bytes(),
             segments: inner.sealed.len() as u64 + u64::from(active.is_some()),
             parquet_files: parquet.clone().count() as u64,
-            parquet_bytes: parquet.map(|sealed| sealed.bytes).sum(),
-            first_time_ms: (latest > 0).then_some(earliest),
-            last_time_ms: (latest > 0).then_some(latest),
+            parquet_bytes: parquet.clone().map(|sealed| sealed.bytes).sum(),
+            parquet_records: parquet.map(|sealed| sealed.end - sealed.base).sum(),
+            seal_failures: self.seal_failures.load(Ordering::Relaxed),
+            damaged_bytes: self.unread_bytes.load(Ordering::Relaxed),
+            first_time_ms: times.clone().map(|times| times.start).filter(|time| *time > 0).min(),
+            last_time_ms: times.map(|times| times.end).filter(is_known).max(),
             unwritten_bytes: active.map_or(0, |active| active.unwritten.len() as u64),
             expired: inner.expired,
             is_stopped: false,
@@ -317,7 +293,7 @@ impl Stream {
     }
 
     /// A segment whose newest record is older than anything that is kept, so that it can go.
-    fn seal_if_old(&self, inner: &mut Inner, time: Option<u64>) {
+    pub(super) fn seal_if_old(&self, inner: &mut Inner, time: Option<u64>) {
         self.seal_if(inner, |index| time.is_some_and(|time| index.times().end < time));
     }
 
@@ -345,6 +321,16 @@ impl Stream {
 
     pub(super) fn let_stay(&self, base: u64) {
         self.staying.lock().insert(base);
+    }
+
+    /// A segment was not sealed.
+    pub(super) fn note_seal_failure(&self) {
+        self.seal_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A reader came upon so many bytes that cannot be read.
+    pub(super) fn note_unread(&self, bytes: u64) {
+        self.unread_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     fn write_out(&self, inner: &mut Inner) {
@@ -400,7 +386,13 @@ impl Inner {
         sealed.or(self.active.as_ref().map(|active| active.base)).unwrap_or(self.end)
     }
 
-    fn bytes(&self) -> u64 {
+    /// The oldest and the newest time of each file.
+    pub(super) fn times(&self) -> impl Iterator<Item = Range<u64>> + Clone {
+        let sealed = self.sealed.iter().map(|sealed| sealed.time_min..sealed.time_max);
+        sealed.chain(self.active.iter().map(|active| active.index.times()))
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
         let sealed: u64 = self.sealed.iter().map(|sealed| sealed.bytes).sum();
         sealed + self.active.as_ref().map_or(0, Active::len)
     }
@@ -470,6 +462,10 @@ impl Active {
         self.unwritten.shrink_to(BATCH_BYTES_MAX);
         Ok(())
     }
+}
+
+fn is_known(newest: &u64) -> bool {
+    (1..UNKNOWN).contains(newest)
 }
 
 /// How many of the records go into one batch: their offsets follow each other.

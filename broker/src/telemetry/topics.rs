@@ -119,12 +119,12 @@ pub(super) fn last(
     count: usize,
 ) -> Result<Vec<KeptRecord>, LogError> {
     let wanted = Wanted { filter, deleted: stream.deleted(), ..Wanted::everything() };
-    let (bases, shown) = plan::segments(stream);
+    let (bases, mut below) = plan::segments(stream);
     let mut last = VecDeque::new();
     for base in bases.into_iter().rev() {
         let Some(mut plan) = plan::next(stream, base, &wanted)? else { continue };
         for at in (0..plan.blocks.len()).rev() {
-            let found = in_block(stream, &mut plan, at, (&wanted, shown))?;
+            let found = in_block(stream, &mut plan, at, (&wanted, below))?;
             for record in found.into_iter().rev() {
                 if last.len() < count {
                     last.push_front(record);
@@ -134,6 +134,8 @@ pub(super) fn last(
                 return Ok(last.into());
             }
         }
+        // A file that has gone since: the plan is of the next one, which was read.
+        below = base;
     }
     Ok(last.into())
 }
@@ -142,28 +144,31 @@ fn in_block(
     stream: &Stream,
     plan: &mut Plan,
     at: usize,
-    (wanted, shown): (&Wanted, u64),
+    (wanted, below): (&Wanted, u64),
 ) -> Result<Vec<KeptRecord>, LogError> {
     let block = plan.blocks[at];
     let mut bytes = Vec::new();
     match plan.read(&block, 0, &mut bytes) {
         Ok(()) => {}
-        Err(Fault::Damaged { reason, .. }) => {
+        Err(Fault::Damaged { reason, bytes: lost }) => {
             tracing::error!("The log of {} is damaged: {reason}; the rest is read.", stream.name);
+            stream.note_unread(lost);
             bytes.clear();
         }
         Err(Fault::Io(source)) => return Err(LogError::io("reading", &stream.folder, source)),
     }
     let mut found = Vec::new();
     let mut rest = &bytes[..];
-    while let Some(batch) = batch::read(rest) {
-        rest = &rest[batch.bytes.len()..];
-        found.extend(wanted_of(batch, wanted, shown));
+    while !rest.is_empty() {
+        let batch = batch::read(rest);
+        rest = &rest[batch.map_or(1, |batch| batch.bytes.len())..];
+        stream.note_unread(u64::from(batch.is_none()));
+        found.extend(batch.into_iter().flat_map(|batch| wanted_of(batch, wanted, below)));
     }
     Ok(found)
 }
 
-fn wanted_of(batch: Batch<'_>, wanted: &Wanted, shown: u64) -> Vec<KeptRecord> {
-    let places = batch.places().filter(|place| place.offset < shown && wanted.takes(place, batch));
+fn wanted_of(batch: Batch<'_>, wanted: &Wanted, below: u64) -> Vec<KeptRecord> {
+    let places = batch.places().filter(|place| place.offset < below && wanted.takes(place, batch));
     places.map(|place| place.record(batch.bytes).keep()).collect()
 }

@@ -41,6 +41,8 @@ struct World {
     faults: Faults,
     /// Bytes that go onto it; `None`: any.
     capacity: Option<u64>,
+    /// Files stay, whoever removes them.
+    keeps_all: bool,
     dice: Dice,
     counts: Counts,
     cuts: Cuts,
@@ -185,6 +187,11 @@ impl Simulated {
     /// From here on so many bytes go onto it; what would be more is refused.
     pub fn set_capacity(&self, bytes: u64) {
         self.0.lock().capacity = Some(bytes);
+    }
+
+    /// From here on no file can be removed, or any again.
+    pub fn refuse_to_remove(&self, refuse: bool) {
+        self.0.lock().keeps_all = refuse;
     }
 
     /// Bytes of all files.
@@ -405,6 +412,9 @@ impl Disk for Simulated {
         let mut world = self.0.lock();
         if !world.names.contains_key(path) {
             return Err(io::ErrorKind::NotFound.into());
+        }
+        if world.keeps_all {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
         }
         world.rename(folder(path), Renaming::Unname(path.to_owned()))
     }

@@ -69,8 +69,7 @@ impl Run {
     }
 
     fn open(&self) -> Result<(Durable, Log), StoreError> {
-        let sealing =
-            Sealing { after: self.seal_after, bytes_per_s: u64::MAX, columns: Vec::new() };
+        let sealing = Sealing { after: self.seal_after, bytes_per_s: u64::MAX };
         let with = |settings| StreamSettings {
             sealing: cfg!(feature = "parquet").then(|| sealing.clone()),
             keep_bytes: self.log_keep_bytes,

@@ -10,6 +10,8 @@ mod economy;
 mod facts;
 mod faults;
 mod fixtures;
+#[cfg(feature = "parquet")]
+mod lost;
 mod recording;
 mod restarts;
 mod room;
@@ -17,6 +19,8 @@ mod room;
 mod sealing;
 #[path = "../simulated/mod.rs"]
 mod simulated;
+#[cfg(feature = "parquet")]
+mod stops;
 mod workload;
 
 use simulated::dice;

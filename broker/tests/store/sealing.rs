@@ -15,28 +15,28 @@ use crate::recording::{fill, filled, log, log_with, offsets, open, read_stream, 
 use crate::simulated::{Faults, Simulated, Stop};
 use crate::workload::filter;
 
-fn sealing() -> Sealing {
-    let columns = vec![Column { name: "t".into(), kind: ColumnKind::Number }];
-    Sealing { after: None, bytes_per_s: 1 << 30, columns }
+pub fn sealing() -> Sealing {
+    Sealing { after: None, bytes_per_s: 1 << 30 }
 }
 
-fn sealing_log(disk: &Simulated, segment_bytes: u64) -> Log {
+pub fn sealing_log(disk: &Simulated, segment_bytes: u64) -> Log {
     log_with(disk, segment_bytes, |settings| martlet::telemetry::log::StreamSettings {
         sealing: Some(sealing()),
+        columns: vec![Column { name: "t".into(), kind: ColumnKind::Number }],
         ..settings
     })
 }
 
-fn stats(log: &Log) -> StreamStats {
+pub fn stats(log: &Log) -> StreamStats {
     log.stats("all").expect("there is the stream")
 }
 
-fn seal(log: &Log) {
+pub fn seal(log: &Log) {
     log.seal(0, &|_| true);
 }
 
 /// A log whose segments but the newest are Parquet files.
-fn sealed(disk: &Simulated, segment_bytes: u64) -> (Durable, Log) {
+pub fn sealed(disk: &Simulated, segment_bytes: u64) -> (Durable, Log) {
     let (mut store, log) = fill(disk, sealing_log(disk, segment_bytes));
     seal(&log);
     assert_eq!(stats(&log).parquet_files, 0, "not before the state has it");
@@ -47,7 +47,7 @@ fn sealed(disk: &Simulated, segment_bytes: u64) -> (Durable, Log) {
     (store, log)
 }
 
-fn files(disk: &Simulated, extension: &str) -> Vec<PathBuf> {
+pub fn files(disk: &Simulated, extension: &str) -> Vec<PathBuf> {
     let is_it = |path: &PathBuf| path.extension().is_some_and(|found| found == extension);
     disk.files().into_keys().filter(is_it).collect()
 }

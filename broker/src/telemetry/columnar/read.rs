@@ -10,6 +10,7 @@ use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, Int32Type
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, FileReader, Length};
 use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
+use parquet::file::statistics::Statistics;
 
 use crate::store::disk::File;
 use crate::telemetry::Record;
@@ -19,6 +20,7 @@ use crate::telemetry::columnar::{
     PAYLOAD_BINARY, QOS, RETAIN, TIME, TOPIC, USER_NAME, VERSION, schema,
 };
 use crate::telemetry::columns::OWN;
+use crate::telemetry::index::{Block, UNKNOWN};
 
 /// Bytes that are checked at a time.
 const WINDOW_BYTES: usize = 64 << 10;
@@ -109,6 +111,22 @@ impl Columnar {
             (at, u64::from(*rows))
         });
         blocks.collect()
+    }
+
+    /// What the tail says of a block that cannot be read: the offsets and times of its row group.
+    pub(in crate::telemetry) fn hull(&self, row: u64, rows: u64) -> Result<Block, Fault> {
+        let (group, _) = self.place(row)?;
+        let group = self.reader.metadata().row_group(group);
+        let said = |column: usize| match group.column(column).statistics() {
+            Some(Statistics::Int64(said)) => {
+                let bounds = said.min_opt().zip(said.max_opt());
+                bounds.map_or((0, UNKNOWN), |(min, max)| (*min as u64, *max as u64))
+            }
+            _ => (0, UNKNOWN),
+        };
+        let ((first, last), (time_min, time_max)) = (said(OFFSET), said(TIME));
+        let end = last.saturating_add(1);
+        Ok(Block { first, end, at: row, bytes: rows, time_min, time_max })
     }
 
     /// Appends so many records from that row on, which begin a block, as one batch.

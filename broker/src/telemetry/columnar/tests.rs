@@ -195,7 +195,7 @@ fn pieces_are_a_file_for_every_reader() {
     let records: Vec<KeptRecord> = (0..3_000).map(record).collect();
     let file = Memory::default();
     let mut whole = Writer::new(Arc::new(file.clone()), &[]).expect("a file in memory");
-    let mut pieces = ParquetPieces::new().expect("it is built");
+    let mut pieces = ParquetPieces::new(&[]).expect("it is built");
     let (mut sent, mut longest) = (Vec::new(), 0);
     for record in &records {
         whole.add(&record.lend()).expect("a file in memory");
