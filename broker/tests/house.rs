@@ -231,6 +231,7 @@ const NEVER: &[Never] = &[
             "broker/src/cli",
             "broker/src/main.rs",
             "broker/bench/src/main.rs",
+            "broker/bench/src/cli.rs",
         ],
         code: &["clap::", "toml::"],
         because: "I7: one wall per dependency; files and flags end in config and cli",

@@ -8,7 +8,7 @@ use martlet_codec::ids::PacketId;
 use martlet_codec::packet::{Delivery, Packet, Publish};
 use martlet_codec::properties::Properties;
 use martlet_codec::reason::ProtocolVersion;
-use martlet_codec::topic::TopicName;
+use martlet_codec::topic::{TopicFilter, TopicName};
 
 const TOPIC: &str = "site/line-7/temperature";
 const PAYLOAD: [u8; 64] = [b'x'; 64];
@@ -61,6 +61,13 @@ mod decoding {
     #[divan::bench]
     fn topic_name() -> bool {
         TopicName::new(black_box(TOPIC.as_bytes())).is_ok()
+    }
+
+    #[divan::bench(args = ["site/line-7/temperature", "site/+/temperature", "site/#"])]
+    fn filter_matches(bencher: Bencher<'_, '_>, filter: &str) {
+        let filter = TopicFilter::new(filter.as_bytes()).expect("a filter");
+        let topic = TopicName::new(TOPIC.as_bytes()).expect("a topic");
+        bencher.bench(|| black_box(filter).matches(black_box(topic)));
     }
 
     #[divan::bench(args = QOS)]

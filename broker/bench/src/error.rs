@@ -42,13 +42,15 @@ pub(crate) enum BenchError {
     /// It did not accept a connection or a subscription.
     #[error("the broker refused a connection or a subscription: {0}")]
     Refused(String),
+    /// A peer's command line without a word.
+    #[error("a peer's command line is empty")]
+    NoCommand,
     /// No scenario of this name.
     #[error("no scenario is called {0:?}; see `bench list`")]
     Scenario(String),
-    /// TLS or WebSocket, of a broker that runs already.
+    /// TLS or WebSocket, of a broker whose configuration is not ours to write.
     #[error(
-        "a broker that runs already is measured over plain TCP alone: leave --broker out, or the \
-             scenarios with -tls and -ws"
+        "measured over plain TCP alone: only Martlet and mosquitto get listeners of other kinds"
     )]
     Stranger,
     /// A store alone, filled or measured.

@@ -7,13 +7,11 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints results")]
 
-use std::fs::File;
-use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
 
+use crate::cli::{Chore, Cli, MassesOptions, Options, StartOptions, StormOptions};
 use crate::error::BenchError;
 use crate::load::Bounds;
 use crate::machine::Cores;
@@ -22,12 +20,17 @@ use crate::measure::Run;
 use crate::scenario::{ALL, DURABLE, Scenario, Shape};
 use crate::start::Content;
 use crate::subject::Source;
+use crate::turns::Journal;
 
+mod all;
 mod certificate;
+mod cli;
 mod clock;
 mod durable;
 mod economy;
 mod error;
+mod floor;
+mod grid;
 mod http;
 mod idle;
 mod journal;
@@ -38,6 +41,7 @@ mod masses;
 mod measure;
 mod peer;
 mod report;
+mod rival;
 mod scenario;
 mod start;
 mod storm;
@@ -45,167 +49,18 @@ mod subject;
 mod syscalls;
 mod tally;
 mod telemetry;
+mod turns;
 mod wire;
-
-/// What a message, and a connection, cost a broker.
-#[derive(Parser)]
-#[command(version)]
-struct Cli {
-    #[command(subcommand)]
-    chore: Chore,
-}
-
-#[derive(Subcommand)]
-enum Chore {
-    /// Martlet against Debian's mosquitto, in turns; a table of medians and ratios
-    Compare(Options),
-    /// Sessions that are kept: Martlet with each `data.sync` and mosquitto with persistence, in
-    /// turns; a table in Markdown
-    Durable(Options),
-    /// What a message costs the disk: at fixed rates through Martlet, one checkpoint included, and
-    /// at fixed batch sizes through its store alone; two tables in Markdown. The device's count is
-    /// that of the whole machine: run nothing else, or set TMPDIR to a disk of its own
-    Economy(Options),
-    /// One broker alone
-    Run(Options),
-    /// System calls per 1,000 messages, counted by strace
-    Syscalls(Options),
-    /// How long Martlet takes to start with a full store, and in how much memory
-    Start(StartOptions),
-    /// A million filters and a million retained messages: time, CPU time and memory; a table in
-    /// Markdown
-    Masses(MassesOptions),
-    /// Many connections at once, over TCP, with TLS handshakes in full, and with resumed ones: what
-    /// each costs Martlet and mosquitto; a table in Markdown
-    Storm(StormOptions),
-    /// The log's files: how fast they are recorded, sealed into Parquet and read, and how large
-    /// they are; a table in Markdown
-    Telemetry(TelemetryOptions),
-    /// How fast the window answers with what was recorded, in each form; a table in Markdown
-    Http(TelemetryOptions),
-    /// The scenarios
-    List,
-}
-
-#[derive(Args)]
-struct Options {
-    /// Only these scenarios, separated by commas (`bench list`)
-    #[arg(long, value_delimiter = ',')]
-    only: Vec<String>,
-    /// How often each is run with each broker
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
-    /// Short runs and 1,000 idle connections: to see that it works
-    #[arg(long)]
-    quick: bool,
-    /// How long publishers publish in one run, in seconds (5; for `economy` 60)
-    #[arg(long)]
-    seconds: Option<f64>,
-    /// After how many deliveries they stop before
-    #[arg(long, default_value_t = 20_000_000)]
-    deliveries: u64,
-    /// Idle connections; fewer, with a word about it, where fewer files may be open
-    #[arg(long, default_value_t = 10_000)]
-    connections: usize,
-    /// Run each also with all cores for broker and load, instead of one each, and compare
-    #[arg(long)]
-    unpinned: bool,
-    /// Instead of Martlet: a program (mosquitto's command line if that is in its name, Martlet's
-    /// otherwise), or the address of a broker that runs already
-    #[arg(long)]
-    broker: Option<String>,
-    /// The process id of the broker that runs already, for its CPU time and memory
-    #[arg(long)]
-    pid: Option<u32>,
-    /// Write a line of JSON for each run to this file
-    #[arg(long)]
-    json: Option<PathBuf>,
-}
-
-#[derive(Args)]
-struct StartOptions {
-    /// Only stores with this in them, separated by commas: queued, shared, retained, tail
-    #[arg(long, value_delimiter = ',')]
-    only: Vec<String>,
-    /// How many messages
-    #[arg(long, default_value_t = 1_000_000)]
-    messages: u64,
-    /// In how many sessions
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
-    sessions: u64,
-    /// Bytes of each payload
-    #[arg(long, default_value_t = 150)]
-    payload: usize,
-    /// Print the broker's log too
-    #[arg(long)]
-    log: bool,
-}
-
-#[derive(Args)]
-struct StormOptions {
-    /// Connections with TLS in one storm; of plain ones, which cost little, four times as many
-    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=4_000))]
-    connections: u32,
-    /// How many of them are on their way together
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100))]
-    together: u32,
-    /// How often each is run with each broker
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
-    /// Instead of Martlet: a program
-    #[arg(long)]
-    broker: Option<String>,
-}
-
-#[derive(Args)]
-struct MassesOptions {
-    /// Filters of all clients
-    #[arg(long, default_value_t = 1_000_000)]
-    filters: usize,
-    /// Clients that subscribe to them
-    #[arg(long, default_value_t = 100)]
-    clients: usize,
-    /// Messages published among the filters
-    #[arg(long, default_value_t = 500_000)]
-    messages: usize,
-    /// Retained messages
-    #[arg(long, default_value_t = 1_000_000)]
-    retained: usize,
-    /// Martlet alone
-    #[arg(long)]
-    alone: bool,
-    /// Instead of Martlet: a program
-    #[arg(long)]
-    broker: Option<String>,
-}
-
-#[derive(Args)]
-struct TelemetryOptions {
-    /// How many records
-    #[arg(long, default_value_t = 2_000_000)]
-    records: u64,
-    /// On how many topics
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
-    topics: u64,
-    /// Leave the files in this folder, for `broker/bench/analytics.py`
-    #[arg(long)]
-    keep: Option<PathBuf>,
-}
-
-impl TelemetryOptions {
-    fn plan(&self) -> telemetry::Plan {
-        let Self { records, topics, keep } = self;
-        telemetry::Plan { records: *records, topics: *topics, keep: keep.clone() }
-    }
-}
 
 fn main() -> ExitCode {
     let chore = Cli::parse().chore;
     let done = match &chore {
-        Chore::Compare(options) => compare(options, true),
+        Chore::All(options) => all::run(options),
+        Chore::Compare(options) => options.sources().and_then(|those| compare(options, &those)),
+        Chore::Floor(options) => floor::serve(options.port).map(|()| true),
         Chore::Durable(options) => compare_durable(options),
         Chore::Economy(options) => measure_economy(options),
-        Chore::Run(options) => compare(options, false),
+        Chore::Run(options) => options.first().and_then(|one| compare(options, &[one])),
         Chore::Syscalls(options) => count_syscalls(options),
         Chore::Start(options) => measure_starts(options),
         Chore::Masses(options) => measure_masses(options),
@@ -246,7 +101,7 @@ fn measure_starts(options: &StartOptions) -> Result<bool, BenchError> {
 fn measure_masses(options: &MassesOptions) -> Result<bool, BenchError> {
     let MassesOptions { filters, clients, messages, retained, .. } = *options;
     let first = match &options.broker {
-        Some(text) => Source::parse(text, None),
+        Some(text) => Source::parse(text),
         None => Source::martlet()?,
     };
     let mut sources = Source::forgetful(&first);
@@ -257,7 +112,7 @@ fn measure_masses(options: &MassesOptions) -> Result<bool, BenchError> {
 
 fn measure_storms(options: &StormOptions) -> Result<bool, BenchError> {
     let first = match &options.broker {
-        Some(text) => Source::parse(text, None),
+        Some(text) => Source::parse(text),
         None => Source::martlet()?,
     };
     let plan = storm::Plan {
@@ -270,23 +125,39 @@ fn measure_storms(options: &StormOptions) -> Result<bool, BenchError> {
 }
 
 /// `false`: a delivery was wrong.
-fn compare(options: &Options, with_mosquitto: bool) -> Result<bool, BenchError> {
-    let scenarios = options.scenarios(&ALL)?;
-    let runs = run_all(options, scenarios, &options.sources(with_mosquitto)?)?;
+fn compare(options: &Options, sources: &[Source]) -> Result<bool, BenchError> {
+    let runs = in_turns(options, options.scenarios(&ALL)?, sources)?;
     println!("{}", report::table(runs.iter().filter(|run| !run.unpinned)));
     println!("{}", report::departed(&runs));
+    println!("{}", grid::costs(&runs));
+    println!("{}", grid::times_better(&runs));
     if options.unpinned {
         println!("{}", report::unpinned(&runs));
     }
-    Ok(!runs.iter().any(|run| run.faults.any()))
+    Ok(!any_wrong(&runs, sources))
 }
 
 fn compare_durable(options: &Options) -> Result<bool, BenchError> {
-    let scenarios = options.scenarios(&DURABLE)?;
     let sources = Source::keeping(&options.first()?);
-    let runs = run_all(options, scenarios, &sources)?;
+    let runs = in_turns(options, options.scenarios(&DURABLE)?, &sources)?;
     println!("{}", durable::table(&runs, "martlet off"));
-    Ok(!runs.iter().any(|run| run.faults.any()))
+    Ok(!any_wrong(&runs, &sources))
+}
+
+fn in_turns(
+    options: &Options,
+    scenarios: Vec<Scenario>,
+    sources: &[Source],
+) -> Result<Vec<Run>, BenchError> {
+    let mut journal = Journal::create(options.json.as_deref())?;
+    turns::run(options.turns(), scenarios, sources, &mut journal)
+}
+
+/// Whether a broker that must not has lost, repeated or reordered something.
+fn any_wrong(runs: &[Run], sources: &[Source]) -> bool {
+    let guests = sources.iter().filter(|source| source.is_guest());
+    let guests: Vec<String> = guests.map(Source::name).collect();
+    runs.iter().any(|run| run.faults.any() && !guests.contains(&run.broker))
 }
 
 fn measure_economy(options: &Options) -> Result<bool, BenchError> {
@@ -300,51 +171,10 @@ fn measure_economy(options: &Options) -> Result<bool, BenchError> {
     Ok(true)
 }
 
-/// Runs all, A B A B.
-fn run_all(
-    options: &Options,
-    mut scenarios: Vec<Scenario>,
-    sources: &[Source],
-) -> Result<Vec<Run>, BenchError> {
-    let mut placements = vec![(false, Cores::choose()?)];
-    if options.unpinned {
-        placements.push((true, Cores::all()?));
-    }
-    machine::raise_open_files(&mut scenarios)?;
-    let json = options.json.as_ref().map(File::create).transpose();
-    let mut json = json.map_err(BenchError::system("creating the file for JSON"))?;
-    let mut runs = Vec::new();
-    for scenario in &scenarios {
-        for round in 1..=options.rounds() {
-            for (source, &(unpinned, cores)) in pairs(sources, &placements) {
-                let run = match measure::run(source, scenario, options.bounds(), cores) {
-                    Err(error @ BenchError::NoWebSocket(_)) => {
-                        eprintln!("{} {}: not measured: {error}", scenario.name, source.name());
-                        continue;
-                    }
-                    run => Run { round, unpinned, ..run? },
-                };
-                let line = serde_json::to_string(&run).expect("numbers and names are JSON");
-                progress(&run, options.rounds());
-                if let Some(json) = json.as_mut() {
-                    writeln!(json, "{line}").map_err(BenchError::system("writing JSON"))?;
-                }
-                runs.push(run);
-            }
-        }
-    }
-    Ok(runs)
-}
-
-/// Each of these with each of those.
-fn pairs<'a, A, B>(these: &'a [A], those: &'a [B]) -> impl Iterator<Item = (&'a A, &'a B)> {
-    these.iter().flat_map(move |this| those.iter().map(move |that| (this, that)))
-}
-
 fn count_syscalls(options: &Options) -> Result<bool, BenchError> {
     let cores = Cores::choose()?;
     let mut scenarios = options.scenarios(&ALL)?;
-    let sources = options.sources(true)?;
+    let sources = options.sources()?;
     machine::raise_open_files(&mut scenarios)?;
     let bounds = Bounds { seconds: 10.0, deliveries: 100_000 };
     for scenario in scenarios {
@@ -363,47 +193,4 @@ fn count_syscalls(options: &Options) -> Result<bool, BenchError> {
         }
     }
     Ok(true)
-}
-
-fn progress(run: &Run, rounds: u32) {
-    let Run { scenario, broker, round, unpinned, seconds, cpu_s, load_cpu_s, faults, .. } = run;
-    let cores = if *unpinned { ", all cores" } else { "" };
-    eprintln!(
-        "{scenario} {broker} {round}/{rounds}{cores}: {seconds:.1} s, broker {cpu_s:.2} CPU-s, \
-         load {load_cpu_s:.2} CPU-s"
-    );
-    if faults.any() {
-        eprintln!("  WRONG: {faults:?}");
-    }
-}
-
-impl Options {
-    /// Those that are asked for, or else these.
-    fn scenarios(&self, all: &[&str]) -> Result<Vec<Scenario>, BenchError> {
-        let connections = if self.quick { 1_000 } else { self.connections };
-        let all: Vec<String> = all.iter().map(|name| (*name).to_owned()).collect();
-        let names = if self.only.is_empty() { &all } else { &self.only };
-        names.iter().map(|name| Scenario::parse(name, connections)).collect()
-    }
-
-    fn sources(&self, with_mosquitto: bool) -> Result<Vec<Source>, BenchError> {
-        let mosquitto = with_mosquitto.then(Source::mosquitto);
-        Ok([Some(self.first()?), mosquitto].into_iter().flatten().collect())
-    }
-
-    fn first(&self) -> Result<Source, BenchError> {
-        match &self.broker {
-            Some(text) => Ok(Source::parse(text, self.pid)),
-            None => Source::martlet(),
-        }
-    }
-
-    fn bounds(&self) -> Bounds {
-        let seconds = if self.quick { 0.5 } else { self.seconds.unwrap_or(5.0) };
-        Bounds { seconds, deliveries: self.deliveries }
-    }
-
-    fn rounds(&self) -> u32 {
-        if self.quick { 1 } else { self.rounds }
-    }
 }

@@ -22,7 +22,7 @@ struct Median {
 }
 
 /// The table of all runs: one row for each scenario and broker, in the order of `runs`; the last
-/// column is the broker's work per CPU second against the last broker's.
+/// column is the broker's work per CPU second against mosquitto's, or else the last broker's.
 pub(crate) fn table<'a>(runs: impl Iterator<Item = &'a Run>) -> String {
     let runs: Vec<&Run> = runs.collect();
     let mut text = format!(
@@ -44,9 +44,10 @@ pub(crate) fn table<'a>(runs: impl Iterator<Item = &'a Run>) -> String {
         let brokers = distinct(of_scenario.iter().map(|run| run.broker.as_str()));
         let medians: Vec<Median> =
             brokers.into_iter().map(|broker| Median::of(broker, &of_scenario)).collect();
-        let last = medians.last().map_or(f64::NAN, |median| median.per_cpu_s);
+        let reference = medians.iter().find(|median| median.broker == "mosquitto");
+        let reference = reference.or(medians.last()).map_or(f64::NAN, |median| median.per_cpu_s);
         for median in &medians {
-            text.push_str(&row(scenario, median, median.per_cpu_s / last));
+            text.push_str(&row(scenario, median, median.per_cpu_s / reference));
         }
     }
     text
@@ -161,7 +162,7 @@ fn rate(run: &Run) -> f64 {
     }
 }
 
-fn cpu_s_per_million(run: &Run) -> f64 {
+pub(crate) fn cpu_s_per_million(run: &Run) -> f64 {
     match run.figures {
         Figures::Messages { cpu_s_per_million, .. } => cpu_s_per_million,
         Figures::Idle { cpu_us_per_connection, .. } => cpu_us_per_connection,

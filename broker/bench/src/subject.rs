@@ -11,6 +11,7 @@ use crate::certificate::Certificate;
 use crate::error::BenchError;
 use crate::line::{Layer, Line, Route};
 use crate::machine::{self, Cores, CpuTime, Footprint};
+use crate::rival::{Rival, Running};
 use crate::scenario::Transport;
 
 /// With its default of 1,000, mosquitto 2.0.11 drops messages at QoS 1 and 2 while it holds fewer.
@@ -33,8 +34,17 @@ pub(crate) enum Source {
         /// What its configuration says.
         config: String,
     },
+    /// Any other program to start, on a free loopback port.
+    Rival {
+        /// Its name in tables.
+        label: String,
+        /// How it is started.
+        rival: Rival,
+    },
     /// One that listens already.
     Running {
+        /// Its name in tables.
+        label: String,
         /// Where.
         address: SocketAddr,
         /// Its process, when it is on this machine: without it, no CPU time and no memory.
@@ -92,35 +102,81 @@ impl Source {
         source
     }
 
-    /// An address, or a program; a program with `mosquitto` in its name takes mosquitto's command
-    /// line.
-    pub(crate) fn parse(text: &str, pid: Option<u32>) -> Self {
-        if let Ok(address) = text.parse() {
-            return Self::Running { address, pid };
+    /// What an operator wrote: an address, a command line with a place for the port, or a program,
+    /// whose name tells its command line; `NAME=` before any of them, `@PID` behind an address.
+    pub(crate) fn parse(text: &str) -> Self {
+        let named = text.split_once('=').filter(|(name, _)| is_name(name));
+        let (name, what) = named.map_or((None, text), |(name, what)| (Some(name), what));
+        let (address, pid) = what.split_once('@').unwrap_or((what, ""));
+        let label = |otherwise: &str| name.unwrap_or(otherwise).to_owned();
+        if let Ok(socket) = address.parse() {
+            let pid = pid.parse().ok();
+            return Self::Running { label: label(address), address: socket, pid };
         }
-        let path = PathBuf::from(text);
-        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        let kind = if name.contains("mosquitto") { Kind::Mosquitto } else { Kind::Martlet };
-        Self::program(kind, path)
+        let program = what.split_whitespace().next().unwrap_or_default();
+        let path = PathBuf::from(program);
+        let file_name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        if let Some(rival) = Rival::command(what).or_else(|| Rival::known(&path)) {
+            return Self::Rival { label: label(file_name), rival };
+        }
+        let kind = if file_name.contains("mosquitto") { Kind::Mosquitto } else { Kind::Martlet };
+        match Self::program(kind, path) {
+            Self::Program { path, config, .. } => {
+                Self::Program { kind, path, label: label(kind.name()), config }
+            }
+            other => other,
+        }
+    }
+
+    /// The same with this process id, where it runs already.
+    pub(crate) fn with_pid(mut self, pid: Option<u32>) -> Self {
+        if let Self::Running { pid: old_pid, .. } = &mut self {
+            *old_pid = pid.or(*old_pid);
+        }
+        self
+    }
+
+    /// All peers that are on `PATH`.
+    pub(crate) fn installed() -> Vec<Self> {
+        let paths = Rival::installed();
+        paths.iter().map(|path| Self::parse(&path.display().to_string())).collect()
+    }
+
+    /// What no broker can be below.
+    pub(crate) fn floor() -> Result<Self, BenchError> {
+        Ok(Self::Rival { label: "floor".to_owned(), rival: Rival::floor()? })
     }
 
     /// Its name in tables.
     pub(crate) fn name(&self) -> String {
         match self {
-            Self::Program { label, .. } => label.clone(),
-            Self::Running { address, .. } => address.to_string(),
+            Self::Program { label, .. }
+            | Self::Rival { label, .. }
+            | Self::Running { label, .. } => label.clone(),
         }
+    }
+
+    /// Whether a run with it may fail without an end to all: it is not ours, nor the reference.
+    pub(crate) const fn is_guest(&self) -> bool {
+        !matches!(self, Self::Program { .. })
     }
 
     /// Starts it on its cores, with a listener of this kind; this program then goes on on its own.
     pub(crate) fn start(&self, transport: Transport, cores: Cores) -> Result<Subject, BenchError> {
         let (kind, path, config) = match self {
             Self::Program { kind, path, config, .. } => (*kind, path, config),
-            Self::Running { address, pid } if transport == Transport::Tcp => {
-                let route = Route { address: *address, layer: Layer::Tcp };
-                return Ok(Subject { route, pid: *pid, _broker: None, _certificate: None });
+            Self::Rival { .. } | Self::Running { .. } if transport != Transport::Tcp => {
+                return Err(BenchError::Stranger);
             }
-            Self::Running { .. } => return Err(BenchError::Stranger),
+            Self::Rival { rival, .. } => {
+                machine::pin(&cores.broker)?;
+                let running = rival.start();
+                machine::pin(&cores.load)?;
+                let running = running?;
+                let (address, pid) = (running.address(), Some(running.pid()));
+                return Ok(Subject::at(address, pid, Some(Child::Rival(running))));
+            }
+            Self::Running { address, pid, .. } => return Ok(Subject::at(*address, *pid, None)),
         };
         let certificate = match transport {
             Transport::Tls => Some(Certificate::make()?),
@@ -159,7 +215,7 @@ impl Source {
         Ok(Subject {
             route,
             pid: Some(broker.pid()),
-            _broker: Some(broker),
+            _child: Some(Child::Broker(broker)),
             _certificate: certificate,
         })
     }
@@ -183,6 +239,12 @@ fn mosquitto_conf(kind: Kind, certificate: Option<&Certificate>) -> String {
     format!("{listener}user root\nallow_anonymous true\n{MOSQUITTO_CONFIG}{store}")
 }
 
+/// Whether this is a name for tables, and not the beginning of a path or an option.
+fn is_name(text: &str) -> bool {
+    let is_letter = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+    !text.is_empty() && !text.starts_with('-') && text.chars().all(is_letter)
+}
+
 /// Whether mosquitto says that it has no such listener: it is built without WebSocket, or its
 /// library takes no listener on one address alone.
 fn refuses(transport: Transport, log: &str) -> bool {
@@ -194,11 +256,23 @@ fn refuses(transport: Transport, log: &str) -> bool {
 pub(crate) struct Subject {
     pub(crate) route: Route,
     pub(crate) pid: Option<u32>,
-    _broker: Option<Broker>,
+    _child: Option<Child>,
     _certificate: Option<Certificate>,
 }
 
+/// Held for its end alone.
+#[expect(dead_code, reason = "dropped, they end what they hold")]
+enum Child {
+    Broker(Broker),
+    Rival(Running),
+}
+
 impl Subject {
+    const fn at(address: SocketAddr, pid: Option<u32>, child: Option<Child>) -> Self {
+        let route = Route { address, layer: Layer::Tcp };
+        Self { route, pid, _child: child, _certificate: None }
+    }
+
     /// What it has used; nothing for a stranger.
     pub(crate) fn cpu(&self) -> Result<CpuTime, BenchError> {
         self.pid.map_or(Ok(CpuTime::default()), CpuTime::of)
@@ -217,5 +291,33 @@ impl Subject {
     /// What it holds; nothing for a stranger.
     pub(crate) fn footprint(&self) -> Result<Footprint, BenchError> {
         self.pid.map_or(Ok(Footprint::default()), Footprint::of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Source;
+
+    #[test]
+    fn a_peer_is_an_address_a_command_or_a_program() {
+        for (text, name, is_guest) in [
+            ("127.0.0.1:1883", "127.0.0.1:1883", true),
+            ("127.0.0.1:1883@42", "127.0.0.1:1883", true),
+            ("emqx=127.0.0.1:1883@42", "emqx", true),
+            ("/opt/mosquitto", "mosquitto", false),
+            ("mosquitto-2.1=/opt/mosquitto", "mosquitto-2.1", false),
+            ("before=/opt/a=b/martlet", "before", false),
+            ("/opt/rumqttd", "rumqttd", true),
+            ("/opt/nano start --port={port}", "nano", true),
+            ("nano start --port={port}", "nano", true),
+            ("nano=/opt/nanomq --port={port}", "nano", true),
+        ] {
+            let source = Source::parse(text);
+            assert_eq!((source.name().as_str(), source.is_guest()), (name, is_guest), "{text}");
+        }
+        let Source::Running { pid, .. } = Source::parse("127.0.0.1:1883@42") else {
+            panic!("an address")
+        };
+        assert_eq!(pid, Some(42));
     }
 }

@@ -136,6 +136,21 @@ fn one_to_one_among_10_000_filters(bencher: Bencher<'_, '_>) {
     run_qos0(bencher, &filters, SENSOR, 1);
 }
 
+/// What the trie takes to find that nobody wants a message: 10,000 filters, `+` in each of them.
+#[divan::bench]
+fn one_to_none_among_10_000_filters_with_wildcards(bencher: Bencher<'_, '_>) {
+    let filters: Vec<String> = (0..10_000).map(|n| format!("site/+/machine/{n}/#")).collect();
+    let mut house = House::new(&filters, QoS::AtMostOnce);
+    house.subscribers.clear();
+    let message = message("site/7/machine/no/temperature", QoS::AtMostOnce);
+    bencher.counter(ItemsCount::new(MESSAGES)).bench_local(|| {
+        for _ in 0..MESSAGES {
+            house.publish(&message, Delivery::AtMostOnce);
+        }
+        assert!(house.fx.outgoing.is_empty());
+    });
+}
+
 #[divan::bench]
 fn one_to_1000(bencher: Bencher<'_, '_>) {
     run_qos0(bencher, &vec![SENSOR.to_owned(); 1000], SENSOR, 1000);
