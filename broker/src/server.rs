@@ -11,7 +11,6 @@ use tokio::task::JoinSet;
 
 use crate::access::{Policy, guard};
 use crate::bridge;
-use crate::bridge::task::Bridge;
 use crate::clock::Clock;
 use crate::driver::{self, Driver};
 use crate::inquiry::Inquiry;
@@ -22,6 +21,7 @@ use crate::net::listener::{self, Listener};
 use crate::net::throttle::{self, Rates};
 use crate::net::tls::Acceptor;
 use crate::net::tls::settings::Fault;
+use crate::server::bridges::{Bridges, bridges};
 use crate::server::certificates::{Certificates, Made};
 use crate::server::reload::{Change, Part, Reloader};
 use crate::server::streams::{Recorded, Streams};
@@ -29,6 +29,7 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::log::{Log, StreamSettings};
 use crate::{historian, http};
 
+mod bridges;
 mod certificates;
 pub mod reload;
 mod streams;
@@ -72,7 +73,7 @@ pub struct Server {
     driver: Arc<Driver>,
     listeners: Vec<(Listener, Arc<Shared>)>,
     window: Option<http::window::Window>,
-    bridges: Vec<Bridge>,
+    bridges: Bridges,
     connections: Arc<Semaphore>,
     connections_max: u32,
     stopping: watch::Sender<bool>,
@@ -159,10 +160,7 @@ impl Server {
         let window_desk = settings.window.as_ref().map(|(window, _)| made.window_desk(window));
         let window_desk = window_desk.transpose()?;
         made.warn();
-        let bridges = settings.bridges.iter();
-        let bridges = bridges.map(|bridge| Bridge::new(bridge.clone(), &driver, stopped.clone()));
-        let bridges =
-            bridges.collect::<Result<_, _>>().map_err(|fault| StartError::Tls(vec![fault]))?;
+        let (bridges, bridging) = bridges(&settings.bridges, &driver).map_err(StartError::Tls)?;
         let window = settings.window.clone().zip(window_desk.clone());
         let window = window.map(|window| open_window(window, &driver, &porch, &stopped));
         let window = window.transpose()?;
@@ -175,6 +173,7 @@ impl Server {
             Arc::new(Bounds(Arc::clone(&driver), rates)),
             Arc::new(access),
             Arc::new(Certificates::new(desks, window_desk)),
+            Arc::new(bridging),
         ];
         let reloader = Arc::new(Reloader::new(settings, parts));
         Ok(Self {
@@ -230,12 +229,10 @@ impl Server {
 
     /// Serves until `stop` is done; then stops in order: no new connections, every client gets
     /// what waits for it and its farewell, and what was changed is kept.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let pump = tokio::spawn(Arc::clone(&self.driver).run());
-        for bridge in &self.bridges {
-            bridge.prepare().await;
-        }
-        let mut bridges: JoinSet<()> = self.bridges.into_iter().map(Bridge::run).collect();
+        self.bridges.settle().await;
+        let bridges = tokio::spawn(self.bridges.run(self.stopping.subscribe()));
         let mut accepting = JoinSet::new();
         for (listener, shared) in self.listeners {
             accepting.spawn(listener.run(shared, Arc::clone(&self.connections)));
@@ -253,7 +250,8 @@ impl Server {
         self.stopping.send_replace(true);
         while accepting.join_next().await.is_some() {}
         // Each says goodbye to its broker.
-        while bridges.join_next().await.is_some() {}
+        // A panic in there has been reported by the panic itself.
+        let _ = bridges.await;
         self.driver.shut_down();
         let open = self.connections_max as usize - self.connections.available_permits();
         if open > 0 {

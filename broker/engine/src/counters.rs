@@ -25,6 +25,9 @@ pub struct Counters {
     pub connected_max: u64,
     /// Sessions that ended by their expiry.
     pub sessions_expired: u64,
+    /// Messages that a bridge was not given because the broker behind it has them, or gets them
+    /// over another one.
+    pub left_out: u64,
     /// What the driver counted.
     pub traffic: Traffic,
     /// What the driver says of the store.

@@ -35,7 +35,7 @@ impl Engine {
             } else if session.has_room() {
                 // May pass what is queued at QoS 1 and 2: order is per QoS (I10), [MQTT-4.6.0-6].
                 session.send(publish_qos0(routed.message, routed.retain), &mut self.counters, fx);
-            } else if session.attached().is_some() {
+            } else if session.attached().is_some_and(|attached| attached.room_max > 0) {
                 self.lose(to, Bound::Outbox, fx);
             } else if self.limits.queue_qos0 {
                 self.queue(to, routed, qos, fx);

@@ -234,6 +234,14 @@ pub enum Notice {
         /// The bound's name in [`Limits`](crate::limits::Limits).
         limit: &'static str,
     },
+    /// Two bridges lead to the same broker: what one of them brings does not go back over the
+    /// other.
+    SameBroker {
+        /// The one that said so last.
+        client_id: Arc<str>,
+        /// The other one.
+        other: Arc<str>,
+    },
     /// Filters of one SUBSCRIBE were refused.
     SubscriptionsRefused {
         /// Whose.

@@ -86,6 +86,11 @@ pub const FIGURES: &[Figure] = &[
         |c, _| c.traffic.bridges.connected,
     ),
     total(
+        "$SYS/broker/martlet/bridges/connections",
+        "Connections of bridges that other brokers accepted.",
+        |c, _| c.traffic.bridges.connections,
+    ),
+    total(
         "$SYS/broker/martlet/bridges/sent",
         "Messages that bridges sent to other brokers.",
         |c, _| c.traffic.bridges.sent,
@@ -97,8 +102,13 @@ pub const FIGURES: &[Figure] = &[
     ),
     total(
         "$SYS/broker/martlet/bridges/lost",
-        "Messages that could not cross: too large, or without a topic name on the other side.",
+        "Messages that could not cross: too large, unnamed there, or half across when it forgot.",
         |c, _| c.traffic.bridges.lost,
+    ),
+    total(
+        "$SYS/broker/martlet/bridges/left_out",
+        "Messages not sent over a bridge because the broker there has them.",
+        |c, _| c.left_out,
     ),
     total(
         "$SYS/broker/martlet/rights/unanswered",

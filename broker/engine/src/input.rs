@@ -85,7 +85,8 @@ pub enum Input {
         messages: Vec<Message>,
     },
     /// New bounds, for a broker whose operator changed them while it runs. What is held already
-    /// stays held, even beyond a bound that was lowered. The hash seed stays as it was.
+    /// stays held, even beyond a bound that was lowered. The hash seed and the
+    /// broker's id stay as they were.
     Limits(Box<Limits>),
     /// Byte and connection totals that only the driver knows, for `$SYS`.
     Traffic(Traffic),
@@ -319,6 +320,8 @@ pub struct Traffic {
 pub struct Bridges {
     /// Those that are connected now.
     pub connected: u64,
+    /// Connections that other brokers accepted.
+    pub connections: u64,
     /// Messages that they sent to other brokers.
     pub sent: u64,
     /// Messages that they received from there.

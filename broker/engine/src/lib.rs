@@ -39,6 +39,7 @@ use crate::snapshot::Snapshot;
 use crate::state::{Links, Recovery};
 use crate::sys_topics::SysTopics;
 
+pub mod behind;
 pub mod change;
 pub mod counters;
 pub mod effects;

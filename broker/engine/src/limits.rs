@@ -48,6 +48,9 @@ pub struct Limits {
     pub sys_clients: bool,
     /// Seed of the hash tables, so that nobody can choose topics that collide.
     pub hash_seed: u64,
+    /// By what bridges of other brokers know this one: another number at each start, so that a copy
+    /// of a broker's folder is no other's double.
+    pub broker_id: u64,
     /// What `$SYS/broker/version` says.
     pub version_text: Box<str>,
 }
@@ -73,6 +76,7 @@ impl Default for Limits {
             sys_interval_s: 10,
             sys_clients: false,
             hash_seed: 0,
+            broker_id: 0,
             version_text: concat!("martlet version ", env!("CARGO_PKG_VERSION")).into(),
         }
     }

@@ -107,9 +107,16 @@ impl Engine {
         allowed: bool,
         fx: &mut Effects,
     ) {
+        if is_sys(message) && self.is_told_who(from, message, delivery, fx) {
+            return;
+        }
         let session = &self.sessions[from];
         let (client_id, user_name) = (session.client_id.clone(), session.user_name.clone());
-        let publisher = Publisher { client_id: Some(&client_id), user_name: user_name.as_ref() };
+        let publisher = Publisher {
+            client_id: Some(&client_id),
+            user_name: user_name.as_ref(),
+            behind: session.known.behind.map(|behind| behind.broker),
+        };
         self.accept(publisher, message, delivery, allowed, fx);
     }
 
@@ -168,8 +175,9 @@ impl Engine {
         }
         let mut routed = Routed::new(message);
         for &(index, granted) in &found.sessions {
-            if self.sessions[index].is_bridge_of(publisher) {
-                continue; // or two brokers would send it to and fro for ever
+            let bridge = self.sessions[index].bridge;
+            if bridge && !self.crosses(index, granted, message, publisher, &found.sessions) {
+                continue;
             }
             self.deliver(index, &mut routed, granted, fx);
         }

@@ -31,6 +31,8 @@ pub const STREAMS_MAX: usize = u64::BITS as usize;
 pub(crate) struct Publisher<'a> {
     pub(crate) client_id: Option<&'a Arc<str>>,
     pub(crate) user_name: Option<&'a Arc<str>>,
+    /// The broker that it came from, if a bridge brought it that has said so.
+    pub(crate) behind: Option<u64>,
 }
 
 /// What the engine knows of the log.

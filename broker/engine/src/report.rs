@@ -47,6 +47,8 @@ pub struct Ids {
     pub received: Vec<PacketId>,
     /// Of messages that were sent to it and are not settled.
     pub in_flight: Vec<PacketId>,
+    /// Of those among them whose PUBREL was sent: the message itself is kept no more.
+    pub released: Vec<PacketId>,
 }
 
 impl Engine {
@@ -65,12 +67,22 @@ impl Engine {
         (reports, (end < self.sessions.slots()).then_some(end))
     }
 
+    /// The session of this client id, if there is one.
+    pub fn session_of(&self, client_id: &str) -> Option<SessionReport> {
+        Some(self.sessions[self.sessions.find(client_id)?].report())
+    }
+
     /// The Packet Identifiers that the session of this link has in use, while it is connected: what
     /// a bridge, whose packets these are on the way to another broker, must know of them.
     pub fn ids(&self, link: LinkId) -> Option<Ids> {
         let session = &self.sessions[self.links.session(link)?];
-        let in_flight = session.deliveries.in_flight().map(|(id, _)| id);
-        Some(Ids { received: session.received.iter().collect(), in_flight: in_flight.collect() })
+        let in_flight = || session.deliveries.in_flight();
+        let released = in_flight().filter(|(_, awaiting)| awaiting.outbound().is_none());
+        Some(Ids {
+            received: session.received.iter().collect(),
+            in_flight: in_flight().map(|(id, _)| id).collect(),
+            released: released.map(|(id, _)| id).collect(),
+        })
     }
 
     /// What the session of this link did, while it is connected.

@@ -199,8 +199,8 @@ impl Engine {
     /// From here on these bounds hold. The tables keep the seed that they were made with.
     pub(crate) fn change_limits(&mut self, limits: Limits) {
         let expiry_s = self.limits.session_expiry_s;
-        let hash_seed = self.limits.hash_seed;
-        self.limits = Limits { hash_seed, ..limits };
+        let Limits { hash_seed, broker_id, .. } = self.limits;
+        self.limits = Limits { hash_seed, broker_id, ..limits };
         self.sys_topics.change_interval(&self.limits, self.now);
         if self.limits.session_expiry_s != expiry_s {
             let detached = self.sessions.iter().filter_map(|(index, session)| {

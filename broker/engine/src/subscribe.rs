@@ -65,6 +65,9 @@ impl Engine {
         qos: QoS,
         fx: &mut Effects,
     ) -> u8 {
+        if self.is_asked_who(index, filter, fx) {
+            return QoS::AtMostOnce.get();
+        }
         let session = &mut self.sessions[index];
         if !session.may_subscribe(filter) {
             self.counters.count_drop(Bound::DeniedSubscribe);

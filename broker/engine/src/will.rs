@@ -51,7 +51,8 @@ impl Engine {
     /// rules may have changed since it was kept.
     pub(crate) fn publish_will(&mut self, will: TakenWill, fx: &mut Effects) {
         let TakenWill { message, client_id, user_name, allowed } = will;
-        let publisher = Publisher { client_id: Some(&client_id), user_name: user_name.as_ref() };
+        let (client_id, user_name) = (Some(&client_id), user_name.as_ref());
+        let publisher = Publisher { client_id, user_name, behind: None };
         self.accept(publisher, &message, Delivery::AtMostOnce, allowed, fx);
     }
 }

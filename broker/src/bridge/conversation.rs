@@ -15,6 +15,7 @@ use tokio::time::{Sleep, sleep};
 
 use crate::bridge::Settings;
 use crate::bridge::local;
+use crate::bridge::relay::opening::Opening;
 use crate::bridge::relay::{Fault, Relay, Tally};
 use crate::bridge::remote::Stream;
 use crate::driver::Driver;
@@ -32,8 +33,6 @@ pub(super) struct Conversation<'s> {
     say: Vec<InPacket>,
     /// What has come, and is no whole packet yet or waits for the engine.
     bytes: Vec<u8>,
-    /// How much of the relay's bytes the stream has taken.
-    written: usize,
     flushed: bool,
     /// Local subscribers know that it is connected.
     told: bool,
@@ -62,6 +61,10 @@ pub(super) enum End {
 pub(super) struct Account {
     /// Whether the other broker accepted us.
     pub(super) accepted: bool,
+    /// Whether it had not answered yet who it is.
+    pub(super) asking: bool,
+    /// Messages at QoS 0 that did not leave.
+    pub(super) unsent: u64,
     /// What crossed.
     pub(super) tally: Tally,
 }
@@ -77,17 +80,16 @@ impl<'s> Conversation<'s> {
         settings: &'s Settings,
         driver: &'s Arc<Driver>,
         stream: Box<dyn Stream>,
-        private: bool,
+        opening: Opening,
     ) -> Self {
         Self {
             settings,
             driver,
-            relay: Relay::begin(settings, private, driver.now()),
+            relay: Relay::begin(settings, opening, driver.now()),
             stream,
             client: None,
             say: Vec::new(),
             bytes: Vec::new(),
-            written: 0,
             flushed: true,
             told: false,
             counted: Tally::default(),
@@ -113,10 +115,11 @@ impl<'s> Conversation<'s> {
         let now = self.relay.tally;
         let before = std::mem::replace(&mut self.counted, now);
         if now != before {
-            let mut bridges = self.driver.traffic.bridges.lock();
-            bridges.sent += now.sent - before.sent;
-            bridges.received += now.received - before.received;
-            bridges.lost += now.lost - before.lost;
+            self.driver.traffic.bridges.lock().count(&self.settings.name, |count| {
+                count.sent += now.sent - before.sent;
+                count.received += now.received - before.received;
+                count.lost += now.lost - before.lost;
+            });
         }
     }
 
@@ -126,13 +129,20 @@ impl<'s> Conversation<'s> {
     }
 
     /// Ends the link after the connection. What was not settled is sent again.
-    pub(super) fn finish(self, end: &End) -> Account {
-        let account = Account { accepted: self.client.is_some(), tally: self.relay.tally };
+    pub(super) fn finish(mut self, end: &End) -> Account {
+        self.count();
+        let account = Account {
+            accepted: self.client.is_some(),
+            asking: self.relay.is_asking(),
+            unsent: self.relay.unsent(),
+            tally: self.relay.tally,
+        };
         let traffic = &self.driver.traffic;
-        if self.told {
-            traffic.bridges.lock().connected -= 1;
-        }
-        traffic.messages_unsent.fetch_add(self.relay.unsent(), Ordering::Relaxed);
+        traffic.bridges.lock().count(&self.settings.name, |count| {
+            count.connected = false;
+            count.unsent += account.unsent;
+        });
+        traffic.messages_unsent.fetch_add(account.unsent, Ordering::Relaxed);
         if let Some(mut client) = self.client {
             // It came whole, before the end.
             self.say.into_iter().for_each(|packet| client.say(packet));
@@ -164,7 +174,8 @@ impl<'s> Conversation<'s> {
         let mut moved = self.hear(cx)?;
         moved |= self.take()?;
         moved |= self.read(cx)?;
-        self.relay.let_out(self.driver.now(), &mut self.say);
+        // Also what cannot go makes room.
+        moved |= self.relay.let_out(self.driver.now(), &mut self.say);
         moved |= self.write(cx)?;
         moved |= self.watch_time(cx)?;
         Ok(moved || (!self.say.is_empty() && self.client.is_some()))
@@ -244,7 +255,10 @@ impl<'s> Conversation<'s> {
     /// Tells local subscribers that it is connected; the Will of the link tells them the contrary.
     fn tell(&mut self) {
         if self.relay.is_open() && !std::mem::replace(&mut self.told, true) {
-            self.driver.traffic.bridges.lock().connected += 1;
+            self.driver.traffic.bridges.lock().count(&self.settings.name, |count| {
+                count.connected = true;
+                count.connections += 1;
+            });
             self.say.extend(local::state(self.settings, true));
         }
     }
@@ -282,18 +296,13 @@ impl<'s> Conversation<'s> {
                 Poll::Ready(Err(error)) => Err(End::Socket(error)),
             };
         }
-        match stream.poll_write(cx, &self.relay.out[self.written..]) {
+        match stream.poll_write(cx, self.relay.out.rest()) {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(0)) => Err(End::Closed),
             Poll::Ready(Err(error)) => Err(End::Socket(error)),
             Poll::Ready(Ok(len)) => {
-                self.written += len;
                 self.flushed = false;
-                if self.written == self.relay.out.len() {
-                    self.relay.out.clear();
-                    self.written = 0;
-                }
-                self.relay.has_sent(self.driver.now());
+                self.relay.has_sent(len, self.driver.now());
                 Ok(true)
             }
         }

@@ -63,6 +63,31 @@ pub(super) async fn prepare(settings: &Settings, driver: &Arc<Driver>) -> Result
     Ok(())
 }
 
+/// Makes its session one like any other, which may expire, and which takes nothing new if it is
+/// `unwanted`.
+///
+/// # Errors
+/// When this broker does not have it.
+pub(super) async fn release(
+    settings: &Settings,
+    driver: &Arc<Driver>,
+    unwanted: bool,
+) -> Result<(), Farewell> {
+    if settings.local_clean_session {
+        return Ok(());
+    }
+    let connect = Connect { bridge: false, will: None, ..connect(settings, 0) };
+    let mut client = Client::new(driver, Box::new(Bridge::of(settings)), connect);
+    client.hear().await?; // CONNACK
+    let granted = driver.grants_of(&settings.local_client_id).into_iter();
+    let filters: Box<[Filter]> = granted.map(|(filter, _)| filter).collect();
+    if unwanted && !filters.is_empty() {
+        client.say(InPacket::Unsubscribe { id: PacketId::FIRST, filters });
+        client.hear().await?;
+    }
+    Ok(())
+}
+
 /// SUBSCRIBE for these, if there are any.
 pub(super) fn subscribe<'f>(wanted: impl Iterator<Item = (&'f Filter, QoS)>) -> Option<InPacket> {
     let subscriptions: Box<[(Filter, QoS)]> =
@@ -95,7 +120,11 @@ fn told(settings: &Settings, connected: bool) -> Option<Message> {
 }
 
 fn link(settings: &Settings, driver: &Arc<Driver>, room_bytes: u32) -> Client {
-    let connect = Connect {
+    Client::new(driver, Box::new(Bridge::of(settings)), connect(settings, room_bytes))
+}
+
+fn connect(settings: &Settings, room_bytes: u32) -> Connect {
+    Connect {
         version: ProtocolVersion::V311,
         client_id: settings.local_client_id.clone(),
         clean_session: settings.local_clean_session,
@@ -107,10 +136,14 @@ fn link(settings: &Settings, driver: &Arc<Driver>, room_bytes: u32) -> Client {
         permit: None,
         room_bytes,
         nonce: nonce(),
-    };
-    let name = format!("bridge {}", settings.name);
-    let holder = Bridge { name, user: settings.local_user.clone() };
-    Client::new(driver, Box::new(holder), connect)
+    }
+}
+
+impl Bridge {
+    fn of(settings: &Settings) -> Self {
+        let name = format!("bridge {}", settings.name);
+        Self { name, user: settings.local_user.clone() }
+    }
 }
 
 impl Holder for Bridge {

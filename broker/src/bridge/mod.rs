@@ -32,7 +32,7 @@ pub mod tls;
 pub mod topics;
 
 /// One bridge.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// What the log calls it.
     pub name: Box<str>,
@@ -74,8 +74,6 @@ pub struct Settings {
     pub packet_size_max: u32,
     /// Messages that go out in a second; 0 is no bound. At the bound: they wait.
     pub drain_per_s: u32,
-    /// Seconds until this broker forgets sessions; 0 is never.
-    pub session_expiry_s: u64,
     /// The address of ours to connect from.
     pub bind: Option<IpAddr>,
     /// TLS, if it is spoken.
@@ -92,7 +90,7 @@ pub struct Remote {
 }
 
 /// Who a bridge is at the other broker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Login {
     /// Client id.
     pub client_id: Box<str>,
@@ -103,7 +101,7 @@ pub struct Login {
 }
 
 /// A password, kept out of what is printed.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Password(pub Box<str>);
 
 /// When a bridge connects.
@@ -116,7 +114,7 @@ pub enum Start {
 }
 
 /// Where a bridge says whether it is connected: "1" or "0", retained.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Notifications {
     /// The topic, on both sides.
     pub topic: Box<str>,

@@ -2,33 +2,32 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use martlet_codec::encode::{self, EncodeError};
 use martlet_codec::ids::PacketId;
-use martlet_codec::packet::{
-    Ack, ConnAck, ConnAckCode, Connect, Delivery, Disconnect, Packet, Publish, SubAck, Subscribe,
-    Subscription, Unsubscribe, Will,
-};
-use martlet_codec::payload::{Filters, Subscriptions};
+use martlet_codec::packet::{Ack, Delivery, Disconnect, Packet, Publish};
 use martlet_codec::properties::Properties;
-use martlet_codec::reason::{ConnectReturnCode, ProtocolVersion, QoS, ReasonCode};
-use martlet_codec::topic::{SubscriptionFilter, TopicName};
+use martlet_codec::reason::{ConnectReturnCode, ReasonCode};
+use martlet_codec::topic::TopicName;
+use martlet_engine::behind::Behind;
 use martlet_engine::effects::OutPacket;
 use martlet_engine::input::{InPacket, Time};
 use martlet_engine::message::Message;
-use martlet_engine::report::Ids;
 
 use crate::bridge::Settings;
 use crate::bridge::pace::Pace;
+use crate::bridge::relay::opening::Opening;
+use crate::bridge::relay::out::Out;
+
+pub(super) mod opening;
+mod out;
 
 /// What one connection to the other broker is about, from CONNECT on.
 #[derive(Debug)]
 pub(super) struct Relay<'s> {
     settings: &'s Settings,
-    /// Whether its CONNECT said that it is a bridge.
-    private: bool,
+    opening: Opening,
     phase: Phase,
     /// Bytes for the other broker.
-    pub(super) out: Vec<u8>,
+    pub(super) out: Out,
     /// Messages that wait for their turn to go out.
     held: VecDeque<Held>,
     held_bytes: usize,
@@ -51,6 +50,9 @@ enum Phase {
     Greeting,
     /// CONNACK has come; the engine is still to take us in.
     Accepted { session_present: bool },
+    /// Who is there, if that is said at all, is awaited in front of the SUBACK of `subscribe`; then
+    /// UNSUBSCRIBE and SUBSCRIBE may go under these ids.
+    Asking { unsubscribe: Option<PacketId>, subscribe: PacketId, answer: Option<Behind> },
     /// UNSUBACK with the first id and SUBACK with the second are awaited.
     Subscribing { unsubscribing: Option<PacketId>, subscribing: Option<PacketId> },
     /// Messages go both ways.
@@ -71,7 +73,8 @@ pub(super) struct Tally {
     pub(super) sent: u64,
     /// Messages that came in.
     pub(super) received: u64,
-    /// Messages that could not cross: too large, or without a name on the other side.
+    /// Messages that could not cross: too large, without a name on the other side or a line that
+    /// wants them, or half across when the other broker lost its session.
     pub(super) lost: u64,
 }
 
@@ -95,17 +98,16 @@ const HELD_BYTES_MAX: usize = 256 * 1024;
 /// How long CONNACK, SUBACK, UNSUBACK and PINGRESP may take.
 const ANSWER_MS: u64 = 30_000;
 
-const ONE: &[u8] = b"1";
 const ZERO: &[u8] = b"0";
 
 impl<'s> Relay<'s> {
     /// A connection that is open; its CONNECT is the first to go [MQTT-3.1.0-1].
-    pub(super) fn begin(settings: &'s Settings, private: bool, now: Time) -> Self {
+    pub(super) fn begin(settings: &'s Settings, opening: Opening, now: Time) -> Self {
         let mut relay = Self {
             settings,
-            private,
+            opening,
             phase: Phase::Greeting,
-            out: Vec::new(),
+            out: Out::default(),
             held: VecDeque::new(),
             held_bytes: 0,
             forgotten: BTreeSet::new(),
@@ -119,60 +121,25 @@ impl<'s> Relay<'s> {
         relay
     }
 
-    fn connect(&mut self) {
-        let Settings { remote, notifications, version, keep_alive_s, clean_session, .. } =
-            self.settings;
-        let told = notifications.as_ref().filter(|told| !told.local_only);
-        let will = told.map(|told| Will {
-            topic: TopicName::from_validated(told.topic.as_bytes()),
-            payload: ZERO,
-            qos: QoS::AtLeastOnce,
-            retain: true,
-            properties: Properties::EMPTY,
-        });
-        let connect = Connect {
-            version: *version,
-            bridge: self.private,
-            clean_session: *clean_session,
-            keep_alive_s: *keep_alive_s,
-            properties: Properties::EMPTY,
-            client_id: &remote.client_id,
-            will,
-            user_name: remote.user.as_deref(),
-            password: remote.password.as_ref().map(|password| password.0.as_bytes()),
-        };
-        self.put(&Packet::Connect(connect));
-    }
-
     /// Whether CONNACK has come and the engine is to take us in; and whether the other broker has
     /// kept our session.
     pub(super) fn accepted(&self) -> Option<bool> {
         match self.phase {
             Phase::Accepted { session_present } => Some(session_present),
-            Phase::Greeting | Phase::Subscribing { .. } | Phase::Open => None,
+            Phase::Greeting | Phase::Asking { .. } | Phase::Subscribing { .. } | Phase::Open => {
+                None
+            }
         }
+    }
+
+    /// Whether the other broker has not answered yet who it is.
+    pub(super) fn is_asking(&self) -> bool {
+        matches!(self.phase, Phase::Asking { .. })
     }
 
     /// Whether messages go both ways.
     pub(super) fn is_open(&self) -> bool {
         self.phase == Phase::Open
-    }
-
-    /// The engine has taken us in, and has these ids in use. What the other broker has forgotten is
-    /// forgotten here, too: its next message under the same id is another one.
-    pub(super) fn join(&mut self, ids: &Ids, now: Time, say: &mut Vec<InPacket>) {
-        if self.accepted() == Some(false) {
-            say.extend(ids.received.iter().map(|id| InPacket::PubRel(*id)));
-            self.forgotten.extend(&ids.received);
-        }
-        self.tell(ONE);
-        let mut free = (1..=u16::MAX).rev().filter_map(PacketId::new);
-        let mut free = std::iter::from_fn(|| free.find(|id| !ids.in_flight.contains(id)));
-        let unsubscribing = self.unsubscribe(free.next());
-        let subscribing = self.subscribe(free.next());
-        self.phase = Phase::Subscribing { unsubscribing, subscribing };
-        self.answer_by = Some(after(now, ANSWER_MS));
-        self.open_if_subscribed();
     }
 
     /// Tells the other broker whether the bridge is there, if anybody wants to know. At QoS 0:
@@ -187,44 +154,6 @@ impl<'s> Relay<'s> {
             properties: Properties::EMPTY,
             payload,
         }));
-    }
-
-    fn unsubscribe(&mut self, id: Option<PacketId>) -> Option<PacketId> {
-        let settings = self.settings;
-        if settings.clean_session || !settings.attempt_unsubscribe {
-            return None;
-        }
-        let unwanted = settings.topics.unwanted();
-        let filters: Vec<SubscriptionFilter<'_>> = unwanted
-            .map(|filter| SubscriptionFilter { share: None, filter: filter.topic_filter() })
-            .collect();
-        let id = id.filter(|_| !filters.is_empty())?;
-        let filters = Filters::new(&filters);
-        let packet = Unsubscribe { id, properties: Properties::EMPTY, filters };
-        self.put(&Packet::Unsubscribe(packet));
-        Some(id)
-    }
-
-    fn subscribe(&mut self, id: Option<PacketId>) -> Option<PacketId> {
-        let wanted = self.settings.topics.remote();
-        let wanted: Vec<Subscription<'_>> = wanted
-            .map(|(filter, qos)| {
-                let filter = SubscriptionFilter { share: None, filter: filter.topic_filter() };
-                Subscription::new(filter, qos)
-            })
-            .collect();
-        let id = id.filter(|_| !wanted.is_empty())?;
-        let subscriptions = Subscriptions::new(&wanted);
-        let packet = Subscribe { id, properties: Properties::EMPTY, subscriptions };
-        self.put(&Packet::Subscribe(packet));
-        Some(id)
-    }
-
-    fn open_if_subscribed(&mut self) {
-        if self.phase == (Phase::Subscribing { unsubscribing: None, subscribing: None }) {
-            self.phase = Phase::Open;
-            self.answer_by = None;
-        }
     }
 
     /// Whether it takes more packets of the engine now.
@@ -250,19 +179,14 @@ impl<'s> Relay<'s> {
             return self.on_connack(connack);
         }
         match packet {
+            Packet::Publish(publish) if self.is_answered(publish) => {}
             Packet::Publish(publish) => say.push(self.on_publish(publish, body)),
             Packet::PubAck(ack) => say.push(InPacket::PubAck(ack.id)),
             Packet::PubRec(ack) => say.push(InPacket::PubRec(ack.id)),
             Packet::PubRel(ack) => say.push(InPacket::PubRel(ack.id)),
             Packet::PubComp(ack) => say.push(InPacket::PubComp(ack.id)),
-            Packet::SubAck(suback) => self.on_suback(suback)?,
-            Packet::UnsubAck(unsuback) => match &mut self.phase {
-                Phase::Subscribing { unsubscribing, .. } if *unsubscribing == Some(unsuback.id) => {
-                    *unsubscribing = None;
-                    self.open_if_subscribed();
-                }
-                _ => return Err(Fault::Unexpected("UNSUBACK for nothing")),
-            },
+            Packet::SubAck(suback) => self.on_suback(suback, say)?,
+            Packet::UnsubAck(unsuback) => self.on_unsuback(unsuback)?,
             Packet::PingResp => self.answer_by = self.answer_by.filter(|_| !self.is_open()),
             Packet::ConnAck(_) => return Err(Fault::Unexpected("a second CONNACK")),
             Packet::Connect(_)
@@ -274,20 +198,6 @@ impl<'s> Relay<'s> {
                 return Err(Fault::Unexpected("a packet that only clients send"));
             }
         }
-        Ok(())
-    }
-
-    fn on_connack(&mut self, connack: &ConnAck<'_>) -> Result<(), Fault> {
-        let ConnAckCode::V3(code) = connack.code else {
-            return Err(Fault::Unexpected("CONNACK of MQTT 5.0"));
-        };
-        if code != ConnectReturnCode::Accepted {
-            return Err(Fault::Refused(code));
-        }
-        // 3.1 cannot say whether there is a session: then there may be none.
-        let told = self.settings.version != ProtocolVersion::V31;
-        self.phase = Phase::Accepted { session_present: told && connack.session_present };
-        self.answer_by = None;
         Ok(())
     }
 
@@ -312,29 +222,6 @@ impl<'s> Relay<'s> {
         InPacket::Publish { message, delivery }
     }
 
-    fn on_suback(&mut self, suback: &SubAck<'_>) -> Result<(), Fault> {
-        match &mut self.phase {
-            Phase::Subscribing { subscribing, .. } if *subscribing == Some(suback.id) => {
-                *subscribing = None;
-            }
-            _ => return Err(Fault::Unexpected("SUBACK for nothing")),
-        }
-        let name = &self.settings.name;
-        let filters = self.settings.topics.remote().map(|(filter, _)| filter);
-        for (filter, _) in
-            filters.zip(suback.codes.as_bytes()).filter(|(_, code)| **code == REFUSED)
-        {
-            let filter = filter.as_str();
-            tracing::warn!(
-                bridge = %name, filter,
-                "Bridge {name}: the other broker refuses the subscription to {filter}: nothing of \
-                 it will come in. Its rules for the bridge's user must allow it."
-            );
-        }
-        self.open_if_subscribed();
-        Ok(())
-    }
-
     /// A packet of the engine; what it is answered at once goes into `say`.
     pub(super) fn on_local(&mut self, packet: OutPacket, say: &mut Vec<InPacket>) {
         match packet {
@@ -357,23 +244,24 @@ impl<'s> Relay<'s> {
         }
     }
 
-    /// Lets messages go out, as many as may now. What cannot is settled here, and counted.
-    pub(super) fn let_out(&mut self, now: Time, say: &mut Vec<InPacket>) {
+    /// Lets messages go out, as many as may now; whether there was one. What cannot is settled
+    /// here, and counted.
+    pub(super) fn let_out(&mut self, now: Time, say: &mut Vec<InPacket>) -> bool {
         self.pace.earn(now);
+        let before = self.held.len();
         while self.is_open()
             && self.out.len() < OUT_BYTES_MAX
             && !self.held.is_empty()
             && self.pace.spend()
         {
-            let Some(held) = self.held.pop_front() else { return };
+            let Some(held) = self.held.pop_front() else { break };
             self.held_bytes -= held.message.len();
-            if self.send(&held) {
-                self.tally.sent += 1;
-            } else {
+            if !self.send(&held) {
                 self.tally.lost += 1;
                 say.extend(self.settle(held.delivery));
             }
         }
+        self.held.len() < before
     }
 
     fn send(&mut self, held: &Held) -> bool {
@@ -385,7 +273,12 @@ impl<'s> Relay<'s> {
             properties: Properties::EMPTY,
             payload: held.message.payload(),
         };
-        self.write(&Packet::Publish(publish), self.settings.packet_size_max).is_ok()
+        let Settings { version, packet_size_max, .. } = self.settings;
+        let put = self.out.put(&Packet::Publish(publish), *version, *packet_size_max);
+        if put.is_ok() {
+            self.out.mark_message(held.delivery == Delivery::AtMostOnce);
+        }
+        put.is_ok()
     }
 
     /// What settles a message that goes nowhere.
@@ -403,11 +296,12 @@ impl<'s> Relay<'s> {
     /// Messages at QoS 0 that are lost with the connection; the others are sent again.
     pub(super) fn unsent(&self) -> u64 {
         let lost = |held: &&Held| held.delivery == Delivery::AtMostOnce;
-        self.held.iter().filter(lost).count() as u64
+        self.held.iter().filter(lost).count() as u64 + self.out.unsent()
     }
 
-    /// Something was written to the socket.
-    pub(super) fn has_sent(&mut self, now: Time) {
+    /// So many bytes were written to the socket.
+    pub(super) fn has_sent(&mut self, len: usize, now: Time) {
+        self.tally.sent += self.out.take(len);
         self.last_sent = now;
     }
 
@@ -433,7 +327,7 @@ impl<'s> Relay<'s> {
         if self.answer_by.is_some_and(|at| at <= now) {
             return Err(Fault::Silent(match self.phase {
                 Phase::Greeting | Phase::Accepted { .. } => "CONNACK",
-                Phase::Subscribing { .. } => "SUBACK",
+                Phase::Asking { .. } | Phase::Subscribing { .. } => "SUBACK",
                 Phase::Open => "PINGRESP",
             }));
         }
@@ -457,25 +351,10 @@ impl<'s> Relay<'s> {
 
     /// A packet of the bridge's own, or an acknowledgement: none is ever too long.
     fn put(&mut self, packet: &Packet<'_>) {
-        let written = self.write(packet, u32::MAX);
-        debug_assert!(written.is_ok(), "settings and filters were checked: {written:?}");
-    }
-
-    fn write(&mut self, packet: &Packet<'_>, size_max: u32) -> Result<(), EncodeError> {
-        let version = self.settings.version;
-        let len = encode::encoded_len(packet, version)?;
-        if u32::try_from(len).map_or(true, |len| len > size_max) {
-            return Err(EncodeError::PacketTooLarge);
-        }
-        let start = self.out.len();
-        self.out.resize(start + len, 0);
-        encode::encode(packet, version, &mut self.out[start..])?;
-        Ok(())
+        let put = self.out.put(packet, self.settings.version, u32::MAX);
+        debug_assert!(put.is_ok(), "settings and filters were checked: {put:?}");
     }
 }
-
-/// SUBACK's failure [MQTT-3.9.3-2].
-const REFUSED: u8 = 0x80;
 
 pub(super) fn after(time: Time, ms: u64) -> Time {
     Time(time.0.saturating_add(ms))

@@ -9,8 +9,9 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::bridge::backoff::Backoff;
-use crate::bridge::conversation::{Conversation, End};
+use crate::bridge::conversation::{Account, Conversation, End};
 use crate::bridge::relay::Fault;
+use crate::bridge::relay::opening::Opening;
 use crate::bridge::tls::Connector;
 use crate::bridge::{Remote, Settings, Start, local, remote};
 use crate::driver::Driver;
@@ -22,8 +23,16 @@ use crate::logging::NOTICE;
 pub struct Bridge {
     settings: Settings,
     driver: Arc<Driver>,
-    tls: Option<Connector>,
-    stopping: watch::Receiver<bool>,
+    orders: watch::Receiver<Orders>,
+}
+
+/// What a bridge is told while it runs.
+#[derive(Clone, Debug, Default)]
+pub struct Orders {
+    /// To say goodbye and end.
+    pub stop: bool,
+    /// TLS for its next connection, with files as they are now.
+    pub tls: Option<Connector>,
 }
 
 /// What one attempt after the other goes by.
@@ -32,6 +41,10 @@ struct Course {
     /// Which address is next.
     at: usize,
     private: Private,
+    /// Whether the other broker is asked who it is.
+    asks: bool,
+    /// Which address the last connection that was accepted went to.
+    accepted_at: Option<usize>,
 }
 
 /// Whether the other broker takes the bit that says "bridge".
@@ -63,17 +76,10 @@ const LEAVE_MAX: Duration = Duration::from_secs(2);
 const RETURN_EVERY: Duration = Duration::from_secs(30);
 
 impl Bridge {
-    /// A bridge of this broker. Its files are read here.
-    ///
-    /// # Errors
-    /// What is wrong with its files.
-    pub fn new(
-        settings: Settings,
-        driver: &Arc<Driver>,
-        stopping: watch::Receiver<bool>,
-    ) -> Result<Self, crate::bridge::tls::Fault> {
-        let tls = settings.tls.as_ref().map(Connector::new).transpose()?;
-        Ok(Self { settings, driver: Arc::clone(driver), tls, stopping })
+    /// A bridge of this broker.
+    pub fn new(settings: Settings, driver: &Arc<Driver>, orders: watch::Receiver<Orders>) -> Self {
+        driver.traffic.bridges.lock().add(&settings.name, &settings.local_client_id);
+        Self { settings, driver: Arc::clone(driver), orders }
     }
 
     /// Makes its session, so that nothing is missed that is published from here on.
@@ -92,38 +98,40 @@ impl Bridge {
         );
     }
 
-    /// Runs until the broker stops.
+    /// Runs until it is told to stop.
     pub async fn run(self) {
         let settings = &self.settings;
         let private = if settings.try_private { Private::Try } else { Private::No };
         let backoff = Backoff::new(settings.backoff);
-        let mut course = Course { backoff, at: 0, private };
+        let mut course = Course { backoff, at: 0, private, asks: true, accepted_at: None };
         loop {
             match self.attempt(&mut course).await {
                 Outcome::Stopped => return,
                 Outcome::Again { at_once: true } => {}
-                Outcome::Again { .. } if settings.start == Start::Once => return,
+                Outcome::Again { .. } if settings.start == Start::Once => {
+                    return self.release(false).await;
+                }
                 Outcome::Again { at_once: false } => {
                     let wait = course.backoff.next(nonce());
                     if self.stops_within(wait).await {
                         return;
                     }
-                    self.touch().await;
                 }
             }
         }
     }
 
-    /// A session that waits for its broker may not expire meanwhile.
-    async fn touch(&self) {
-        if self.settings.session_expiry_s > 0 && !self.settings.local_clean_session {
-            self.prepare().await;
-        }
+    /// Gives its session up: it may expire as any other, and takes nothing new if it is `unwanted`.
+    pub async fn release(&self, unwanted: bool) {
+        let released = local::release(&self.settings, &self.driver, unwanted);
+        // A store that does not answer keeps the session: that loses nothing.
+        let _ = timeout(PREPARE_MAX, released).await;
     }
 
     async fn attempt(&self, course: &mut Course) -> Outcome {
         let settings = &self.settings;
         let addresses = &settings.addresses;
+        let tls = self.orders.borrow().tls.clone();
         let at = course.at % addresses.len();
         let address = &addresses[at];
         let name = &settings.name;
@@ -133,7 +141,7 @@ impl Bridge {
         );
         course.at = at + 1;
         let opened = tokio::select! {
-            opened = remote::connect(settings, address, self.tls.as_ref()) => opened,
+            opened = remote::connect(settings, address, tls.as_ref()) => opened,
             () = self.stop() => return Outcome::Stopped,
         };
         let stream = match opened {
@@ -147,9 +155,14 @@ impl Bridge {
                 return Outcome::Again { at_once: course.at < addresses.len() };
             }
         };
-        let private = course.private == Private::Try;
-        let conversation = Conversation::new(settings, &self.driver, stream, private);
-        self.converse(conversation, course, address).await
+        let opening = Opening {
+            private: course.private == Private::Try,
+            asks: course.asks,
+            elsewhere: course.accepted_at.is_some_and(|before| before != at),
+            broker_id: self.driver.broker_id(),
+        };
+        let conversation = Conversation::new(settings, &self.driver, stream, opening);
+        self.converse(conversation, course, at).await
     }
 
     /// Relays until the connection or the broker ends.
@@ -157,9 +170,10 @@ impl Bridge {
         &self,
         mut conversation: Conversation<'_>,
         course: &mut Course,
-        address: &Remote,
+        at: usize,
     ) -> Outcome {
         let name = &self.settings.name;
+        let address = &self.settings.addresses[at];
         let opened = poll_fn(|cx| match conversation.poll(cx) {
             std::task::Poll::Pending if conversation.is_open() => std::task::Poll::Ready(None),
             polled => polled.map(Some),
@@ -177,6 +191,7 @@ impl Bridge {
                     self.settings.remote.client_id
                 );
                 course.backoff.reset();
+                course.accepted_at = Some(at);
                 tokio::select! {
                     end = poll_fn(|cx| conversation.poll(cx)) => end,
                     () = self.first_is_back(address) => {
@@ -193,7 +208,12 @@ impl Bridge {
             }
         };
         let account = conversation.finish(&end);
-        self.log_end(&end, address, &account.tally);
+        self.log_end(&end, address, &account);
+        if account.accepted {
+            course.accepted_at = Some(at);
+        }
+        // Some close the connection on a subscription that they do not allow.
+        course.asks &= !account.asking;
         let was = course.private;
         course.private = was.after(&end, account.accepted);
         if account.accepted && !self.settings.round_robin {
@@ -231,21 +251,22 @@ impl Bridge {
     }
 
     async fn stop(&self) {
-        let mut stopping = self.stopping.clone();
+        let mut orders = self.orders.clone();
         // Without a sender the server is gone.
-        let _ = stopping.wait_for(|stopping| *stopping).await;
+        let _ = orders.wait_for(|orders| orders.stop).await;
     }
 
     async fn stops_within(&self, wait: Duration) -> bool {
         timeout(wait, self.stop()).await.is_ok()
     }
 
-    fn log_end(&self, end: &End, address: &Remote, tally: &crate::bridge::relay::Tally) {
+    fn log_end(&self, end: &End, address: &Remote, account: &Account) {
+        let Account { tally, unsent, .. } = account;
         let name = &self.settings.name;
         let reason = end.words();
         tracing::warn!(
             bridge = %name, %address, reason, sent = tally.sent, received = tally.received,
-            lost = tally.lost,
+            lost = tally.lost, unsent,
             "Bridge {name} ({address}) disconnected: {reason}."
         );
     }

@@ -41,6 +41,14 @@ pub struct Settings {
     pub version: Option<Version>,
 }
 
+impl Settings {
+    /// The files that a handshake rests on.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let identity = self.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
+        self.ca_file.iter().chain(&self.ca_path).chain(identity).cloned().collect()
+    }
+}
+
 /// A version of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {

@@ -82,11 +82,24 @@ impl Topics {
         renamed(topic, found.map(|line| (&*line.local_prefix, &*line.remote_prefix)))
     }
 
-    /// Our name for a topic of the other broker; `None`: it can have none.
+    /// Our name for a topic of the other broker; `None`: it can have none, or no line wants it, as
+    /// when the session over there still has the subscriptions of an earlier configuration.
     pub fn to_local(&self, topic: TopicName<'_>) -> Option<String> {
-        let coming = self.0.iter().filter(|line| line.comes_in() && line.renames());
-        let found = coming.into_iter().find(|line| line.remote.topic_filter().matches(topic));
+        let coming = self.0.iter().filter(|line| line.comes_in());
+        let mut coming = coming.filter(|line| line.remote.topic_filter().matches(topic)).peekable();
+        coming.peek()?;
+        let found = coming.find(|line| line.renames());
         renamed(topic, found.map(|line| (&*line.remote_prefix, &*line.local_prefix)))
+    }
+
+    /// Whether what goes out may have another name there.
+    pub fn rename_out(&self) -> bool {
+        self.0.iter().any(|line| line.goes_out() && line.renames())
+    }
+
+    /// Whether what comes in may have another name here.
+    pub fn rename_in(&self) -> bool {
+        self.0.iter().any(|line| line.comes_in() && line.renames())
     }
 }
 
@@ -191,10 +204,15 @@ fn filter(prefix: &str, pattern: &str) -> Result<Filter, Wrong> {
         )
     })?;
     let filter = Filter::parse(&text).map_err(|_| wrong("which is none"))?;
-    match filter.share() {
-        Some(_) => Err(wrong("which is shared: a bridge has every message to itself")),
-        None => Ok(filter),
+    if filter.share().is_some() {
+        return Err(wrong("which is shared: a bridge has every message to itself"));
     }
+    if filter.asks_for_history() {
+        return Err(wrong(
+            "which asks for history: a bridge carries what is published from now on",
+        ));
+    }
+    Ok(filter)
 }
 
 #[cfg(test)]

@@ -81,7 +81,6 @@ enum Starts {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Broker {
     pub(crate) packet_size_max: u32,
-    pub(crate) session_expiry_s: u64,
 }
 
 /// The port of an address that says none.
@@ -193,7 +192,6 @@ impl Section {
                 chosen => chosen,
             },
             drain_per_s: self.drain_per_s,
-            session_expiry_s: broker.session_expiry_s,
             bind: self.bind,
         })
     }

@@ -49,7 +49,8 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     row("try_private", Kind::Bool, bool(true)).mosquitto("try_private").help(
         "Tell the other broker that this is a bridge, so that nothing comes back that went there, \
-         and retained messages are retained there. A broker that refuses that is asked without.",
+         also not over a bridge of that broker to this one, and retained messages are retained \
+         there. A broker that refuses that is asked without.",
     ),
     row("protocol_version", Kind::Choice(&["3.1", "3.1.1"]), text("3.1.1"))
         .mosquitto("bridge_protocol_version")

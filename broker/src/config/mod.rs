@@ -228,10 +228,7 @@ fn resolve(
     let nothing_kept = all.data.sync.0.is_none().then(|| layers.origin("data", "sync"));
     let streams =
         telemetry::resolve(&all.telemetry, &layers.written.streams, nothing_kept, &mut mistakes);
-    let broker = bridge::Broker {
-        packet_size_max: all.limits.packet_size_max,
-        session_expiry_s: all.limits.session_expiry_s,
-    };
+    let broker = bridge::Broker { packet_size_max: all.limits.packet_size_max };
     let bridges = bridge::resolve(&all.bridge, &layers.written.bridges, broker, &mut mistakes);
     let inquiry = access.inquiry(&all.listener, &mut mistakes);
     mistakes.extend(all.unknown_user(&layers));
@@ -454,6 +451,7 @@ impl LimitsSection {
             sys_clients: sys.clients,
             // The standard library's keys are random in every process.
             hash_seed: RandomState::new().hash_one(0_u8),
+            broker_id: RandomState::new().hash_one(1_u8),
             version_text: Limits::default().version_text,
         }
     }

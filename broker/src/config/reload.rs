@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use config::{Map, Value as Layered};
 
 use crate::config::Resolved;
-use crate::config::rows::{self, LISTENER, Row, TELEMETRY};
+use crate::config::rows::{self, BRIDGE, LISTENER, Row, TELEMETRY};
 
 /// Options that take effect in a broker that runs. The others wait for the next start.
 const LIVE: &[(&str, &str)] = &[
@@ -98,10 +98,13 @@ const LIVE: &[(&str, &str)] = &[
     ("sys", "clients"),
 ];
 
+/// Sections of which there may be more or fewer in a broker that runs.
+const COME_AND_GO: &[&str] = &[TELEMETRY, BRIDGE];
+
 impl Row {
     /// Whether a reload is enough for it.
     pub(crate) fn is_live(&self) -> bool {
-        self.section == TELEMETRY || LIVE.contains(&(self.section, self.name))
+        COME_AND_GO.contains(&self.section) || LIVE.contains(&(self.section, self.name))
     }
 }
 
@@ -110,8 +113,8 @@ impl Resolved {
     /// their new values.
     pub fn waits_for_restart(&self, new: &Self) -> Vec<String> {
         let mut changed = BTreeSet::new();
-        // Streams come and go in a broker that runs.
-        for (section, one) in rows::REPEATED.iter().filter(|(section, _)| *section != TELEMETRY) {
+        let stay = |(section, _): &&(&str, _)| !COME_AND_GO.contains(section);
+        for (section, one) in rows::REPEATED.iter().filter(stay) {
             let (before, after) = (self.all_of(section), new.all_of(section));
             if before.len() != after.len() {
                 changed.insert(format!("The number of {one}s"));

@@ -46,8 +46,12 @@ fn nothing_said_is_local_only_with_the_engines_own_defaults() {
     assert_eq!(config.data_dir, Path::new("./martlet-data"));
     assert!(config.warnings.is_empty());
     let limits = config.server.driver.limits;
-    let expected =
-        Limits { queue_bytes_max: 67_108_864, hash_seed: limits.hash_seed, ..Limits::default() };
+    let expected = Limits {
+        queue_bytes_max: 67_108_864,
+        hash_seed: limits.hash_seed,
+        broker_id: limits.broker_id,
+        ..Limits::default()
+    };
     assert_eq!(limits, expected);
 }
 
@@ -571,6 +575,7 @@ fn what_show_prints_loads_as_the_same_configuration() {
         let all = |config: &Config| {
             let mut server = config.server.clone();
             server.driver.limits.hash_seed = 0;
+            server.driver.limits.broker_id = 0;
             format!("{server:?} {:?} {:?}", config.log, config.data_dir)
         };
         assert_eq!(all(&first.config), all(&second.config), "{text}");

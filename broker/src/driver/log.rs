@@ -18,6 +18,7 @@ pub(super) fn link_of(notice: &Notice) -> Option<LinkId> {
         | Notice::Refused { link, .. } => Some(*link),
         Notice::Dropping { .. }
         | Notice::NotRetained { .. }
+        | Notice::SameBroker { .. }
         | Notice::SubscriptionsRefused { .. }
         | Notice::PublishDenied { .. }
         | Notice::SubscribeDenied { .. }
@@ -75,6 +76,7 @@ pub(super) fn write(
         Notice::NotRetained { limit } => {
             tracing::warn!(limit, "Messages are not retained any more ({limit} reached).");
         }
+        Notice::SameBroker { client_id, other } => write_same_broker(client_id, other),
         Notice::SubscriptionsRefused { client_id, count, limit } => tracing::warn!(
             client = %client_id, count, limit,
             "Subscriptions of client {client_id} refused: {count} ({limit} reached)."
@@ -100,6 +102,14 @@ pub(super) fn write(
             tracing::info!(client = %client_id, "Expiring client {client_id} due to timeout.");
         }
     }
+}
+
+fn write_same_broker(client: &str, other: &str) {
+    tracing::info!(
+        target: NOTICE, client, other,
+        "Bridges {client} and {other} lead to the same broker: what came from it does not go back \
+         to it, and what goes there over the one need not go over the other."
+    );
 }
 
 /// mosquitto's words and level.

@@ -26,6 +26,7 @@ use crate::driver::table::LinkTable;
 use crate::driver::traffic::TrafficCounters;
 use crate::store::{Store, StoreError};
 
+pub mod bridges;
 pub mod client;
 mod commits;
 mod health;

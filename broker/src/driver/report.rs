@@ -76,6 +76,14 @@ impl Driver {
         ids
     }
 
+    /// Who this broker is to others, from its start on.
+    pub fn broker_id(&self) -> u64 {
+        let core = self.core.lock();
+        let id = core.engine.broker_id();
+        self.let_go(core);
+        id
+    }
+
     /// How the store is.
     pub fn store_health(&self) -> StoreHealth {
         self.commits.health()

@@ -3,8 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use martlet_engine::input::{Bridges, Traffic};
+use martlet_engine::input::Traffic;
 use parking_lot::Mutex;
+
+use crate::driver::bridges::BridgeCounters;
 
 /// Totals since start, counted where the bytes are.
 #[derive(Debug, Default)]
@@ -28,7 +30,7 @@ pub struct TrafficCounters {
     /// Connections that were closed because what must come first took too long.
     pub connect_timeouts: AtomicU64,
     /// What crosses to and from other brokers.
-    pub bridges: Mutex<Bridges>,
+    pub bridges: Mutex<BridgeCounters>,
     /// How often a client began to publish too fast.
     pub publishers_slowed: AtomicU64,
     /// Clients and packets that got no further because nobody answered whether they may.
@@ -79,7 +81,7 @@ impl TrafficCounters {
             logins_failed: self.logins_failed.load(Ordering::Relaxed),
             turned_away: self.turned_away.load(Ordering::Relaxed),
             connect_timeouts: self.connect_timeouts.load(Ordering::Relaxed),
-            bridges: *self.bridges.lock(),
+            bridges: self.bridges.lock().totals(),
             publishers_slowed: self.publishers_slowed.load(Ordering::Relaxed),
             unanswered: self.unanswered.load(Ordering::Relaxed),
             messages_unsent: self.messages_unsent.load(Ordering::Relaxed),

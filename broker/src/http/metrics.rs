@@ -22,6 +22,7 @@ use serde::Serialize;
 use tokio::task::spawn_blocking;
 use utoipa::ToSchema;
 
+use crate::driver::bridges::BridgeView;
 use crate::driver::report::Numbers;
 use crate::http::Shared;
 use crate::http::login::Caller;
@@ -34,6 +35,7 @@ use crate::telemetry::StreamStats;
 struct Snapshot {
     numbers: Numbers,
     streams: Vec<StreamStats>,
+    bridges: Vec<BridgeView>,
     space: Option<Space>,
     uptime_s: u64,
     window: [(&'static str, &'static str, u64); 5],
@@ -67,6 +69,32 @@ const STREAM_ROWS: [StreamRow; 9] = [
         stats.damaged_bytes
     }),
     ("expired", "Records that were kept long enough and went", Kind::Total, |stats| stats.expired),
+];
+
+/// As for streams.
+type BridgeRow = (&'static str, &'static str, Kind, fn(&BridgeView) -> u64);
+
+/// What is told of each bridge.
+const BRIDGE_ROWS: [BridgeRow; 8] = [
+    ("connected", "1: the bridge is connected", Kind::Now, |bridge| bridge.count.connected.into()),
+    ("connections", "Times that the bridge became connected", Kind::Total, |bridge| {
+        bridge.count.connections
+    }),
+    ("sent", "Messages that the bridge sent", Kind::Total, |bridge| bridge.count.sent),
+    ("received", "Messages that the bridge received", Kind::Total, |bridge| bridge.count.received),
+    (
+        "queued",
+        "Messages that wait for the other broker or its acknowledgement",
+        Kind::Now,
+        |bridge| bridge.queued,
+    ),
+    ("lost", "Messages that could not cross", Kind::Total, |bridge| bridge.count.lost),
+    ("unsent", "QoS 0 messages still to be sent when a connection ended", Kind::Total, |bridge| {
+        bridge.count.unsent
+    }),
+    ("dropped", "Messages that the queue of the bridge had no place for", Kind::Total, |bridge| {
+        bridge.dropped
+    }),
 ];
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -193,6 +221,7 @@ impl Snapshot {
         Self {
             numbers: shared.driver.numbers(),
             streams: streams.collect(),
+            bridges: shared.driver.bridges(),
             space: None,
             uptime_s: (now.0 - shared.started.0) / 1000,
             window: rows.map(|(name, help, count)| (name, help, count.load(Ordering::Relaxed))),
@@ -227,6 +256,14 @@ impl Collector for Snapshot {
             for stats in &self.streams {
                 let labels = [("stream", &*stats.stream)];
                 Number(*kind, value(stats)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        for (name, help, kind, value) in BRIDGE_ROWS.iter().filter(|_| !self.bridges.is_empty()) {
+            let (name, of) = (format!("martlet_bridge_{name}"), Number(*kind, 0).metric_type());
+            let mut family = encoder.encode_descriptor(&name, help, None, of)?;
+            for bridge in &self.bridges {
+                let labels = [("bridge", &*bridge.name)];
+                Number(*kind, value(bridge)).encode(family.encode_family(&labels)?)?;
             }
         }
         if let Some(Space { used_bytes, free_bytes, .. }) = self.space {

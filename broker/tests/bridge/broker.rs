@@ -35,11 +35,7 @@ impl Broker {
     /// Starts one; `configuration` says what it has besides a listener and no bounds.
     pub(crate) fn start(configuration: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let configuration = format!(
-            "[[listener]]\naddress = '127.0.0.1:0'\nallow_anonymous = true\n\
-             [limits]\nqueue_messages_max = 0\nqueue_bytes_max = 0\n[sys]\ninterval_s = 1\n\
-             {configuration}"
-        );
+        let configuration = whole(configuration);
         let mut broker = Self { dir, configuration, running: None, said: Arc::default() };
         broker.start_again();
         broker
@@ -88,6 +84,14 @@ impl Broker {
         self.running = Some(Running { child, addresses });
     }
 
+    /// Tells it of another configuration.
+    pub(crate) fn reload(&mut self, configuration: &str) {
+        self.configuration = whole(configuration);
+        fs::write(self.dir.path().join("martlet.toml"), &self.configuration).unwrap();
+        let running = self.running.as_ref().expect("it runs");
+        kill_process(Pid::from_child(&running.child), Signal::HUP).unwrap();
+    }
+
     /// Ends it.
     pub(crate) fn end(&mut self, signal: Signal) {
         let mut running = self.running.take().expect("it runs");
@@ -99,6 +103,14 @@ impl Broker {
     pub(crate) fn said(&self) -> &Said {
         &self.said
     }
+}
+
+fn whole(configuration: &str) -> String {
+    format!(
+        "[[listener]]\naddress = '127.0.0.1:0'\nallow_anonymous = true\n\
+         [limits]\nqueue_messages_max = 0\nqueue_bytes_max = 0\n[sys]\ninterval_s = 1\n\
+         {configuration}"
+    )
 }
 
 impl Drop for Broker {

@@ -11,8 +11,10 @@ mod raw;
 #[allow(dead_code, reason = "this test uses its part")]
 mod authority;
 mod broker;
+mod changing;
 mod cheats;
 mod crossing;
 mod ends;
+mod facing;
 mod secure;
 mod talk;

@@ -15,13 +15,13 @@ use martlet_codec::packet::Delivery;
 use martlet_codec::reason::{ConnectReturnCode, QoS};
 use slab::Slab;
 
+use crate::behind::Known;
 use crate::counters::Counters;
 use crate::effects::{Effects, OutPacket, Outgoing};
 use crate::filter::Filter;
 use crate::input::{LinkId, Time};
 use crate::message::Message;
 use crate::permit::Permission;
-use crate::recording::Publisher;
 use crate::report::Tally;
 use crate::router::SubscriptionId;
 use crate::router::retained::Cursor;
@@ -51,6 +51,10 @@ pub(crate) struct Session {
     pub(crate) durable: bool,
     /// Its last connection was a bridge's.
     pub(crate) bridge: bool,
+    /// A bridge of this broker to another one.
+    pub(crate) own: bool,
+    /// Who is behind it.
+    pub(crate) known: Known,
     /// A replay of its waits for its turn in the engine's list.
     pub(crate) scheduled: bool,
     /// It has lost a message and the log was told; how much its links took since the last loss.
@@ -107,6 +111,8 @@ impl Session {
             user_name: None,
             durable,
             bridge: false,
+            own: false,
+            known: Known::default(),
             scheduled: false,
             dropping: None,
             attachment,
@@ -125,11 +131,6 @@ impl Session {
             Attachment::Attached(attached) => Some(attached),
             Attachment::Detached { .. } => None,
         }
-    }
-
-    /// Whether it is the bridge that brought a message.
-    pub(crate) fn is_bridge_of(&self, publisher: Publisher<'_>) -> bool {
-        self.bridge && publisher.client_id == Some(&self.client_id)
     }
 
     /// Whether one more PUBLISH may go to the link.

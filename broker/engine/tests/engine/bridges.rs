@@ -1,8 +1,12 @@
 //! What a bridge of another broker gets, and what not.
 
-use martlet_engine::input::{Connect, InPacket};
+use martlet_engine::behind::{Behind, QUESTION, STATEMENT};
+use martlet_engine::counters::Bound;
+use martlet_engine::effects::Notice;
+use martlet_engine::input::{Connect, InPacket, LinkId};
+use martlet_engine::limits::Limits;
 
-use crate::world::{World, clean, delivery, durable, id, message, qos, retained};
+use crate::world::{World, clean, delivery, durable, id, limits, message, qos, retained};
 
 fn bridge(connect: Connect) -> Connect {
     Connect { bridge: true, ..connect }
@@ -61,4 +65,186 @@ fn the_ids_in_use_are_told() {
     world.packet(client, packet);
     let ids = world.engine.ids(client).expect("it is connected");
     assert_eq!((ids.received, ids.in_flight), (vec![id(300)], vec![id(1)]));
+    assert!(ids.released.is_empty());
+    world.packet(client, InPacket::PubRec(id(1)));
+    let ids = world.engine.ids(client).expect("it is connected");
+    assert_eq!((ids.in_flight, ids.released), (vec![id(1)], vec![id(1)]));
+}
+
+/// Our own bridge, that broker's bridge, another broker's, and a client; all want everything.
+struct Ring {
+    world: World,
+    own: LinkId,
+    theirs: LinkId,
+    third: LinkId,
+    client: LinkId,
+}
+
+const FAR: Behind = Behind { broker: 0xFA, whole: true };
+
+fn state(world: &mut World, link: LinkId, payload: &str) {
+    let (message, delivery) = (message(STATEMENT, payload, 0), delivery(qos(0), 0, false));
+    world.packet(link, InPacket::Publish { message, delivery });
+}
+
+impl Ring {
+    /// With what the bridge from there and ours have stated.
+    fn new(theirs: &str, own: &str) -> Self {
+        let mut world = World::new();
+        let inside = Connect { inside: true, ..bridge(durable("own")) };
+        let mut links = [inside, bridge(durable("theirs")), bridge(durable("third")), clean("c")]
+            .map(|connect| world.connect(connect));
+        for (link, statement) in links.iter().zip([own, theirs, "c3 whole"]) {
+            state(&mut world, *link, statement);
+        }
+        for link in &mut links {
+            world.subscribe(*link, "#", 1);
+            world.heard(*link);
+        }
+        let [own, theirs, third, client] = links;
+        Self { world, own, theirs, third, client }
+    }
+
+    /// Who hears a message of this one: ours, theirs, the third, the client.
+    fn who_hears(&mut self, from: LinkId, qos: u8) -> [bool; 4] {
+        self.world.publish(from, message("t", "m", qos), 7);
+        [self.own, self.theirs, self.third, self.client]
+            .map(|link| self.world.heard(link).iter().any(|said| said.starts_with("t m")))
+    }
+}
+
+#[test]
+fn what_came_from_a_broker_does_not_go_back_to_it_over_any_bridge() {
+    for (theirs, own) in [("fa whole", "fa whole"), ("fa part", "fa part")] {
+        let mut ring = Ring::new(theirs, own);
+        for from in [ring.own, ring.theirs] {
+            assert_eq!(ring.who_hears(from, 1), [false, false, true, true]);
+        }
+        assert_eq!(ring.world.engine.counters().left_out, 2);
+        assert_eq!(ring.who_hears(ring.third, 0)[2..], [false, true]);
+    }
+}
+
+#[test]
+fn one_of_two_bridges_is_enough_if_it_is_sure_to_take_all_of_it() {
+    // What their bridge and ours have stated, and whether theirs gets a message of a client.
+    let rows = [
+        ("fa whole", "fa whole", false),
+        ("fa part", "fa whole", true),
+        ("fa whole", "fa part", true),
+        ("fa whole", "fb whole", true),
+        ("fa whole", "", true),
+        ("", "fa whole", true),
+        ("nonsense", "fa whole", true),
+    ];
+    for (theirs, own, gets) in rows {
+        for qos in 0..2 {
+            let mut ring = Ring::new(theirs, own);
+            assert_eq!(
+                ring.who_hears(ring.client, qos),
+                [true, gets, true, true],
+                "{theirs} {own}"
+            );
+        }
+    }
+}
+
+#[test]
+fn where_ours_is_away_theirs_takes_it_and_where_both_are_it_waits_in_one() {
+    let mut ring = Ring::new("fa whole", "fa whole");
+    ring.world.lose(ring.own);
+    assert_eq!(ring.who_hears(ring.client, 0), [false, true, true, true]);
+    assert_eq!(ring.who_hears(ring.client, 1), [false, true, true, true]);
+    ring.world.lose(ring.theirs);
+    let waiting = ring.world.engine.gauges().waiting_messages;
+    ring.who_hears(ring.client, 1);
+    assert_eq!(
+        ring.world.engine.gauges().waiting_messages,
+        waiting + 3,
+        "ours, the third, the client"
+    );
+}
+
+#[test]
+fn a_higher_qos_over_there_is_not_lost() {
+    let mut ring = Ring::new("fa whole", "fa whole");
+    ring.world.subscribe(ring.theirs, "#", 2);
+    ring.world.heard(ring.theirs);
+    assert_eq!(ring.who_hears(ring.client, 1)[..2], [true, false]);
+    assert_eq!(ring.who_hears(ring.client, 2)[..2], [true, true]);
+}
+
+#[test]
+fn a_bridge_is_told_who_is_here_and_nobody_else_is() {
+    let mut world = World::with(Limits { broker_id: 0xABC, ..limits() });
+    let asker = world.connect(bridge(durable("b")));
+    world.subscribe(asker, QUESTION, 0);
+    let answer = format!("{QUESTION} 0000000000000abc whole retained");
+    assert_eq!(world.heard(asker), [answer]);
+    assert_eq!(world.engine.gauges().subscriptions, 0, "it is no subscription");
+    let client = world.clean("c");
+    world.subscribe(client, QUESTION, 0);
+    state(&mut world, client, "fa whole");
+    assert!(world.heard(client).is_empty());
+    assert_eq!(world.engine.counters().dropped(Bound::SysTopic), 1);
+}
+
+#[test]
+fn the_log_is_told_of_two_ways_to_one_broker() {
+    let mut world = World::new();
+    let (one, two) = (world.connect(bridge(durable("1"))), world.connect(bridge(durable("2"))));
+    state(&mut world, one, "fa whole");
+    assert!(world.fx.notices.is_empty());
+    state(&mut world, two, "fa whole");
+    let said = Notice::SameBroker { client_id: "2".into(), other: "1".into() };
+    assert_eq!(world.fx.notices, [said]);
+    state(&mut world, two, "fa whole");
+    assert!(world.fx.notices.is_empty(), "once");
+}
+
+#[test]
+fn a_bridge_of_others_that_takes_the_client_id_over_is_not_taken_for_the_one_before() {
+    let mut ring = Ring::new("fa whole", "fa whole");
+    ring.world.lose(ring.theirs);
+    ring.theirs = ring.world.connect(bridge(durable("theirs")));
+    assert_eq!(ring.who_hears(ring.own, 1), [false, false, true, true], "it may yet say so");
+    ring.world.subscribe(ring.theirs, "#", 1);
+    ring.world.heard(ring.theirs);
+    assert_eq!(ring.who_hears(ring.own, 1), [false, true, true, true]);
+}
+
+#[test]
+fn what_is_written_is_read() {
+    assert_eq!(Behind::parse(FAR.to_string().as_bytes()), Some(FAR));
+    for wrong in ["", "fa", "fa wholes", "xyz whole", "10000000000000000 whole"] {
+        assert_eq!(Behind::parse(wrong.as_bytes()), None, "{wrong}");
+    }
+}
+
+#[test]
+fn a_session_of_our_own_bridge_expires_only_when_it_is_one_no_more() {
+    let mut world = World::with(Limits { session_expiry_s: 60, ..limits() });
+    let own = Connect { inside: true, ..bridge(durable("own")) };
+    let link = world.connect(own.clone());
+    world.lose(link);
+    world.wait(120_000);
+    assert_eq!(world.engine.gauges().sessions, 1);
+    let link = world.connect(Connect { bridge: false, ..own });
+    world.lose(link);
+    world.wait(120_000);
+    assert_eq!(world.engine.gauges().sessions, 0);
+}
+
+#[test]
+fn who_takes_no_messages_is_away_to_those_at_qos_0() {
+    let mut world = World::with(Limits { queue_qos0: true, ..limits() });
+    let link = world.durable("b");
+    world.subscribe(link, "t", 1);
+    world.lose(link);
+    let closed = world.connect(Connect { room_bytes: 0, ..durable("b") });
+    let publisher = world.clean("p");
+    world.publish(publisher, message("t", "m", 0), 1);
+    world.lose(closed);
+    let open = world.durable("b");
+    assert_eq!(world.heard(open), ["t m"]);
 }

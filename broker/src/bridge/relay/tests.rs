@@ -2,6 +2,10 @@ use std::time::Duration;
 
 use martlet_codec::decode::{DecodeLimits, Decoded, decode};
 
+use martlet_codec::reason::ProtocolVersion;
+use martlet_engine::behind::STATEMENT;
+use martlet_engine::report::Ids;
+
 use super::*;
 use crate::bridge::backoff::Bounds;
 use crate::bridge::topics::{Topic, Topics};
@@ -29,7 +33,6 @@ fn settings(lines: &[&str]) -> Settings {
         attempt_unsubscribe: true,
         packet_size_max: 1000,
         drain_per_s: 0,
-        session_expiry_s: 0,
         bind: None,
         tls: None,
     }
@@ -56,7 +59,15 @@ struct World<'s> {
 impl<'s> World<'s> {
     fn new(settings: &'s Settings) -> Self {
         let now = Time(1_000_000);
-        Self { relay: Relay::begin(settings, settings.try_private, now), now }
+        let private = settings.try_private;
+        let opening = Opening { private, asks: false, elsewhere: false, broker_id: 0xA };
+        Self { relay: Relay::begin(settings, opening, now), now }
+    }
+
+    /// One that asks who is there, or comes from another address.
+    fn with(settings: &'s Settings, opening: Opening) -> Self {
+        let now = Time(1_000_000);
+        Self { relay: Relay::begin(settings, opening, now), now }
     }
 
     /// Accepted and subscribed.
@@ -97,7 +108,8 @@ impl<'s> World<'s> {
 
     /// The packets that went to the other broker since the last time, as bytes.
     fn sent(&mut self) -> Vec<Vec<u8>> {
-        let bytes = std::mem::take(&mut self.relay.out);
+        let bytes = self.relay.out.rest().to_vec();
+        self.relay.has_sent(bytes.len(), self.now);
         let mut rest = &bytes[..];
         let mut packets = Vec::new();
         while let [_, len, ..] = rest {
@@ -137,7 +149,8 @@ fn ids_that_are_in_use_are_not_used_for_subscriptions() {
     let settings = settings(&["a out", "b in 1"]);
     let mut world = World::new(&settings);
     world.sent();
-    world.accept(true, &Ids { received: Vec::new(), in_flight: vec![id(65_535), id(65_533)] });
+    let in_flight = vec![id(65_535), id(65_533)];
+    world.accept(true, &Ids { in_flight, ..Ids::default() });
     assert_eq!(
         world.sent(),
         [&b"\xA2\x05\xFF\xFE\x00\x01a"[..], b"\x82\x06\xFF\xFC\x00\x01b\x01"],
@@ -194,11 +207,14 @@ fn a_delivery_in_is_acknowledged_by_the_engine_alone() {
 #[test]
 fn what_the_other_broker_forgot_is_forgotten_here() {
     let settings = settings(&["# in 2"]);
-    let received = Ids { received: vec![id(3), id(5)], in_flight: Vec::new() };
+    let in_flight = vec![id(9), id(11)];
+    let ids = Ids { received: vec![id(3), id(5)], in_flight, released: vec![id(11)] };
     for (present, cleared) in [(true, 0), (false, 2)] {
         let mut world = World::new(&settings);
-        let said = world.accept(present, &received);
-        assert_eq!(said.len(), cleared, "{said:?}");
+        let said = world.accept(present, &ids);
+        let released = said.iter().filter(|packet| matches!(packet, InPacket::PubRel(_)));
+        assert_eq!(released.count(), cleared, "{said:?}");
+        assert_eq!(world.relay.tally.lost, u64::from(!present), "what awaits PUBCOMP may be lost");
         world.sent();
         world.local(OutPacket::PubComp(id(3)));
         assert_eq!(world.sent().is_empty(), !present, "nobody waits for it over there");
@@ -293,4 +309,134 @@ fn packets_that_no_server_sends_end_it() {
         let fault = world.remote(bytes).expect_err("no server sends that");
         assert!(matches!(fault, Fault::Unexpected(_)), "{bytes:?}");
     }
+}
+
+#[test]
+fn a_session_at_another_address_is_not_gone_on_with() {
+    let settings = settings(&["# in 2"]);
+    let opening = Opening { private: false, asks: true, elsewhere: true, broker_id: 0xA };
+    let mut world = World::with(&settings, opening);
+    world.remote(b"\x20\x02\x01\x00").expect("CONNACK with a session");
+    assert_eq!(world.relay.accepted(), Some(false));
+}
+
+/// What our engine is told of who is behind the bridge.
+fn stated(said: &[InPacket]) -> Vec<String> {
+    let statements = said.iter().filter_map(|packet| match packet {
+        InPacket::Publish { message, .. } => Some(message),
+        _ => None,
+    });
+    let statements = statements.filter(|message| message.topic().as_str() == STATEMENT);
+    statements.map(|message| String::from_utf8_lossy(message.payload()).into_owned()).collect()
+}
+
+#[test]
+fn both_brokers_are_told_who_is_there_before_anything_is_wanted_of_them() {
+    let rows: &[(&[&str], bool, &str, &str, &str)] = &[
+        (&["# both 1"], true, "fa whole", "00000000000000fa whole", "000000000000000a whole"),
+        (&["# both 1"], true, "fa part", "00000000000000fa part", "000000000000000a whole"),
+        (&["# both 1"], false, "fa whole", "00000000000000fa part", "000000000000000a whole"),
+        (
+            &["# in 1 l/ \"\"", "# out"],
+            true,
+            "fa whole",
+            "00000000000000fa whole",
+            "000000000000000a part",
+        ),
+        (
+            &["# out 1 l/ \"\"", "# in"],
+            true,
+            "fa whole",
+            "00000000000000fa part",
+            "000000000000000a whole",
+        ),
+    ];
+    for (lines, outgoing_retain, answer, here, there) in rows {
+        let settings = Settings { outgoing_retain: *outgoing_retain, ..settings(lines) };
+        let opening = Opening { private: true, asks: true, elsewhere: false, broker_id: 0xA };
+        let mut world = World::with(&settings, opening);
+        world.sent();
+        let said = world.accept(true, &Ids::default());
+        assert!(stated(&said).is_empty(), "what was known holds until there is an answer");
+        let [question] = &world.sent()[..] else { panic!("the question alone") };
+        assert!(question.ends_with(b"\x00\x1A$SYS/broker/martlet/broker\x00"), "{question:?}");
+        let mut publish = b"\x31\x00\x00\x1A$SYS/broker/martlet/broker".to_vec();
+        publish.extend(answer.as_bytes());
+        publish[1] = u8::try_from(publish.len() - 2).expect("short");
+        assert!(world.remote(&publish).expect("PUBLISH").is_empty(), "it goes no further");
+        assert!(world.relay.is_asking());
+        let said = world.remote(&self::answer(question).expect("SUBACK")).expect("SUBACK");
+        assert_eq!(stated(&said), [*here]);
+        let sent = world.sent();
+        let statement = [&b"\x30\x2F\x00\x1A$SYS/broker/martlet/behind"[..], there.as_bytes()];
+        let mut statement = statement.concat();
+        statement[1] = u8::try_from(statement.len() - 2).expect("short");
+        assert_eq!(sent[0], statement);
+        assert_eq!(sent.last().expect("SUBSCRIBE")[0], 0x82);
+    }
+}
+
+#[test]
+fn a_broker_that_does_not_say_who_it_is_is_told_nothing() {
+    let settings = settings(&["# in 1"]);
+    let opening = Opening { private: true, asks: true, elsewhere: false, broker_id: 0xA };
+    let mut world = World::with(&settings, opening);
+    world.accept(true, &Ids::default());
+    let question = world.sent().pop().expect("the question");
+    let said = world.remote(&answer(&question).expect("SUBACK")).expect("SUBACK");
+    assert_eq!(stated(&said), [""], "nobody knows who is behind the bridge");
+    let sent = world.sent();
+    let [subscribe] = &sent[..] else { panic!("{sent:?}") };
+    assert!(subscribe.ends_with(b"\x00\x01#\x01"));
+    // One that is not asked is not told, either.
+    let opening = Opening { asks: false, ..opening };
+    let mut world = World::with(&settings, opening);
+    assert_eq!(stated(&world.accept(true, &Ids::default())), [""]);
+}
+
+#[test]
+fn what_no_line_wants_does_not_come_in() {
+    let settings = settings(&["a/# in 1", "b/# out 1"]);
+    let mut world = World::open(&settings);
+    for (bytes, comes_in) in [
+        (&b"\x32\x08\x00\x03a/x\x00\x07m"[..], true),
+        (&b"\x32\x08\x00\x03b/x\x00\x07m"[..], false),
+    ] {
+        let said = world.remote(bytes).expect("PUBLISH");
+        let taken = matches!(said[..], [InPacket::Publish { .. }]);
+        let refused = matches!(said[..], [InPacket::DeniedPublish { .. }]);
+        assert_eq!((taken, refused), (comes_in, !comes_in), "{said:?}");
+    }
+    assert_eq!((world.relay.tally.received, world.relay.tally.lost), (1, 1));
+}
+
+#[test]
+fn what_did_not_leave_is_not_counted_as_sent() {
+    let settings = settings(&["# out 1"]);
+    let mut world = World::open(&settings);
+    world.sent();
+    let before = world.relay.tally.sent;
+    for number in 0..3 {
+        world.local(publish("a", "m", Delivery::AtMostOnce));
+        world.local(publish("b", "m", Delivery::AtLeastOnce { id: id(1 + number), dup: false }));
+    }
+    let len = world.relay.out.rest().len();
+    // One at QoS 0, one at QoS 1, and half of the next at QoS 0.
+    world.relay.has_sent(len / 3 + 1, world.now);
+    assert_eq!((world.relay.tally.sent - before, world.relay.unsent()), (2, 2));
+    world.relay.has_sent(world.relay.out.rest().len(), world.now);
+    assert_eq!((world.relay.tally.sent - before, world.relay.unsent()), (6, 0));
+}
+
+#[test]
+fn messages_that_cannot_go_make_room_all_the_same() {
+    let settings = settings(&["# out"]);
+    let mut world = World::open(&settings);
+    let large = "x".repeat(300_000);
+    let mut say = Vec::new();
+    world.relay.on_local(publish("a", &large, Delivery::AtMostOnce), &mut say);
+    assert!(!world.relay.has_room());
+    assert!(world.relay.let_out(world.now, &mut say), "whoever waits for room is to be looked at");
+    assert!(say.is_empty() && world.relay.has_room());
+    assert!(!world.relay.let_out(world.now, &mut say));
 }

@@ -42,6 +42,8 @@ fn what_is_wrong_is_said() {
         ("a in 1 l/ r/ more", "has \"more\" behind its end"),
         ("\"a in 1", "a double quote without an end"),
         ("$share/g/a in", "which is shared"),
+        ("$replay/-1h/a in", "which asks for history"),
+        ("-1h/a in 0 \"\" $replay/", "which asks for history"),
     ];
     for (line, words) in rows {
         let wrong = Topic::parse(line).expect_err(line).to_string();
@@ -79,6 +81,30 @@ fn what_has_no_name_over_there_is_told() {
     assert_eq!(topics(&["+ out 0 l/ \"\""]).to_remote(name("l/")), None);
     let long = "x".repeat(65_535);
     assert_eq!(topics(&["# out 0 \"\" r/"]).to_remote(name(&long)), None);
+}
+
+#[test]
+fn what_no_line_wants_has_no_name_here() {
+    let topics = topics(&["a/# in 1", "b/# out 1", "c/# both 0 l/ r/"]);
+    for (there, here) in
+        [("a/x", Some("a/x")), ("b/x", None), ("c/x", None), ("r/c/x", Some("l/c/x"))]
+    {
+        assert_eq!(topics.to_local(name(there)).as_deref(), here, "{there}");
+    }
+}
+
+#[test]
+fn whether_names_change_is_known_of_either_way() {
+    let rows = [
+        (&["a/# both", "b out 0 \"\" r/"][..], (true, false)),
+        (&["a/# in 0 l/", "b out"], (false, true)),
+        (&["a/# both 0 l/ r/"], (true, true)),
+        (&["# both"], (false, false)),
+    ];
+    for (lines, expected) in rows {
+        let topics = topics(lines);
+        assert_eq!((topics.rename_out(), topics.rename_in()), expected, "{lines:?}");
+    }
 }
 
 #[test]

@@ -119,7 +119,7 @@ pub(super) const ROWS: &[Row] = &[
         .no_effect(BY_KEEP_ALIVE),
     bridge("bridge_reload_type", Word(&["lazy", "immediate"]), "lazy", "immediate")
         .help("When a reload takes effect.")
-        .no_effect("what changes about bridges takes effect at the next start"),
+        .no_effect("a reload begins anew the bridges whose settings it changes, at once"),
     text("bridge_cafile", "/etc/mosquitto/certs/ca.crt", "Whom to trust.", "cafile"),
     text("bridge_capath", "/etc/ssl/certs", "A directory of whom to trust.", "capath"),
     text("bridge_certfile", "/etc/mosquitto/certs/bridge.crt", "Its certificate.", "certfile"),
