@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use martlet::store::Store;
 use martlet::store::disk::Real;
@@ -30,10 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const RECORDS: u64 = 20_000;
 const SEGMENT_BYTES: u64 = 64 << 10;
 /// A segment in a tenth of a second: there is time to be killed in.
-const CONFIGURATION: &str = "\
-    [[listener]]\naddress = '127.0.0.1:0'\nallow_anonymous = true\n\
-    [[telemetry]]\nname = 'sensors'\nfilters = ['sensors/#']\nseal = 'parquet'\n\
-    seal_after_s = 0\nseal_bytes_per_s = 655360\n\
+const SLOWLY: &str = "\
+    seal = 'parquet'\nseal_after_s = 0\nseal_bytes_per_s = 655360\n\
     [telemetry.columns]\nt = 'number'\n'gps.lat' = 'number'\n";
 
 fn payload(offset: u64) -> String {
@@ -72,6 +70,14 @@ fn recorded(data: &Path) {
     store.close().unwrap();
 }
 
+fn configure(dir: &Path, options: &str) {
+    let text = format!(
+        "[[listener]]\naddress = '127.0.0.1:0'\nallow_anonymous = true\n\
+         [[telemetry]]\nname = 'sensors'\nfilters = ['sensors/#']\n{options}"
+    );
+    fs::write(dir.join("martlet.toml"), text).unwrap();
+}
+
 /// The binary, and the lines that it logs; killed in any case.
 struct Broker {
     child: Child,
@@ -79,8 +85,9 @@ struct Broker {
 }
 
 impl Broker {
-    fn start(dir: &Path) -> Self {
-        fs::write(dir.join("martlet.toml"), CONFIGURATION).unwrap();
+    /// With these options of the stream.
+    fn start(dir: &Path, options: &str) -> Self {
+        configure(dir, options);
         let mut command = Command::new(env!("CARGO_BIN_EXE_martlet"));
         command.current_dir(dir).env_clear().args(["-c", "martlet.toml", "--data", "data", "-v"]);
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -89,6 +96,11 @@ impl Broker {
         // Whoever waits has gone when the broker is killed.
         thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|l| heard.send(l)));
         Self { child, lines }
+    }
+
+    fn reload(&self) {
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, rustix::process::Signal::HUP).unwrap();
     }
 
     /// Waits for a line with these words.
@@ -137,7 +149,7 @@ fn killed_while_it_seals_it_loses_nothing_and_repeats_nothing() {
     assert!(segments > 10, "{segments}");
     let (mut kills, mut cut_short) = (0, 0);
     while files(&data, "parquet").len() < segments - 1 {
-        let broker = Broker::start(dir.path());
+        let broker = Broker::start(dir.path(), SLOWLY);
         broker.says(" are in Parquet now");
         // It puts the file in its segment's place now; or, every other time, writes the next.
         if kills % 2 == 0 && files(&data, "parquet").len() < segments - 1 {
@@ -149,14 +161,56 @@ fn killed_while_it_seals_it_loses_nothing_and_repeats_nothing() {
         check(&data);
     }
     assert!(kills > 5 && cut_short > 0, "{kills}, {cut_short}");
-    let broker = Broker::start(dir.path());
+    let broker = Broker::start(dir.path(), SLOWLY);
     broker.says(" running");
     assert_eq!(files(&data, "begun").len(), 0);
     check(&data);
     assert_eq!(files(&data, "log").len(), 1, "the one that grows");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_martlet"));
-    let stats = command.env_clear().arg("--data").arg(&data).args(["log", "stats"]).output();
-    let stats = String::from_utf8(stats.unwrap().stdout).unwrap();
+    let stats = stats(&data);
     assert!(stats.contains(&format!("\n  Parquet   {} of them, ", segments - 1)), "{stats}");
     drop(broker);
+}
+
+fn stats(data: &Path) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_martlet"));
+    let stats = command.env_clear().arg("--data").arg(data).args(["log", "stats"]).output();
+    String::from_utf8(stats.unwrap().stdout).unwrap()
+}
+
+#[test]
+fn a_reload_changes_whether_it_is_sealed_and_how_long_it_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    recorded(&data);
+    let segments = files(&data, "log").len();
+    let broker = Broker::start(dir.path(), "");
+    broker.says(" running");
+    configure(dir.path(), "seal = 'parquet'\nseal_after_s = 0\n");
+    broker.reload();
+    (1..segments).for_each(|_| broker.says(" are in Parquet now"));
+    assert_eq!(files(&data, "parquet").len(), segments - 1);
+    until("the last one has taken its segment's place", || files(&data, "log").len() == 1);
+    check(&data);
+    let bytes = |extension| -> u64 {
+        files(&data, extension).iter().map(|file| fs::metadata(file).unwrap().len()).sum()
+    };
+    let half = bytes("parquet") / 2 + bytes("log");
+    configure(dir.path(), &format!("keep_bytes = {half}\n"));
+    broker.reload();
+    broker.says("records were kept long enough and go");
+    let kept = files(&data, "parquet").len();
+    assert!(0 < kept && kept < segments - 1, "{kept} of {segments}");
+    // Its records are of another year.
+    configure(dir.path(), "keep_s = 60\n");
+    broker.reload();
+    broker.says("records were kept long enough and go");
+    until("all are gone", || files(&data, "parquet").is_empty());
+}
+
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not before long: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
 }

@@ -17,7 +17,7 @@ use crate::http::login::{Caller, Visitor};
 use crate::http::params;
 use crate::http::problem::Problem;
 use crate::http::push::{
-    OPEN_MAX, Publisher, PushParams, Upload, message_bytes_max, qos, too_large,
+    OPEN_MAX, Publisher, PushParams, Recorded, Upload, message_bytes_max, qos, too_large,
 };
 
 /// One line of a batch.
@@ -45,6 +45,8 @@ pub(super) struct BatchPushed {
     published: u64,
     /// Whether a power cut cannot take them any more, but for those of QoS 0.
     durable: bool,
+    /// Where the last one of QoS 1 or 2 is recorded; the others are before it.
+    records: Vec<Recorded>,
 }
 
 /// Publishes every line. At the first that is wrong it stops; those before it are published.
@@ -57,7 +59,8 @@ pub(super) async fn publish(
 ) -> Result<Response, Problem> {
     let mut place = visitor.publisher.lock().await;
     let publisher = Publisher::at(&mut place, shared, caller);
-    let mut batch = Batch { shared, publisher, otherwise, rest: Vec::new(), line: 0, published: 0 };
+    let (rest, line, published, last) = (Vec::new(), 0, 0, None);
+    let mut batch = Batch { shared, publisher, otherwise, rest, line, published, last };
     let done = async {
         while let Some(bytes) = upload.next().await? {
             batch.take(&bytes).await?;
@@ -67,9 +70,9 @@ pub(super) async fn publish(
     let done = done.await;
     let published = batch.published;
     match done {
-        Ok(()) => {
+        Ok(records) => {
             let durable = shared.driver.keeps();
-            Ok(Json(BatchPushed { published, durable }).into_response())
+            Ok(Json(BatchPushed { published, durable, records }).into_response())
         }
         Err(problem) => {
             // What was begun is published before it is said how much that was.
@@ -89,6 +92,8 @@ struct Batch<'b> {
     rest: Vec<u8>,
     line: u64,
     published: u64,
+    /// The last one that is acknowledged.
+    last: Option<Message>,
 }
 
 impl Batch<'_> {
@@ -109,9 +114,13 @@ impl Batch<'_> {
         Ok(())
     }
 
-    async fn finish(&mut self) -> Result<(), Problem> {
+    async fn finish(&mut self) -> Result<Vec<Recorded>, Problem> {
         self.end_line().await?;
-        self.publisher.settle(0).await
+        self.publisher.settle(0).await?;
+        match (&self.last, self.shared.log.get()) {
+            (Some(last), Some(log)) => self.publisher.find(log, last.topic()).await,
+            _ => Ok(Vec::new()),
+        }
     }
 
     async fn end_line(&mut self) -> Result<(), Problem> {
@@ -124,7 +133,9 @@ impl Batch<'_> {
         // What is received at QoS 2 has a bound of its own, at which the broker ends the link.
         let open_max = if message.qos() == QoS::ExactlyOnce { 0 } else { OPEN_MAX };
         self.publisher.settle(open_max).await?;
+        let last = (message.qos() > QoS::AtMostOnce).then(|| message.clone());
         self.publisher.begin(message).map_err(|problem| at(self.line, &problem))?;
+        self.last = last.or(self.last.take());
         self.published += 1;
         Ok(())
     }

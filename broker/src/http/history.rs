@@ -12,7 +12,7 @@ use martlet_engine::filter::Filter;
 use martlet_engine::input::Time;
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 use crate::http::Shared;
 use crate::http::cursors::{self, TakeParams};
@@ -71,7 +71,7 @@ pub(super) struct LatestParams {
 pub(super) struct TimeParams {
     /// Which stream; without it the only one.
     stream: Option<String>,
-    /// The first time, in UTC such as `2026-11-30T12:00:00Z`, or ago, such as `-1h`.
+    /// The first time, as RFC 3339 has it, such as `2026-11-30T12:00:00Z`, or ago, such as `-1h`.
     from: Option<String>,
     /// Instead of `from`: so many seconds ago.
     since: Option<u64>,
@@ -96,6 +96,30 @@ pub(super) struct TopicsParams {
     /// Topics at the most.
     #[param(default = 1000, minimum = 1, maximum = 10000)]
     limit: usize,
+}
+
+/// What stands in the path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "for the description")]
+struct FilterPath {
+    /// Topic Filter, with its slashes; # is %23
+    filter: String,
+}
+
+/// Why there are none.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "for the description")]
+enum Refused {
+    /// No such filter, offset, time or parameter
+    #[response(status = 400, content_type = "application/problem+json")]
+    Bad(ProblemBody),
+    /// No such stream
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(ProblemBody),
+    /// No such form
+    #[response(status = 406, content_type = "application/problem+json")]
+    NotAcceptable(ProblemBody),
 }
 
 const LIMIT: u64 = 1000;
@@ -130,11 +154,10 @@ impl Default for TopicsParams {
 /// Those that the filter matches and that the user may receive, in the order of their offsets.
 /// `next` is the offset to go on with.
 #[utoipa::path(
-    get, path = "/consume/{filter}", tag = "log",
-    params(
-        ("filter" = String, Path, description = "Topic Filter, with its slashes; # is %23"),
-        ConsumeParams,
-    ),
+    get,
+    path = "/consume/{filter}",
+    tag = "log",
+    params(FilterPath, ConsumeParams),
     responses(
         (status = 200, description = "Records", content(
             (RecordsBody = "application/json"),
@@ -142,13 +165,8 @@ impl Default for TopicsParams {
             (String = "text/csv"),
             (Vec<u8> = "application/vnd.apache.parquet"),
         )),
-        (status = 400, description = "No such filter, offset or parameter", body = ProblemBody,
-            content_type = "application/problem+json"),
-        (status = 404, description = "No such stream", body = ProblemBody,
-            content_type = "application/problem+json"),
-        (status = 406, description = "No such form", body = ProblemBody,
-            content_type = "application/problem+json"),
-    ),
+        Refused,
+    )
 )]
 pub(super) async fn consume(
     State(shared): State<Arc<Shared>>,
@@ -164,11 +182,10 @@ pub(super) async fn consume(
 
 /// Records from a time on.
 #[utoipa::path(
-    get, path = "/latest_time/{filter}", tag = "log",
-    params(
-        ("filter" = String, Path, description = "Topic Filter, with its slashes; # is %23"),
-        TimeParams,
-    ),
+    get,
+    path = "/latest_time/{filter}",
+    tag = "log",
+    params(FilterPath, TimeParams),
     responses(
         (status = 200, description = "Records", content(
             (RecordsBody = "application/json"),
@@ -176,11 +193,8 @@ pub(super) async fn consume(
             (String = "text/csv"),
             (Vec<u8> = "application/vnd.apache.parquet"),
         )),
-        (status = 400, description = "No such filter, time or parameter", body = ProblemBody,
-            content_type = "application/problem+json"),
-        (status = 404, description = "No such stream", body = ProblemBody,
-            content_type = "application/problem+json"),
-    ),
+        Refused,
+    )
 )]
 pub(super) async fn latest_time(
     State(shared): State<Arc<Shared>>,
@@ -206,22 +220,18 @@ pub(super) async fn latest_time(
 
 /// The last records, or those that a cursor has not consumed.
 #[utoipa::path(
-    get, path = "/latest/{filter}", tag = "log",
-    params(
-        ("filter" = String, Path, description = "Topic Filter, with its slashes; # is %23"),
-        LatestParams,
-    ),
+    get,
+    path = "/latest/{filter}",
+    tag = "log",
+    params(FilterPath, LatestParams),
     responses(
         (status = 200, description = "Records, the oldest first", content(
             (RecordsBody = "application/json"),
             (RecordBody = "application/x-ndjson"),
             (String = "text/csv"),
         )),
-        (status = 400, description = "No such filter or parameter", body = ProblemBody,
-            content_type = "application/problem+json"),
-        (status = 404, description = "No such stream", body = ProblemBody,
-            content_type = "application/problem+json"),
-    ),
+        Refused,
+    )
 )]
 pub(super) async fn latest(
     State(shared): State<Arc<Shared>>,
@@ -277,6 +287,27 @@ pub(super) async fn consume_all(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     consume(shared, caller, Rest(String::new()), params, headers).await
+}
+
+/// As [`latest`], of every topic.
+pub(super) async fn latest_all(
+    shared: State<Arc<Shared>>,
+    caller: Caller,
+    params: Params<LatestParams>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    latest(shared, caller, Rest(String::new()), params, method, headers).await
+}
+
+/// As [`latest_time`], of every topic.
+pub(super) async fn latest_time_all(
+    shared: State<Arc<Shared>>,
+    caller: Caller,
+    params: Params<TimeParams>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    latest_time(shared, caller, Rest(String::new()), params, headers).await
 }
 
 /// What is to be read.
@@ -425,7 +456,8 @@ pub(super) fn begin(text: &str, shared: &Shared) -> Result<Position, Problem> {
 fn time(name: &str, text: &str, now: Time) -> Result<u64, Problem> {
     position::time_ms(text, now.0).ok_or_else(|| {
         Problem::bad(format!(
-            "{name} is a time in UTC such as 2026-11-30T12:00:00Z, or ago such as -1h, not {text:?}"
+            "{name} is a time such as 2026-11-30T12:00:00Z, or ago such as -1h, not {text:?} (+ is \
+             written %2B in a URL)"
         ))
     })
 }

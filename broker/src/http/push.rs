@@ -74,7 +74,7 @@ pub(super) struct Pushed {
 
 /// A place in a stream.
 #[derive(Debug, Serialize, ToSchema)]
-struct Recorded {
+pub(super) struct Recorded {
     stream: String,
     offset: u64,
     /// When the broker received it, in UTC.
@@ -278,7 +278,11 @@ impl Publisher {
 
     /// Where the message of this topic is recorded that was just settled: nobody else publishes
     /// under this client id, and what was told of before is not told again.
-    async fn find(&mut self, log: &Log, topic: TopicName<'_>) -> Result<Vec<Recorded>, Problem> {
+    pub(super) async fn find(
+        &mut self,
+        log: &Log,
+        topic: TopicName<'_>,
+    ) -> Result<Vec<Recorded>, Problem> {
         const LOOKED_AT: usize = 16;
         let Ok(filter) = Filter::parse(topic.as_str()) else { return Ok(Vec::new()) };
         let log = log.clone();

@@ -27,8 +27,26 @@ pub fn time_ms(text: &str, now_ms: u64) -> Option<u64> {
         let ago = humantime::parse_duration(ago).ok()?;
         return Some(now_ms.saturating_sub(millis(ago)));
     }
-    let time = humantime::parse_rfc3339_weak(text).ok()?;
-    time.duration_since(UNIX_EPOCH).ok().map(millis)
+    let (local, east_ms) = zone(text).unwrap_or((text, 0));
+    let time = humantime::parse_rfc3339_weak(local).ok()?;
+    let local_ms = time.duration_since(UNIX_EPOCH).ok().map(millis)?;
+    local_ms.checked_add_signed(-east_ms)
+}
+
+/// What stands before a zone such as `+02:00`, and how far east that is, in milliseconds.
+fn zone(text: &str) -> Option<(&str, i64)> {
+    let (local, zone) = text.split_at_checked(text.len().checked_sub("+02:00".len())?)?;
+    let (hours, minutes) = zone.get(1..)?.split_once(':')?;
+    let number = |text: &str, below: i64| {
+        let is_plain = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<i64>().ok().filter(|number| is_plain && *number < below)
+    };
+    let ms = (number(hours, 24)? * 60 + number(minutes, 60)?) * 60_000;
+    match (zone.as_bytes()[0], local.ends_with('Z')) {
+        (b'+', false) => Some((local, ms)),
+        (b'-', false) => Some((local, -ms)),
+        _ => None,
+    }
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -52,6 +70,14 @@ mod tests {
             ("-500years", Some(Position::Time(0))),
             ("2025-11-29T23:59:59.500Z", Some(Position::Time(now - 500))),
             ("2025-11-29 23:00:00", Some(Position::Time(now - 3_600_000))),
+            ("2025-11-30T02:00:00+02:00", Some(Position::Time(now))),
+            ("2025-11-29T18:29:59.500-05:30", Some(Position::Time(now - 500))),
+            ("2025-11-30T02:00:00Z+02:00", None),
+            ("2025-11-30T02:00:00+24:00", None),
+            ("2025-11-30T02:00:00+2:000", None),
+            ("2025-11-30T02:00:00*02:00", None),
+            ("1970-01-01T00:00:00+02:00", None),
+            ("ä+02:00", None),
             ("18446744073709551616", None),
             ("", None),
             ("-", None),

@@ -100,6 +100,11 @@ fn a_push_says_where_it_is_recorded() {
         assert!(records[0]["time"].is_string(), "{pushed}");
     }
     assert_eq!(http.ask("POST /push/elsewhere", &[], b"x").json()["records"], json!([]));
+    let batch = "{\"topic\":\"sensors/b\",\"payload\":1}\n{\"topic\":\"sensors/c\",\"payload\":2}\n\
+                 {\"topic\":\"sensors/d\",\"payload\":3,\"qos\":0}\n";
+    let pushed = http.ask("POST /push/", &[LINES], batch.as_bytes()).json();
+    let last = &pushed["records"][0];
+    assert_eq!((&last["stream"], &last["offset"]), (&json!("plant"), &json!(4)), "{pushed}");
 }
 
 #[test]
@@ -156,6 +161,8 @@ fn the_last_records_and_those_of_a_time() {
     assert_eq!(payloads(&read("/latest/sensors/2/t")), [2, 5, 8]);
     assert_eq!(payloads(&read("/latest_time/sensors/%23?since=3600&limit=4")), [0, 1, 2, 3]);
     assert_eq!(payloads(&read("/latest_time/sensors/0/t?from=-1h")), [0, 3, 6]);
+    assert_eq!(payloads(&read("/latest/?n=2")), [7, 8]);
+    assert_eq!(payloads(&read("/latest_time/?from=2020-01-01T00:00:00%2B02:00&limit=1")), [0]);
     let none = "/latest_time/%23?from=2020-01-01T00:00:00Z&to=2020-01-02T00:00:00Z";
     assert!(payloads(&read(none)).is_empty());
 }
@@ -399,7 +406,7 @@ fn what_cannot_be_read_is_told_why() {
         ("/latest/%23?n=0", 400, "n is 1 to 10000"),
         ("/latest/%23?n=10001", 400, "n is 1 to 10000"),
         ("/latest_time/%23", 400, "say from"),
-        ("/latest_time/%23?from=yesterday", 400, "from is a time in UTC such as"),
+        ("/latest_time/%23?from=yesterday", 400, "from is a time such as"),
         ("/latest_time/%23?since=1&to=2000-01-01T00:00:00Z", 400, "to is before from"),
         ("/topics/?limit=0", 400, "limit is 1 to 10000"),
         ("/realtime/%23?stream=plant&offset=9", 400, "has not come yet"),
