@@ -3,18 +3,20 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
+use martlet::net::tls::settings::Settings as Tls;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tungstenite::{Message, WebSocket};
 
 use crate::open;
 use crate::raw::client::Client;
-use crate::raw::{Id, Packet};
+use crate::raw::{Id, Packet, Publish};
 use crate::recorded::Recording;
 use crate::running::Running;
 use crate::settings;
@@ -113,7 +115,11 @@ impl Browser {
     }
 
     fn open(&mut self, address: SocketAddr, path: &str) {
-        self.call("Page.navigate", json!({"url": format!("http://{address}{path}")}));
+        self.go_to(&format!("http://{address}{path}"));
+    }
+
+    fn go_to(&mut self, url: &str) {
+        self.call("Page.navigate", json!({"url": url}));
         self.until("document.readyState === 'complete'");
     }
 
@@ -445,4 +451,53 @@ fn the_dashboard_asks_for_a_token() {
     page.click("document.querySelector('#login button[value=use]')");
     page.until("document.getElementById('state').textContent === 'ready'");
     page.until("document.getElementById('alert').hidden");
+}
+
+/// A window that speaks TLS, with a certificate of its own.
+fn secure(folder: &TempDir) -> martlet::server::Settings {
+    let names = vec!["localhost".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).expect("entropy");
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("a folder of ours");
+        path
+    };
+    let certificate = file("server.crt", made.cert.pem());
+    let key = file("server.key", made.signing_key.serialize_pem());
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("ours");
+    let mut settings = settings();
+    let window = settings.window.as_mut().expect("it has one");
+    window.0.tls = Some(Tls::new(certificate, key));
+    settings
+}
+
+/// What the page asks for, follows and sends goes over TLS with it.
+#[test]
+fn the_dashboard_works_over_https() {
+    let Some(mut page) = browser() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = Running::start(secure(&folder));
+    // Nobody has signed it whom the browser knows.
+    page.call("Security.setIgnoreCertificateErrors", json!({"ignore": true}));
+    page.go_to(&format!("https://localhost:{}/", broker.window().port()));
+    page.until("location.protocol === 'https:'");
+    page.until("document.getElementById('state').textContent === 'ready'");
+    let mut client = Client::connect(broker.address(), "c");
+    page.click("document.querySelector('nav a[href=\"#tail\"]')");
+    page.type_into(&id("tail-filter"), "sensors/+/door");
+    page.click(&id("tail-go"));
+    page.until("document.getElementById('tail-note').textContent === 'following'");
+    let publish = Publish { qos: 1, id: Id::Number(1), ..Publish::new("sensors/a/door", "open") };
+    client.send(&Packet::Publish(publish));
+    client.expect("puback 1");
+    page.until("document.querySelector('#tail-rows .payload')?.textContent === 'open'");
+    page.click("document.querySelector('nav a[href=\"#publish\"]')");
+    page.type_into(&id("publish-topic"), "lamps/hall");
+    page.click("document.querySelector('#publish-form button')");
+    page.until("document.getElementById('publish-said').textContent.startsWith('Published and')");
+    let insecure = "performance.getEntriesByType('resource')\
+                    .filter((entry) => !entry.name.startsWith('https:')).length";
+    assert_eq!(page.eval(insecure), json!(0));
+    page.picture("https");
+    page.end();
 }

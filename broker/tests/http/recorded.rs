@@ -185,6 +185,10 @@ fn topics_and_streams_are_counted() {
     let metrics = http.get("/metrics").text();
     let line = "martlet_stream_records_total{stream=\"plant\"} 9";
     assert!(metrics.lines().any(|found| found == line), "{metrics}");
+    for name in ["parquet_files", "parquet_records", "seal_failures_total", "damaged_bytes_total"] {
+        let line = format!("martlet_stream_{name}{{stream=\"plant\"}} 0");
+        assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+    }
     assert!(metrics.contains("\nmartlet_disk_free_bytes "), "{metrics}");
     assert!(http.get("/stats").json()["disk"]["used_bytes"].as_u64().is_some_and(|used| used > 0));
     let streams = http.get("/streams").json();
