@@ -36,6 +36,12 @@ pub(crate) enum Chore {
     /// at fixed batch sizes through its store alone; two tables in Markdown. The device's count is
     /// that of the whole machine: run nothing else, or set TMPDIR to a disk of its own
     Economy(Options),
+    /// Instructions that fixed inputs take in codec and engine, counted by callgrind, beside those
+    /// in broker/bench/instructions.txt: more than a fiftieth off fails
+    Instructions(InstructionsOptions),
+    /// What `instructions` counts
+    #[command(hide = true)]
+    Fixed(FixedOptions),
     /// One broker alone
     Run(Options),
     /// System calls per 1,000 messages, counted by strace
@@ -128,6 +134,19 @@ pub(crate) struct AllOptions {
     /// Write a line of JSON for each run to this file
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct InstructionsOptions {
+    /// Take what is counted now
+    #[arg(long)]
+    pub(crate) accept: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct FixedOptions {
+    pub(crate) input: String,
+    pub(crate) times: u64,
 }
 
 #[derive(Args)]

@@ -11,6 +11,9 @@ pub(crate) enum BenchError {
     /// No broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// callgrind told no number; what it said.
+    #[error("cannot count instructions; valgrind (apt-get install valgrind) says: {0}")]
+    Callgrind(String),
     /// A certificate for the broker.
     #[error("cannot make a certificate: {0}")]
     Certificate(rcgen::Error),

@@ -69,16 +69,16 @@ pub(crate) fn times_better(runs: &[Run]) -> String {
     );
     for scenario in distinct(runs.iter().map(|run| run.scenario.as_str())) {
         let ratios = ratios(&runs, scenario, REFERENCE, first);
-        let each: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.1}")).collect();
+        let each: Vec<String> = ratios.iter().copied().map(ratio).collect();
         let goal = GOALS.iter().find(|(name, _)| *name == scenario);
         let goal = goal.map_or(String::new(), |(_, goal)| format!("{goal:.0}"));
         let above = median(self::ratios(&runs, scenario, first, FLOOR).into_iter());
-        let above = if above.is_nan() { String::new() } else { format!("{above:.1}") };
         let _ = writeln!(
             text,
-            "| {scenario} | {:.1} | {} | {goal} | {above} |",
-            median(ratios.iter().copied()),
+            "| {scenario} | {} | {} | {goal} | {} |",
+            ratio(median(ratios.iter().copied())),
             each.join(" "),
+            ratio(above),
         );
     }
     text
@@ -92,6 +92,11 @@ fn ratios(runs: &[&Run], scenario: &str, of: &str, to: &str) -> Vec<f64> {
     };
     let rounds = runs.iter().map(|run| run.round).max().unwrap_or(0);
     (1..=rounds).filter_map(|round| Some(cost_in(of, round)? / cost_in(to, round)?)).collect()
+}
+
+/// A short run may have taken no time that the kernel counted.
+fn ratio(ratio: f64) -> String {
+    if ratio.is_finite() { format!("{ratio:.1}") } else { "-".to_owned() }
 }
 
 fn cost(runs: &[&Run], broker: &str, scenario: &str) -> f64 {

@@ -33,6 +33,7 @@ mod floor;
 mod grid;
 mod http;
 mod idle;
+mod instructions;
 mod journal;
 mod line;
 mod load;
@@ -60,6 +61,11 @@ fn main() -> ExitCode {
         Chore::Floor(options) => floor::serve(options.port).map(|()| true),
         Chore::Durable(options) => compare_durable(options),
         Chore::Economy(options) => measure_economy(options),
+        Chore::Instructions(options) => instructions::run(options.accept),
+        Chore::Fixed(options) => {
+            instructions::repeat(&options.input, options.times);
+            Ok(true)
+        }
         Chore::Run(options) => options.first().and_then(|one| compare(options, &[one])),
         Chore::Syscalls(options) => count_syscalls(options),
         Chore::Start(options) => measure_starts(options),
@@ -77,7 +83,7 @@ fn main() -> ExitCode {
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
-            eprintln!("bench: a broker lost, repeated or reordered messages, see above");
+            eprintln!("bench: something was not as it must be, see above");
             ExitCode::FAILURE
         }
         Err(error) => {

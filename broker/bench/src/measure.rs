@@ -19,6 +19,8 @@ pub(crate) struct Run {
     pub(crate) round: u32,
     /// Whether broker and load had all cores, instead of one each.
     pub(crate) unpinned: bool,
+    /// How many cores the broker had.
+    pub(crate) cores: u32,
     #[serde(flatten)]
     pub(crate) faults: Faults,
     /// From the first PUBLISH to the last packet; for idle connections, to connect them all.
@@ -150,6 +152,7 @@ fn line(
         broker: String::new(),
         round: 0,
         unpinned: false,
+        cores: 1,
         faults,
         seconds,
         cpu_s: cpu.total_s(),

@@ -114,11 +114,11 @@ pub(crate) fn departed(runs: &[Run]) -> String {
 }
 
 /// Messages or connections a second with all cores for broker and load, to those with one core for
-/// each in the same round: a table in Markdown.
+/// each in the same round; and the most that this can be: a table in Markdown.
 pub(crate) fn unpinned(runs: &[Run]) -> String {
     let mut text = String::from(
-        "| scenario | broker | per second, a core each | all cores | ratio, median | each round |\n\
-         |---|---|---|---|---|---|\n",
+        "| scenario | broker | per second, a core each | all cores | ratio, median | each round | \
+         at most |\n|---|---|---|---|---|---|---|\n",
     );
     for (scenario, broker, runs) in groups(runs) {
         let (free, apart): (Vec<&Run>, Vec<&Run>) = runs.iter().partition(|run| run.unpinned);
@@ -128,16 +128,27 @@ pub(crate) fn unpinned(runs: &[Run]) -> String {
         });
         let ratios: Vec<f64> = ratios.collect();
         let each: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
+        let cores = free.first().map_or(f64::NAN, |run| f64::from(run.cores));
+        let bounds = apart.iter().map(|run| gain_max(cores, run.cpu_s, run.load_cpu_s));
         let _ = writeln!(
             text,
-            "| {scenario} | {broker} | {:.0} | {:.0} | {:.2} | {} |",
+            "| {scenario} | {broker} | {:.0} | {:.0} | {:.2} | {} | {:.2} |",
             median(apart.iter().map(|run| rate(run))),
             median(free.iter().map(|run| rate(run))),
             median(ratios.into_iter()),
             each.join(" "),
+            median(bounds),
         );
     }
     text
+}
+
+/// How many times more messages broker and load can exchange when they share these cores instead of
+/// having one each: the work is the same, and the load is one thread.
+fn gain_max(cores: f64, broker_cpu_s: f64, load_cpu_s: f64) -> f64 {
+    let apart = 1.0 / broker_cpu_s.max(load_cpu_s);
+    let shared = (cores / (broker_cpu_s + load_cpu_s)).min(1.0 / load_cpu_s);
+    shared / apart
 }
 
 /// The runs of each scenario with each broker, in their order.
@@ -211,7 +222,14 @@ pub(crate) fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str>
 
 #[cfg(test)]
 mod tests {
-    use super::{distinct, median};
+    use super::{distinct, gain_max, median};
+
+    #[test]
+    fn two_cores_bring_less_than_twice_as_much_where_the_load_works_too() {
+        assert_eq!(gain_max(2.0, 3.0, 1.0), 1.5);
+        assert_eq!(gain_max(2.0, 1.0, 1.0), 1.0);
+        assert_eq!(gain_max(8.0, 3.0, 1.0), 3.0, "the load is one thread");
+    }
 
     #[test]
     fn a_median_is_the_middle() {

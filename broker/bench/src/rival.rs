@@ -84,7 +84,9 @@ impl Rival {
         let words: Vec<String> = words.collect::<Result<_, _>>()?;
         let (program, arguments) = words.split_first().ok_or(BenchError::NoCommand)?;
         let log = File::create(folder.path().join("output")).map_err(BrokerError::Io)?;
-        let mut command = Command::new(program);
+        let is_path = program.contains('/');
+        let path = is_path.then(|| std::path::absolute(program).ok()).flatten();
+        let mut command = Command::new(path.unwrap_or_else(|| PathBuf::from(program)));
         command.args(arguments).current_dir(folder.path()).stdin(Stdio::null());
         command.stdout(log.try_clone().map_err(BrokerError::Io)?).stderr(log);
         let child = command.spawn().map_err(|source| BrokerError::Start {

@@ -114,7 +114,10 @@ impl Source {
             return Self::Running { label: label(address), address: socket, pid };
         }
         let program = what.split_whitespace().next().unwrap_or_default();
-        let path = PathBuf::from(program);
+        // Brokers run in folders of their own.
+        let is_path = program.contains('/');
+        let path = is_path.then(|| std::path::absolute(program).ok()).flatten();
+        let path = path.unwrap_or_else(|| PathBuf::from(program));
         let file_name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         if let Some(rival) = Rival::command(what).or_else(|| Rival::known(&path)) {
             return Self::Rival { label: label(file_name), rival };
@@ -224,19 +227,24 @@ impl Source {
 /// A listener with TLS or, without a certificate, WebSocket, in words that both brokers read.
 /// Martlet keeps a store as it does by default.
 fn mosquitto_conf(kind: Kind, certificate: Option<&Certificate>) -> String {
-    let listener = match certificate {
-        Some(certificate) => {
+    let (listener, other) = match (kind, certificate) {
+        (_, Some(certificate)) => {
             let (path, key_path) = (certificate.path(), certificate.key_path());
-            format!("certfile {}\nkeyfile {}\n", path.display(), key_path.display())
+            let pair = format!("certfile {}\nkeyfile {}\n", path.display(), key_path.display());
+            (pair, "")
         }
-        None => "protocol websockets\n".to_owned(),
+        // Over IPv6 it would listen everywhere, and it ends where WebSocket is all it listens for.
+        (Kind::Mosquitto, None) => {
+            ("protocol websockets\nsocket_domain ipv4\n".to_owned(), "listener 0 besides\n")
+        }
+        (Kind::Martlet, None) => ("protocol websockets\n".to_owned(), ""),
     };
     let store = match kind {
         Kind::Martlet => "persistence true\npersistence_location ./\n",
         Kind::Mosquitto => "",
     };
     // Started by root, either would become a user who may not read our temporary files.
-    format!("{listener}user root\nallow_anonymous true\n{MOSQUITTO_CONFIG}{store}")
+    format!("{listener}user root\nallow_anonymous true\n{MOSQUITTO_CONFIG}{store}{other}")
 }
 
 /// Whether this is a name for tables, and not the beginning of a path or an option.
@@ -315,6 +323,10 @@ mod tests {
             let source = Source::parse(text);
             assert_eq!((source.name().as_str(), source.is_guest()), (name, is_guest), "{text}");
         }
+        let Source::Program { path, .. } = Source::parse("target/release/martlet") else {
+            panic!("a program")
+        };
+        assert!(path.is_absolute(), "{path:?}");
         let Source::Running { pid, .. } = Source::parse("127.0.0.1:1883@42") else {
             panic!("an address")
         };

@@ -58,7 +58,7 @@ pub(crate) fn run(
                         eprintln!("{} {}: not measured: {error}", scenario.name, source.name());
                         continue;
                     }
-                    run => Run { round, unpinned, ..run? },
+                    run => Run { round, unpinned, cores: cores.broker.count(), ..run? },
                 };
                 progress(&run, turns.rounds);
                 journal.write(&run)?;
