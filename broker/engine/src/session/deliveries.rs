@@ -134,7 +134,7 @@ impl Deliveries {
     pub(crate) fn start(&mut self, outbound: Outbound, total: &mut Waiting) -> PacketId {
         debug_assert_eq!(self.resent, self.in_flight.len(), "resend comes first (I10)");
         let mut id = self.last_id.map_or(PacketId::FIRST, PacketId::next);
-        while self.position(id).is_some() {
+        while self.is_taken(id) {
             self.overtaken = true;
             id = id.next();
         }
@@ -290,6 +290,15 @@ impl Deliveries {
 
     pub(crate) fn in_flight_len(&self) -> usize {
         self.in_flight.len() - self.holes
+    }
+
+    /// Whether an id that comes behind the last is in use. While none was overtaken, ids in flight
+    /// stand in order, and only the first can have been come around to.
+    fn is_taken(&self, id: PacketId) -> bool {
+        match self.overtaken {
+            true => self.position(id).is_some(),
+            false => self.in_flight.front().is_some_and(|first| first.id == id),
+        }
     }
 
     fn settle(&mut self, at: usize) -> Answer {
