@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
 use crate::config::{self, Config, Resolved, Sources};
-use crate::driver::{self, Driver};
+use crate::driver::{self, Driver, turn};
 use crate::logging::Log;
 use crate::server::reload::Reloader;
 use crate::server::{Server, StartError};
@@ -201,10 +201,15 @@ fn exists_here(address: SocketAddr) -> bool {
 
 /// One worker for each processor that this process may use. One alone needs no threads.
 fn runtime() -> std::io::Result<Runtime> {
-    match available_parallelism().map_or(1, usize::from) {
-        1 => Builder::new_current_thread().enable_all().build(),
-        workers => Builder::new_multi_thread().worker_threads(workers).enable_all().build(),
-    }
+    let mut builder = match available_parallelism().map_or(1, usize::from) {
+        1 => Builder::new_current_thread(),
+        workers => {
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(workers);
+            builder
+        }
+    };
+    builder.enable_all().on_thread_park(turn::end).build()
 }
 
 /// A broker that runs, as an operator may change it.

@@ -38,6 +38,11 @@ pub trait Edge: Send + Sync {
     /// Sends what the outbox holds, as far as it goes without waiting. Called by whoever filled it.
     fn send(&self);
 
+    /// Whether to send is work that is better done once for all that a turn brings.
+    fn gathers(&self) -> bool {
+        false
+    }
+
     /// What its client may do by the rules that hold now.
     fn permit(&self) -> Permission {
         None

@@ -5,13 +5,12 @@
 //! busy leaves the batch there. A message from a readable socket to a subscriber thus needs no
 //! other thread to wake.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use martlet_engine::Engine;
-use martlet_engine::effects::{Effects, Notice};
+use martlet_engine::effects::Effects;
 use martlet_engine::input::{Input, LinkId, Time};
 use martlet_engine::limits::Limits;
 use martlet_engine::recording::Stream;
@@ -19,13 +18,14 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::driver::aftermath::{AFTERMATH, Aftermath};
 use crate::driver::commits::Commits;
 use crate::driver::link::Edge;
-use crate::driver::outbox::Queued;
 use crate::driver::table::LinkTable;
 use crate::driver::traffic::TrafficCounters;
 use crate::store::{Store, StoreError};
 
+mod aftermath;
 pub mod bridges;
 pub mod client;
 mod commits;
@@ -42,6 +42,7 @@ mod table;
 mod tests;
 pub mod traffic;
 mod tree;
+pub mod turn;
 pub(crate) mod wording;
 
 pub use crate::driver::herald::publisher;
@@ -111,21 +112,6 @@ struct Inbox {
 struct Batch {
     from: Option<Arc<dyn Edge>>,
     inputs: Vec<Input>,
-}
-
-thread_local! {
-    /// Kept between batches, so that none need allocate.
-    static AFTERMATH: Cell<Aftermath> = Cell::default();
-}
-
-/// What is to be done once the engine is let go.
-#[derive(Default)]
-struct Aftermath {
-    /// How many packets went to outboxes and wait there until the engine is let go.
-    packets: usize,
-    to_send: Vec<Arc<dyn Edge>>,
-    to_resume: Vec<Arc<dyn Edge>>,
-    notices: Vec<(Notice, Option<Arc<dyn Edge>>)>,
 }
 
 /// Batches from the inbox that one visitor of the engine takes along; the pump does the rest.
@@ -401,66 +387,6 @@ impl Driver {
             Some(Input::Room { link, bytes })
         });
         inputs.splice(0..0, reports);
-    }
-
-    fn hand_out(&self, core: &mut Core, aftermath: &mut Aftermath) {
-        let Core { effects, lost, .. } = core;
-        aftermath.packets += effects.outgoing.len();
-        let number = self.commits.number_for(&effects.changes);
-        let mut promised = Vec::new();
-        let mut links = self.links.lock();
-        let mut outgoing = effects.outgoing.drain(..).peekable();
-        while let Some(first) = outgoing.next() {
-            let link = first.link;
-            let Some(edge) = links.edge(link) else { continue };
-            let mut promises = false;
-            let same = std::iter::once(first)
-                .chain(std::iter::from_fn(|| outgoing.next_if(|next| next.link == link)))
-                .map(|outgoing| {
-                    promises |= outgoing.promise;
-                    let after_commit = if outgoing.promise { number } else { 0 };
-                    Queued { packet: outgoing.packet, after_commit }
-                });
-            if edge.link().outbox().push_all(same) {
-                aftermath.to_send.push(Arc::clone(edge));
-            }
-            if promises && number > 0 {
-                promised.push(Arc::clone(edge));
-            }
-        }
-        drop(outgoing);
-        for notice in effects.notices.drain(..) {
-            let edge = log::link_of(&notice).and_then(|link| links.edge(link)).cloned();
-            if let (Notice::Connected { client_id, .. }, Some(edge)) = (&notice, &edge) {
-                edge.link().connected(client_id);
-            }
-            aftermath.notices.push((notice, edge));
-        }
-        self.pass_orders(&mut effects.history);
-        for (link, farewell) in effects.farewells.drain(..) {
-            if let Some(edge) = links.remove(link) {
-                edge.link().outbox().close(farewell);
-                aftermath.to_send.push(edge);
-            }
-        }
-        for link in lost.drain(..) {
-            links.remove(link);
-        }
-        self.commits.add(&mut effects.changes, &mut promised);
-    }
-
-    fn see_to(&self, mut aftermath: Aftermath) {
-        for (notice, edge) in aftermath.notices.drain(..) {
-            log::write(&notice, edge.as_deref(), self.logs_connections(), self.wording());
-        }
-        for edge in aftermath.to_send.drain(..) {
-            edge.send();
-        }
-        for edge in aftermath.to_resume.drain(..) {
-            edge.link().resume();
-        }
-        aftermath.packets = 0;
-        AFTERMATH.set(aftermath);
     }
 }
 

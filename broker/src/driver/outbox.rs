@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use martlet_codec::packet::Delivery;
 use martlet_engine::effects::{Farewell, OutPacket};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 /// A packet in an outbox.
@@ -32,11 +32,15 @@ pub struct Cost {
 /// none.
 pub type Packets = SmallVec<[Queued; 2]>;
 
+/// For how many more packets there is room behind those that fit without an allocation: in one
+/// allocation instead of four.
+const GROWN_BY: usize = 30;
+
 /// What waits to be sent on one link.
 ///
-/// Whoever has filled it tries to send it at once, from its own task; `sending` says that somebody
-/// is, and that whatever is pushed meanwhile will be seen by them. What the socket does not take
-/// waits for the link's own task.
+/// Whoever has filled it tries to send it when their turn ends, whatever the link's own task does;
+/// `sending` says that somebody is sending, and that whatever is pushed meanwhile will be seen by
+/// them. What the socket does not take waits for the link's own task.
 #[derive(Debug, Default)]
 pub struct Outbox(Mutex<State>);
 
@@ -59,6 +63,13 @@ struct State {
     farewell: Option<Farewell>,
     /// The link's own task.
     task: Option<Waker>,
+}
+
+/// An outbox that is being filled.
+pub(super) struct Filling<'o> {
+    state: MutexGuard<'o, State>,
+    /// Of what was put in.
+    cost: u64,
 }
 
 /// What came of an attempt to send.
@@ -116,15 +127,29 @@ impl SubAssign for Cost {
     }
 }
 
-impl Outbox {
-    /// Puts packets in; `true` if the caller must see that they are sent.
-    pub(super) fn push_all(&self, packets: impl Iterator<Item = Queued>) -> bool {
-        let mut state = self.0.lock();
-        for queued in packets {
-            state.cost += Cost::of(&queued.packet);
-            state.packets.push(queued);
+impl Filling<'_> {
+    /// Puts a packet behind the others.
+    pub(super) fn push(&mut self, queued: Queued) {
+        let cost = Cost::of(&queued.packet);
+        self.cost += cost.all;
+        self.state.cost += cost;
+        let packets = &mut self.state.packets;
+        if packets.len() == packets.inline_size() {
+            packets.reserve(GROWN_BY);
         }
-        !std::mem::replace(&mut state.listed, true)
+        packets.push(queued);
+    }
+
+    /// What was put in takes so much; `true` if whoever did must see that it is sent.
+    pub(super) fn close(mut self) -> (u64, bool) {
+        (self.cost, !std::mem::replace(&mut self.state.listed, true))
+    }
+}
+
+impl Outbox {
+    /// Lets somebody fill it; nobody else comes to it meanwhile.
+    pub(super) fn fill(&self) -> Filling<'_> {
+        Filling { state: self.0.lock(), cost: 0 }
     }
 
     /// How many packets wait, those that are being sent aside, and the cost of all.
@@ -250,6 +275,13 @@ mod tests {
 
     const COST: u64 = OutPacket::COST_BASE as u64;
 
+    /// `true`: whoever did must see that they are sent.
+    fn push_all(outbox: &Outbox, packets: impl IntoIterator<Item = Queued>) -> bool {
+        let mut filling = outbox.fill();
+        packets.into_iter().for_each(|queued| filling.push(queued));
+        filling.close().1
+    }
+
     fn all_of(packets: &Packets) -> Sent {
         let all = COST * packets.len() as u64;
         Sent { cost: Cost { all, answers: all, qos0: 0 }, ..Sent::default() }
@@ -258,11 +290,11 @@ mod tests {
     #[test]
     fn what_comes_while_somebody_sends_is_sent_by_them() {
         let outbox = Outbox::default();
-        assert!(outbox.push_all([ping(0)].into_iter()), "the first to fill it sees to it");
-        assert!(!outbox.push_all([ping(0)].into_iter()), "somebody sees to it already");
+        assert!(push_all(&outbox, [ping(0)]), "the first to fill it sees to it");
+        assert!(!push_all(&outbox, [ping(0)]), "somebody sees to it already");
         let packets = outbox.begin(false, 0).expect("two packets");
         assert_eq!(packets.len(), 2);
-        assert!(outbox.push_all([ping(0)].into_iter()));
+        assert!(push_all(&outbox, [ping(0)]));
         assert!(outbox.begin(false, 0).is_none(), "somebody is sending");
         let more = outbox.end(all_of(&packets), 1000).0.expect("what came meanwhile");
         assert_eq!(more.len(), 1);
@@ -274,10 +306,10 @@ mod tests {
     #[test]
     fn what_is_held_back_stays_in_front() {
         let outbox = Outbox::default();
-        outbox.push_all([ping(0), ping(7)].into_iter());
+        push_all(&outbox, [ping(0), ping(7)]);
         let mut held = outbox.begin(false, 6).expect("two packets");
         held.remove(0);
-        outbox.push_all([ping(0)].into_iter());
+        push_all(&outbox, [ping(0)]);
         assert!(outbox.end(Sent { left: held, ..Sent::default() }, 1000).0.is_none());
         assert!(outbox.begin(false, 6).is_none(), "nobody moves what must stay");
         let packets = outbox.begin(false, 7).expect("both");
@@ -288,7 +320,7 @@ mod tests {
     #[test]
     fn a_commit_that_happens_while_somebody_sends_is_not_missed() {
         let outbox = Outbox::default();
-        outbox.push_all([ping(7)].into_iter());
+        push_all(&outbox, [ping(7)]);
         let held = outbox.begin(false, 7).expect("one packet");
         assert!(outbox.begin(false, 7).is_none(), "the store's thread is told to leave it");
         let again = outbox.end(Sent { left: held, ..Sent::default() }, 1000);
@@ -311,7 +343,7 @@ mod tests {
     fn answers_that_no_longer_fill_an_outbox_wake_its_task() {
         let (outbox, woken) = (Outbox::default(), Arc::new(Woken::default()));
         let (three, one) = (3 * COST as u32, Cost { all: COST, answers: COST, qos0: 0 });
-        outbox.push_all([ping(0), ping(0), ping(7)].into_iter());
+        push_all(&outbox, [ping(0), ping(0), ping(7)]);
         assert_eq!(outbox.standing(&Arc::clone(&woken).into()).cost.answers, u64::from(three));
         let mut left = outbox.begin(false, 6).expect("three packets");
         left.remove(0);
@@ -336,7 +368,7 @@ mod tests {
         let qos1 = Delivery::AtLeastOnce { id: PacketId::new(1).unwrap(), dup: false };
         let outbox = Outbox::default();
         let all = [Delivery::AtMostOnce, qos1, Delivery::AtMostOnce].map(publish);
-        outbox.push_all(all.into_iter().chain([ping(0)]));
+        push_all(&outbox, all.into_iter().chain([ping(0)]));
         assert_eq!(outbox.at_stake(), 2, "QoS 1 is in its session");
         let mut left = outbox.begin(false, 0).expect("four packets");
         assert_eq!(outbox.at_stake(), 2, "nobody knows yet");
@@ -348,7 +380,7 @@ mod tests {
     #[test]
     fn a_full_socket_leaves_the_rest_to_the_links_own_task() {
         let outbox = Outbox::default();
-        outbox.push_all([ping(0), ping(0)].into_iter());
+        push_all(&outbox, [ping(0), ping(0)]);
         let mut packets = outbox.begin(false, 0).expect("two packets");
         packets.remove(0);
         let sent = Sent { left: packets, blocked: true, ..Sent::default() };

@@ -87,7 +87,7 @@ fn settings() -> Settings {
     }
 }
 
-fn driver() -> Arc<Driver> {
+pub(super) fn driver() -> Arc<Driver> {
     Driver::start(settings(), Clock::start(), Box::new(Volatile)).expect("nothing to read")
 }
 

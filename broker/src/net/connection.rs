@@ -280,6 +280,11 @@ impl Edge for Connection {
         self.send_now(false);
     }
 
+    /// It is a system call.
+    fn gathers(&self) -> bool {
+        true
+    }
+
     fn permit(&self) -> Permission {
         if let Some(rights) = self.rights.get() {
             return rights.renew(&self.shared.door.policy());

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 use crate::access::peer::{CertificateNames, PeerAddress};
+use crate::driver::turn;
 use crate::net::arrival;
 use crate::net::socket::Socket;
 use crate::net::stream::{Reader, Writer};
@@ -54,6 +55,7 @@ impl Duplex {
         cx: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        turn::pass();
         loop {
             match self.writer.try_write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -1,0 +1,188 @@
+//! When what stands in outboxes is sent: once for all that a worker's turn has brought.
+//!
+//! A worker of the runtime runs the tasks that are ready, and then waits for sockets. Outboxes that
+//! its tasks fill are sent when it is about to wait: what fifty publishers bring to one subscriber
+//! in that time is one write. A message that comes alone waits for nothing, since nothing else is
+//! ready, and no task needs to be woken.
+//!
+//! The runtime says when a turn ends, if it is told to ([`end`]); where nobody does, each batch is
+//! sent at once. A turn that goes on and on is ended by those who come to a socket ([`pass`]), or
+//! by what it has filled.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use crate::driver::link::Edge;
+
+/// How often somebody comes to a socket, or fills outboxes, before what stands in them is sent.
+const PASSES_MAX: u32 = 128;
+
+thread_local! {
+    static TURN: RefCell<Turn> = RefCell::default();
+}
+
+/// One thread's.
+#[derive(Default)]
+struct Turn {
+    /// Somebody says when it ends.
+    ends: bool,
+    /// To send when it ends.
+    to_send: Vec<Arc<dyn Edge>>,
+    /// What was put into their outboxes, in the unit of `OutPacket::cost`.
+    cost: u64,
+    /// Since the first of them came.
+    passes: u32,
+}
+
+/// Ends this thread's turn. For `on_thread_park` of the runtime.
+pub fn end() {
+    TURN.with_borrow_mut(|turn| turn.ends = true);
+    send_all();
+}
+
+/// Somebody who may do so again and again comes to a socket.
+pub fn pass() {
+    if TURN.with_borrow_mut(Turn::is_over_after_pass) {
+        send_all();
+    }
+}
+
+/// Sends what was put into these outboxes, which costs `cost` there, when the turn ends, or now if
+/// that is `cost_max` or more.
+pub(super) fn send(edges: &mut Vec<Arc<dyn Edge>>, cost: u64, cost_max: u64) {
+    edges.retain(|edge| {
+        let gathers = edge.gathers();
+        if !gathers {
+            edge.send();
+        }
+        gathers
+    });
+    let is_over = TURN.with_borrow_mut(|turn| {
+        turn.to_send.append(edges);
+        turn.cost += cost;
+        turn.is_over_after_pass() || turn.cost >= cost_max || !turn.ends
+    });
+    if is_over {
+        send_all();
+    }
+}
+
+fn send_all() {
+    let mut to_send = TURN.with_borrow_mut(|turn| {
+        (turn.cost, turn.passes) = (0, 0);
+        std::mem::take(&mut turn.to_send)
+    });
+    to_send.drain(..).for_each(|edge| edge.send());
+    // Nothing was added meanwhile: whoever sends brings no inputs.
+    TURN.with_borrow_mut(|turn| turn.to_send = to_send);
+}
+
+impl Turn {
+    fn is_over_after_pass(&mut self) -> bool {
+        self.passes += u32::from(!self.to_send.is_empty());
+        self.passes >= PASSES_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Display;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::driver::link::Link;
+    use crate::driver::tests::driver;
+
+    struct Sender {
+        link: Link,
+        gathers: bool,
+        sends: AtomicU32,
+    }
+
+    impl Edge for Sender {
+        fn link(&self) -> &Link {
+            &self.link
+        }
+
+        fn send(&self) {
+            self.sends.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn gathers(&self) -> bool {
+            self.gathers
+        }
+
+        fn peer(&self) -> &dyn Display {
+            &"test"
+        }
+    }
+
+    const COST_MAX: u64 = 100;
+
+    /// One step of a thread's turn.
+    enum Step {
+        Fill { gathers: bool, cost: u64 },
+        Pass,
+        End,
+    }
+
+    /// How often a thread that does these steps has sent after each of them.
+    fn sends(steps: &[Step]) -> Vec<u32> {
+        let edge = |gathers| {
+            let (link, sends) = (Link::new(driver()), AtomicU32::new(0));
+            Arc::new(Sender { link, gathers, sends })
+        };
+        let edges = [edge(false), edge(true)];
+        let after = |step: &Step| {
+            match *step {
+                Step::Fill { gathers, cost } => {
+                    let filled: Arc<dyn Edge> = edges[usize::from(gathers)].clone();
+                    send(&mut vec![filled], cost, COST_MAX);
+                }
+                Step::Pass => pass(),
+                Step::End => end(),
+            }
+            edges.iter().map(|edge| edge.sends.load(Ordering::Relaxed)).sum()
+        };
+        // A thread whose turns nobody has ended yet.
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| steps.iter().map(after).collect());
+            thread.join().expect("it does not panic")
+        })
+    }
+
+    const FILL: Step = Step::Fill { gathers: true, cost: 1 };
+
+    #[test]
+    fn what_a_turn_brings_is_sent_once_when_it_ends() {
+        assert_eq!(sends(&[Step::End, FILL, Step::Pass, Step::End, Step::End]), [0, 0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn where_nobody_says_when_turns_end_each_batch_is_sent() {
+        assert_eq!(sends(&[FILL, FILL, Step::Pass]), [1, 2, 2]);
+    }
+
+    #[test]
+    fn what_needs_no_system_call_is_sent_at_once() {
+        let wakes = Step::Fill { gathers: false, cost: 1 };
+        assert_eq!(sends(&[Step::End, FILL, wakes, Step::End]), [0, 0, 1, 2]);
+    }
+
+    #[test]
+    fn a_turn_that_goes_on_is_ended_by_what_it_has_filled() {
+        let half = Step::Fill { gathers: true, cost: COST_MAX / 2 };
+        assert_eq!(sends(&[Step::End, FILL, half, FILL]), [0, 0, 0, 0]);
+        let full = Step::Fill { gathers: true, cost: COST_MAX };
+        assert_eq!(sends(&[Step::End, FILL, full, FILL]), [0, 0, 2, 2]);
+    }
+
+    #[test]
+    fn a_turn_that_goes_on_is_ended_by_who_comes_to_a_socket() {
+        let mut steps = vec![Step::End, FILL];
+        steps.resize_with(1 + PASSES_MAX as usize, || Step::Pass);
+        let sent = sends(&steps);
+        let (last, before) = sent.split_last().expect("steps");
+        assert_eq!((*last, before.iter().sum::<u32>()), (1, 0));
+    }
+}
