@@ -26,6 +26,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 
+use crate::driver::Driver;
 use crate::http::link::{self, Client};
 use crate::http::login::{Caller, Visitor};
 use crate::http::message::rfc3339;
@@ -85,6 +86,7 @@ pub(super) struct Recorded {
 #[derive(Debug)]
 pub(super) struct Publisher {
     client: Client,
+    driver: Arc<Driver>,
     caller: Caller,
     last: PacketId,
     /// Those that are not settled yet.
@@ -100,6 +102,9 @@ pub(super) const OPEN_MAX: usize = 256;
 
 /// How long the rest of a body may let itself be waited for. At the bound: 408.
 const BODY_STALL_MAX: Duration = Duration::from_secs(30);
+
+/// How long acknowledgements are waited for while the store fails. At the bound: 503.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a PUBLISH has besides its topic and payload, at most.
 const HEAD_BYTES: u64 = 16;
@@ -125,7 +130,7 @@ const HEAD_BYTES: u64 = 16;
             content_type = "application/problem+json"),
         (status = 413, description = "Larger than a message may be", body = ProblemBody,
             content_type = "application/problem+json"),
-        (status = 503, description = "The broker stops", body = ProblemBody,
+        (status = 503, description = "The broker stops, or its store fails", body = ProblemBody,
             content_type = "application/problem+json"),
     ),
 )]
@@ -233,6 +238,7 @@ impl Publisher {
         }
         place.get_or_insert_with(|| Self {
             client: link::open(&shared.driver, &shared.gate, caller),
+            driver: Arc::clone(&shared.driver),
             caller: caller.clone(),
             last: PacketId::FIRST,
             open: BTreeSet::new(),
@@ -270,10 +276,22 @@ impl Publisher {
             self.client.say(InPacket::PingReq);
         }
         while self.open.len() > open_max || (open_max == 0 && self.pinging) {
-            let heard = self.client.hear().await.map_err(closed)?;
-            self.take(heard);
+            match timeout(PATIENCE, self.client.hear()).await {
+                Ok(heard) => self.take(heard.map_err(closed)?),
+                Err(_) => self.must_be_kept()?,
+            }
         }
         Ok(())
+    }
+
+    /// Who waits is told where the store is why.
+    fn must_be_kept(&self) -> Result<(), Problem> {
+        let Some(since) = self.driver.store_health().failing_since else { return Ok(()) };
+        Err(Problem::unavailable(format!(
+            "published, but not acknowledged: the store has failed since {}, and the log has the \
+             system's words. Sent again, it may be there twice",
+            rfc3339(since)
+        )))
     }
 
     /// Where the message of this topic is recorded that was just settled: nobody else publishes

@@ -171,9 +171,14 @@ fn a_store_that_fails_is_not_ready_until_it_works_again() {
     assert!(detail.as_str().is_some_and(|text| text.starts_with("the store has failed since 20")));
     assert_eq!(http.get("/healthz").status, 200, "it runs, and says so");
     assert_eq!(http.get("/stats").json()["ready"], false);
+    let pushed = http.ask("POST /push/a?retain=true", &[], b"2");
+    assert_eq!(pushed.status, 503, "{}", pushed.text());
+    assert!(pushed.text().contains("published, but not acknowledged: the store has failed since"));
     full.store(false, Ordering::SeqCst);
     until(&mut http, "/readyz", 200);
     assert_eq!(http.get("/stats").json()["ready"], true);
+    let pushed = http.ask("POST /push/a?retain=true", &[], b"3");
+    assert_eq!(pushed.status, 200, "{}", pushed.text());
     drop(http);
     drop(stop);
     thread.join().expect("the server does not panic");
