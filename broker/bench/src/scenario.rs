@@ -149,7 +149,7 @@ impl Scenario {
         let qos = qos.parse().ok().and_then(QoS::new).ok_or_else(unknown)?;
         let (shape, publishers, subscribers, default_window) = match shape {
             "p2p" => (Shape::Pairs, 10, 10, 100),
-            "fan-in" => (Shape::FanIn, 50, 1, if qos == QoS::AtMostOnce { 10 } else { 1000 }),
+            "fan-in" => (Shape::FanIn, 50, 1, if qos == QoS::AtMostOnce { 20 } else { 1000 }),
             "fan-out" => (Shape::FanOut, 1, 1000, 20),
             _ => return Err(unknown()),
         };
