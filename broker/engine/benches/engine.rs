@@ -30,7 +30,9 @@ struct House {
 impl House {
     /// A publisher, and subscribers of these filters.
     fn new(filters: &[String], qos: QoS) -> Self {
-        let limits = Limits { sys_interval_s: 0, ..Limits::default() };
+        let subscriptions_per_session_max = u32::MAX;
+        let limits =
+            Limits { sys_interval_s: 0, subscriptions_per_session_max, ..Limits::default() };
         let engine = Engine::new(limits, Snapshot::default(), Time(0));
         let mut house =
             Self { engine, fx: Effects::default(), publisher: link(0), subscribers: Vec::new() };
@@ -154,6 +156,48 @@ fn one_to_none_among_10_000_filters_with_wildcards(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn one_to_1000(bencher: Bencher<'_, '_>) {
     run_qos0(bencher, &vec![SENSOR.to_owned(); 1000], SENSOR, 1000);
+}
+
+/// Messages to a hundred clients with so many filters together, each to another topic, a hundred at
+/// a time, looked up ahead or not.
+#[divan::bench(args = [(1000, false), (1_000_000, false), (1_000_000, true)])]
+fn among_filters(bencher: Bencher<'_, '_>, (filters, ahead): (usize, bool)) {
+    const CLIENTS: usize = 100;
+    const BATCH: usize = 100;
+    let mut house = House::new(&vec![SENSOR.to_owned(); CLIENTS], QoS::AtMostOnce);
+    for number in 0..filters {
+        let last = if number % 2 == 0 { "+/value" } else { "#" };
+        let filter = Filter::parse(&format!("site/{number:07}/{last}"));
+        let subscriptions = Box::new([(filter.expect("a filter"), QoS::AtMostOnce)]);
+        let link = house.subscribers[number % CLIENTS];
+        let packet = InPacket::Subscribe { id: PacketId::FIRST, subscriptions };
+        house.handle(Input::Packet { link, packet });
+        house.clear();
+    }
+    let link = house.publisher;
+    let mut next = 0;
+    let inputs = || {
+        let topics = (0..BATCH).map(|_| {
+            next = (next + 611_953) % filters;
+            format!("site/{next:07}/d/value")
+        });
+        let messages = topics.map(|topic| message(&topic, QoS::AtMostOnce));
+        let delivery = Delivery::AtMostOnce;
+        let packets = messages.map(|message| InPacket::Publish { message, delivery });
+        packets.map(|packet| Input::Packet { link, packet }).collect::<Vec<_>>()
+    };
+    let counter = ItemsCount::new(BATCH);
+    bencher.counter(counter).with_inputs(inputs).bench_local_values(|inputs| {
+        let mut seen = 0;
+        for (at, input) in (0..).zip(&inputs) {
+            if ahead && at == seen {
+                seen += house.engine.look_ahead(&inputs[at..]);
+            }
+            house.handle(input.clone());
+        }
+        assert_eq!(house.fx.outgoing.len(), BATCH);
+        house.free_room();
+    });
 }
 
 /// PUBLISH in, PUBLISH and PUBACK out, PUBACK in.

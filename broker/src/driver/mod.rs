@@ -352,7 +352,12 @@ impl Driver {
         self.put_room_in_front(inputs);
         let now = self.clock.now();
         let mut rest = inputs.drain(..);
-        for input in rest.by_ref() {
+        let mut ahead = core.engine.look_ahead(rest.as_slice());
+        while let Some(input) = rest.next() {
+            ahead -= 1;
+            if ahead == 0 {
+                ahead = core.engine.look_ahead(rest.as_slice());
+            }
             if let Input::Lost { link, .. } = input {
                 core.lost.push(link);
             }

@@ -62,6 +62,9 @@ pub(crate) struct Found {
     pub(crate) streams: StreamSet,
 }
 
+/// Levels of filters beyond which most are in no cache of the machine: a MiB of them.
+const MANY_LEVELS: usize = 16 * 1024;
+
 /// Streams of the log, by their places in the list of all.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct StreamSet(u64);
@@ -200,6 +203,14 @@ impl Router {
             }
             found.shares.extend_from_slice(shares);
         });
+    }
+
+    /// Fetches from memory what [`find`](Self::find) will look at for these topics, if there are so
+    /// many filters that it is worth it.
+    pub(crate) fn fetch<'t>(&self, topics: impl Iterator<Item = TopicName<'t>>) {
+        if self.trie.len() >= MANY_LEVELS {
+            self.trie.fetch(topics);
+        }
     }
 
     /// The stream at this place wants what matches the filter.

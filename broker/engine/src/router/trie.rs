@@ -32,6 +32,17 @@ pub(super) struct Trie {
     pending: Vec<(NodeId, u32)>,
 }
 
+/// Where a walk is: at a node, with the levels of its topic that are still to come, if any are.
+#[derive(Clone, Copy)]
+struct Step<'t> {
+    node: NodeId,
+    rest: Option<&'t [u8]>,
+}
+
+/// Steps beyond which nothing more is fetched ahead: what came first would be out of the caches
+/// again.
+const STEPS_MAX: usize = 1024;
+
 #[repr(align(64))]
 struct Node {
     parent: NodeId,
@@ -204,8 +215,7 @@ impl Trie {
                 visit_id(&self.nodes, id);
                 continue;
             }
-            let rest = &bytes[start..];
-            let level = &rest[..rest.iter().position(|&b| b == b'/').unwrap_or(rest.len())];
+            let level = first_level(&bytes[start..]);
             let next = (start + level.len() + 1) as u32; // a topic is under 64 KiB
             if let Some(plus) = node.plus.filter(|_| wildcards) {
                 pending.push((plus, next));
@@ -217,6 +227,50 @@ impl Trie {
             }
         }
         self.pending = pending;
+    }
+
+    /// How many levels there are.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Looks at the memory that walks of these topics are going to look at, all of them one level
+    /// after the other: the machine then fetches many lines at a time, for each of which a walk
+    /// would have to wait. Changes nothing.
+    pub(super) fn fetch<'t>(&self, topics: impl Iterator<Item = TopicName<'t>>) {
+        let from_root = |topic: TopicName<'t>| Step { node: ROOT, rest: Some(topic.as_bytes()) };
+        let mut steps: Vec<Step<'t>> = topics.map(from_root).collect();
+        while (1..STEPS_MAX).contains(&steps.len()) {
+            self.touch(&steps);
+            let mut below = Vec::with_capacity(2 * steps.len());
+            for step in steps {
+                self.look_below(step, &mut below);
+            }
+            steps = below;
+        }
+    }
+
+    /// Fetches these nodes: nothing here depends on what is in them, so that none has to wait for
+    /// the one before it.
+    fn touch(&self, steps: &[Step<'_>]) {
+        let touched = steps.iter().fold(0, |sum, step| sum ^ self.nodes[step.node.slot()].named);
+        std::hint::black_box(touched);
+    }
+
+    /// Where a walk goes on from here. A child with a name is not compared, since it is not there
+    /// yet: now and then it is another one.
+    fn look_below<'t>(&self, Step { node: id, rest }: Step<'t>, below: &mut Vec<Step<'t>>) {
+        let node = &self.nodes[id.slot()];
+        below.extend(node.hash.map(|node| Step { node, rest: None }));
+        let Some(rest) = rest else { return };
+        let level = first_level(rest);
+        let rest = rest.get(level.len() + 1..);
+        below.extend(node.plus.map(|node| Step { node, rest }));
+        let named = match node.only {
+            None if node.named > 0 => self.children.find(self.hash(id, level), |_| true).copied(),
+            only => only,
+        };
+        below.extend(named.map(|node| Step { node, rest }));
     }
 
     #[cfg(test)]
@@ -268,6 +322,10 @@ impl Trie {
     }
 }
 
+fn first_level(topic: &[u8]) -> &[u8] {
+    &topic[..topic.iter().position(|&b| b == b'/').unwrap_or(topic.len())]
+}
+
 fn hash_of(hasher: &FixedState, parent: NodeId, name: &[u8]) -> u64 {
     let mut hasher = hasher.build_hasher();
     hasher.write_u32(parent.0.get());
@@ -293,6 +351,42 @@ mod tests {
         for len in [0, 1, SHORT_BYTES - 1, SHORT_BYTES, SHORT_BYTES + 1, 1000] {
             let name: Vec<u8> = (0..len).map(|n| b'a' + (n % 26) as u8).collect();
             assert_eq!(Name::new(&name).as_bytes(), name);
+        }
+    }
+
+    /// Or a walk would wait for what was not fetched.
+    #[test]
+    fn what_a_walk_comes_by_was_looked_at() {
+        let mut trie = Trie::new(7);
+        let filters = ["#", "a/#", "a/b", "a/b/c/#", "a/+/c", "+/b/+", "b/#", "c/d", "/+", "c"];
+        let ends = filters.map(|filter| {
+            let node = trie.insert(TopicFilter::new(filter.as_bytes()).expect("a filter"));
+            trie.streams(node).0 = 1;
+            (filter, node)
+        });
+        let rows: [(&str, &[&str]); 6] = [
+            ("a", &["#", "a/#"]),
+            ("a/b", &["#", "a/#", "a/b"]),
+            ("a/b/c", &["#", "a/#", "a/b/c/#", "a/+/c", "+/b/+"]),
+            ("/", &["#", "/+"]),
+            ("c/d/e", &["#"]),
+            ("x", &["#"]),
+        ];
+        for (topic, matching) in rows {
+            let topic = TopicName::new(topic.as_bytes()).expect("a topic");
+            let mut visited = 0;
+            trie.walk(topic, |_, _, streams| visited += usize::from(!streams.is_empty()));
+            assert_eq!(visited, matching.len(), "{topic:?}");
+            let (mut at, mut seen) = (0, vec![Step { node: ROOT, rest: Some(topic.as_bytes()) }]);
+            while at < seen.len() {
+                let step = seen[at];
+                trie.look_below(step, &mut seen);
+                at += 1;
+            }
+            for (filter, node) in ends.iter().filter(|(filter, _)| matching.contains(filter)) {
+                assert!(seen.iter().any(|step| step.node == *node), "{topic:?} {filter}");
+            }
+            trie.fetch(std::iter::repeat_n(topic, 2 * STEPS_MAX));
         }
     }
 }
