@@ -4,9 +4,11 @@
 
 mod running;
 
+use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use martlet::driver::{Driver, turn};
 use martlet::server::Server;
@@ -135,6 +137,44 @@ fn acknowledgements_of_a_batch_are_one_write() {
     let got_len = BATCH * PUBLISH_QOS0.len();
     let cost = world.cost(200, &PUBLISH_QOS1.repeat(BATCH), BATCH * 4, got_len);
     assert_eq!((cost.reads, cost.writes), (200, 2 * 200), "20,000 messages: {cost:?}");
+}
+
+/// Connects without the runtime, so that the client takes nothing of what is counted.
+async fn connect_silently(address: SocketAddr, id: u16) -> std::net::TcpStream {
+    let mut socket = std::net::TcpStream::connect(address).expect("it listens");
+    let mut connect = *b"\x10\x0f\x00\x04MQTT\x04\x02\x00\x00\x00\x03???";
+    for (place, digit) in connect[14..].iter_mut().zip([id / 100, id / 10 % 10, id % 10]) {
+        *place = b'0' + digit as u8;
+    }
+    socket.write_all(&connect).expect("it takes bytes");
+    socket.set_nonblocking(true).expect("a socket");
+    let mut answer = [0; 4];
+    while let Err(error) = socket.read(&mut answer) {
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        // The broker writes when its thread has nothing else to do.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(answer, *b"\x20\x02\x00\x00", "it came in");
+    socket
+}
+
+/// What the heap takes of it: its task, its readiness in the runtime, what its task shares, its
+/// session, its places in tables. So many that the tables, which double, are almost full.
+#[test]
+fn a_silent_connection_takes_little() {
+    const CLIENTS: u16 = 500;
+    let World { runtime, address, .. } = &World::new(0, 0);
+    let mut clients = Vec::with_capacity(CLIENTS.into());
+    let allocations = allocation_counter::measure(|| {
+        runtime.block_on(async {
+            for id in 0..CLIENTS {
+                clients.push(connect_silently(*address, id).await);
+            }
+        });
+    });
+    let each = allocations.bytes_current / i64::from(CLIENTS);
+    println!("{each} bytes of heap for each");
+    assert!(each <= 1300, "{each} bytes: {allocations:?}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::input::{LinkId, Time};
 use crate::limits::Limits;
 use crate::message::Message;
 use crate::router::retained::is_sys;
-use crate::session::deliveries::{Awaiting, Deliveries, OptionalKey, Outbound};
+use crate::session::deliveries::{Awaiting, Deliveries, OptionalKey, Outbound, SomeDeliveries};
 use crate::session::{Attachment, Replay, Session, SessionIndex, Subscription};
 use crate::snapshot::{KeptDelivery, KeptMessage, KeptSession, KeptSubscription, Snapshot};
 use crate::will::TakenWill;
@@ -92,13 +92,14 @@ impl Engine {
             // Exactly as long as needed: there are millions of places.
             let mut queue = VecDeque::with_capacity(kept.queue.len());
             queue.extend(kept.queue.iter().filter_map(outbound));
-            session.deliveries = Deliveries::restore(
+            let deliveries = Deliveries::restore(
                 queue,
                 kept.in_flight.iter().filter_map(|(id, delivery)| match delivery {
                     KeptDelivery::AwaitPubComp => Some((*id, Awaiting::PubComp)),
                     KeptDelivery::Sent(passage) => Some((*id, Awaiting::sent(outbound(passage)?))),
                 }),
             );
+            session.deliveries = SomeDeliveries::new(deliveries);
             for outbound in session.deliveries.queue() {
                 let key = outbound.key.get().filter(|key| messages[key].references > 1);
                 self.queues.add(&outbound.message, key.is_none_or(|key| shared.insert(key)));

@@ -18,7 +18,7 @@ use crate::access::{Candidate, Refusal, jwt};
 use crate::clock;
 use crate::driver::link::Edge;
 use crate::net::arrival::log_lost;
-use crate::net::connection::{Connection, End};
+use crate::net::connection::{Connection, End, Guest};
 use crate::net::receive::{Incoming, Received, lost_by};
 use crate::net::tls::session::Negotiated;
 
@@ -61,28 +61,27 @@ impl Connection {
         connect.user_name = admission.user_name;
         connect.permit = admission.permit;
         let door = &self.shared.door;
+        let mut rights = None;
         if admission.asks {
             // Whoever was here before under this id has left what it wants to receive.
             let resumes = !connect.clean_session && !connect.client_id.is_empty();
             let resumed = resumes.then(|| self.link.subscriptions_of(&connect.client_id));
-            let rights = door.inquire(&policy, &connect, resumed.unwrap_or_default()).await;
-            let rights = rights.map_err(|refusal| self.turn_down(&connect, refusal))?;
-            connect.permit = rights.permission();
-            self.rights.get_or_init(|| Arc::new(rights));
+            let told = door.inquire(&policy, &connect, resumed.unwrap_or_default()).await;
+            let told = told.map_err(|refusal| self.turn_down(&connect, refusal))?;
+            connect.permit = told.permission();
+            rights = Some(Arc::new(told));
         }
         if let Some(warning) = policy.distrust(&connect.client_id, connect.user_name.as_deref()) {
             tracing::warn!("{warning}");
         }
-        if let Some(user) = &mut connect.user_name {
-            self.user_name.get_or_init(|| user.clone());
-            if jwt::is_token(user) {
-                *user = TOKEN.into(); // the log need not have it
-            }
+        let (user_name, bearer) = (connect.user_name.clone(), admission.bearer);
+        if user_name.is_some() || bearer.is_some() || rights.is_some() {
+            self.guest.get_or_init(|| Box::new(Guest { user_name, bearer, rights }));
         }
-        if let Some(bearer) = admission.bearer {
-            self.bearer.get_or_init(|| bearer);
+        if let Some(user) = connect.user_name.as_mut().filter(|user| jwt::is_token(user)) {
+            *user = TOKEN.into(); // the log need not have it
         }
-        self.throttle.lock().keep_alive(connect.keep_alive_s);
+        self.keep_alive_s.store(connect.keep_alive_s, Ordering::Relaxed);
         let negotiated = self.writer.negotiated();
         let negotiated = negotiated.map(|with| (with, connect.client_id.clone()));
         let link = self.link.attach(Arc::clone(self) as Arc<dyn Edge>);

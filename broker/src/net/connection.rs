@@ -1,6 +1,8 @@
 //! One network connection: one task, both directions, no buffer while it is idle.
 
 use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::atomic::AtomicU16;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -23,6 +25,7 @@ use crate::driver::link::{Edge, Link};
 use crate::driver::traffic::TrafficCounters;
 use crate::net::arrival::{Arrived, Open, arrive};
 use crate::net::door::Door;
+use crate::net::listener::Permits;
 use crate::net::receive::{Incoming, Received, lost_by};
 use crate::net::rights::Rights;
 use crate::net::socket::Socket;
@@ -73,16 +76,24 @@ pub struct Connection {
     pub(super) broken: OnceLock<Arc<str>>,
     /// Set by CONNECT.
     pub(super) version: OnceLock<ProtocolVersion>,
+    /// Seconds, set by CONNECT.
+    pub(super) keep_alive_s: AtomicU16,
     /// Who it is, if it said so and came in.
-    pub(super) user_name: OnceLock<Box<str>>,
-    /// What its token says, if it came in with one.
-    pub(super) bearer: OnceLock<Box<Bearer>>,
-    /// What others say that it may, if they are asked.
-    pub(super) rights: OnceLock<Arc<Rights>>,
+    pub(super) guest: OnceLock<Box<Guest>>,
     pub(super) peer: Peer,
-    /// Touched only by whoever reads.
-    pub(super) throttle: Mutex<Throttle>,
+    /// Touched only by whoever reads, and there only once a client's haste has been bounded.
+    pub(super) throttle: OnceLock<Box<Mutex<Throttle>>>,
     _open: Open,
+}
+
+/// A client that came in with more than a client id.
+#[derive(Debug)]
+pub(super) struct Guest {
+    pub(super) user_name: Option<Box<str>>,
+    /// What its token says, if it came in with one.
+    pub(super) bearer: Option<Box<Bearer>>,
+    /// What others say that it may, if they are asked.
+    pub(super) rights: Option<Arc<Rights>>,
 }
 
 /// How a connection ends. The engine knows already, or never knew.
@@ -103,19 +114,72 @@ const READS_PER_TURN: u32 = 4;
 /// after that the peer may take to close.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
 
-/// A connection's life, from its first byte to its last.
-pub(super) async fn serve(socket: Socket, peer: Peer, shared: Arc<Shared>) {
-    // What only the beginning and the end need is boxed, so that an idle connection is small.
-    let Some(arrived) = Box::pin(arrive(socket, peer, shared)).await else { return };
-    let Arrived { connection, mut incoming, end } = arrived;
-    let end = match end {
-        Some(end) => end,
-        None => match connection.ends_after() {
-            Some(rest) => Box::pin(connection.go_on_for(rest, &mut incoming)).await,
-            None => poll_fn(|cx| connection.poll_turn(cx, &mut incoming)).await,
-        },
-    };
-    Box::pin(connection.finish(end, &mut incoming)).await;
+/// A connection's life, from its first byte to its last: a task. It is as large as its largest
+/// stage, and all but the one in which a connection is idle are boxed.
+pub(super) struct Life {
+    stage: Stage,
+    _permits: Permits,
+}
+
+enum Stage {
+    /// It may still become a connection.
+    Arriving(Pin<Box<dyn Future<Output = Option<Arrived>> + Send>>),
+    /// It goes on until something ends it.
+    Going(Arc<Connection>, Incoming),
+    /// It goes on for a bounded time, or says farewell.
+    Leaving(Pin<Box<dyn Future<Output = ()> + Send>>),
+    /// Nothing is left.
+    Over,
+}
+
+impl Life {
+    /// Begins with an accepted socket.
+    pub(super) fn new(socket: Socket, peer: Peer, shared: Arc<Shared>, permits: Permits) -> Self {
+        let stage = Stage::Arriving(Box::pin(arrive(socket, peer, shared)));
+        Self { stage, _permits: permits }
+    }
+}
+
+impl Future for Life {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            self.stage = match &mut self.stage {
+                Stage::Arriving(arriving) => match ready!(arriving.as_mut().poll(cx)) {
+                    Some(arrived) => Stage::behind(arrived),
+                    None => Stage::Over,
+                },
+                Stage::Going(connection, incoming) => {
+                    let end = ready!(connection.poll_turn(cx, incoming));
+                    std::mem::replace(&mut self.stage, Stage::Over).end(end)
+                }
+                Stage::Leaving(leaving) => {
+                    ready!(leaving.as_mut().poll(cx));
+                    Stage::Over
+                }
+                Stage::Over => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl Stage {
+    fn behind(Arrived { connection, mut incoming, end }: Arrived) -> Self {
+        match (end, connection.ends_after()) {
+            (Some(end), _) => Self::Going(connection, incoming).end(end),
+            (None, None) => Self::Going(connection, incoming),
+            (None, Some(rest)) => Self::Leaving(Box::pin(async move {
+                let end = connection.go_on_for(rest, &mut incoming).await;
+                connection.finish(end, &mut incoming).await;
+            })),
+        }
+    }
+
+    fn end(self, end: End) -> Self {
+        let Self::Going(connection, mut incoming) = self else { return self };
+        Self::Leaving(Box::pin(async move { connection.finish(end, &mut incoming).await }))
+    }
 }
 
 impl Connection {
@@ -128,18 +192,17 @@ impl Connection {
             unsent: Mutex::default(),
             broken: OnceLock::new(),
             version: OnceLock::new(),
-            user_name: OnceLock::new(),
-            bearer: OnceLock::new(),
-            rights: OnceLock::new(),
+            keep_alive_s: AtomicU16::default(),
+            guest: OnceLock::new(),
             peer,
-            throttle: Mutex::default(),
+            throttle: OnceLock::new(),
             _open: open,
         })
     }
 
     /// How long its token lets it stay, where that is bounded.
     fn ends_after(&self) -> Option<Duration> {
-        let ends_at_s = self.bearer.get()?.ends_at_s?;
+        let ends_at_s = self.guest.get()?.bearer.as_ref()?.ends_at_s?;
         Some(Duration::from_secs(ends_at_s.saturating_sub(clock::wall_s())))
     }
 
@@ -286,18 +349,30 @@ impl Edge for Connection {
     }
 
     fn permit(&self) -> Permission {
-        if let Some(rights) = self.rights.get() {
-            return rights.renew(&self.shared.door.policy());
+        let policy = self.shared.door.policy();
+        let Some(guest) = self.guest.get() else { return policy.permit(None, None) };
+        match &guest.rights {
+            Some(rights) => rights.renew(&policy),
+            None => policy.permit(guest.user_name.as_deref(), guest.bearer.as_deref()),
         }
-        let (user, bearer) = (self.user_name.get(), self.bearer.get());
-        self.shared.door.policy().permit(user.map(|user| &**user), bearer.map(|bearer| &**bearer))
     }
 
     fn user_name(&self) -> Option<&str> {
-        self.user_name.get().map(|user| &**user)
+        self.guest.get()?.user_name.as_deref()
     }
 
     fn peer(&self) -> &dyn std::fmt::Display {
         &self.peer.address
+    }
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The runtime adds about 100 bytes to a task, and rounds up to a multiple of 128.
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Life>() <= 144, "{}", size_of::<Life>());
+        assert!(size_of::<Connection>() <= 368, "{}", size_of::<Connection>());
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use crate::access::peer::Peer;
 use crate::logging::NOTICE;
 use crate::net::address::{Address, Listening};
-use crate::net::connection::{self, Shared};
+use crate::net::connection::{Life, Shared};
 use crate::net::socket::Socket;
 use crate::net::terms::Terms;
 use crate::net::{proxy, tls, websocket};
@@ -122,7 +122,7 @@ impl Listener {
                 if shared.driver.logs_connections() {
                     self.log_new(&peer);
                 }
-                serve(socket, peer, &shared, permits);
+                tokio::spawn(Life::new(socket, peer, Arc::clone(&shared), permits));
             }
         };
         tokio::select! {
@@ -154,7 +154,8 @@ impl Listener {
     }
 }
 
-type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+/// A connection's places among those of its listener, and of all.
+pub(super) type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 /// Waits until there is a place. `full` says whether the last one had to wait too: the log is told
 /// once, not for everybody who takes the place of another.
@@ -193,12 +194,4 @@ async fn accept(socket: &Listening) -> (Socket, Peer) {
             }
         }
     }
-}
-
-fn serve(socket: Socket, peer: Peer, shared: &Arc<Shared>, permits: Permits) {
-    let shared = Arc::clone(shared);
-    tokio::spawn(async move {
-        connection::serve(socket, peer, shared).await;
-        drop(permits);
-    });
 }

@@ -12,6 +12,7 @@ use martlet_codec::decode::{DecodeError, Decoded, decode};
 use martlet_codec::packet::Packet;
 use martlet_codec::reason::ReasonCode;
 use martlet_engine::input::{InPacket, Input, LostCause};
+use parking_lot::Mutex;
 use tokio::time::{Sleep, sleep};
 
 use crate::net::admission::Asking;
@@ -19,6 +20,7 @@ use crate::net::connection::{Connection, End};
 use crate::net::rights::{self, Fate, Heard, Pending};
 use crate::net::stream::Reader;
 use crate::net::terms::Breach;
+use crate::net::throttle::Throttle;
 use crate::net::websocket::Fault;
 
 /// What one read takes at the most; a packet that does not fit is gathered in a buffer of its own.
@@ -298,7 +300,7 @@ impl Connection {
             }
         };
         let pause = || self.pause_after(&packet, bytes.len());
-        let Some(rights) = self.rights.get() else {
+        let Some(rights) = self.guest.get().and_then(|guest| guest.rights.as_ref()) else {
             let pause = pause();
             inputs.push(Input::Packet { link, packet });
             return Outcome::Taken(pause);
@@ -323,7 +325,11 @@ impl Connection {
         if rates.are_free() || !matches!(packet, InPacket::Publish { .. }) {
             return None;
         }
-        let wait = self.throttle.lock().charge(rates, len, self.shared.clock.now())?;
+        let throttle = self.throttle.get_or_init(|| {
+            let keep_alive_s = self.keep_alive_s.load(Ordering::Relaxed);
+            Box::new(Mutex::new(Throttle::new(keep_alive_s)))
+        });
+        let wait = throttle.lock().charge(rates, len, self.shared.clock.now())?;
         if wait.first {
             self.traffic().publishers_slowed.fetch_add(1, Ordering::Relaxed);
             let (client, address) = (self.link.client_id(), self.peer_address());

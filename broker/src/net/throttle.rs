@@ -81,8 +81,8 @@ impl Rates {
 impl Throttle {
     /// A client is never held up for longer than half of its Keep Alive, within which it may have
     /// nothing but a PINGREQ to say.
-    pub(super) fn keep_alive(&mut self, seconds: u16) {
-        self.keep_alive_s = seconds;
+    pub(super) fn new(keep_alive_s: u16) -> Self {
+        Self { keep_alive_s, ..Self::default() }
     }
 
     /// A PUBLISH of so many bytes has come.
@@ -190,8 +190,7 @@ mod tests {
     fn nobody_is_held_up_beyond_half_of_its_keep_alive() {
         let rows = [(0, PAUSE_MAX), (10, Duration::from_secs(5)), (3600, PAUSE_MAX)];
         for (keep_alive_s, longest) in rows {
-            let mut throttle = Throttle::default();
-            throttle.keep_alive(keep_alive_s);
+            let mut throttle = Throttle::new(keep_alive_s);
             let wait = throttle.charge(&rates(0, 1000), 10_000_000, Time(0));
             assert_eq!(wait.map(|wait| (wait.time, wait.bound)), Some((longest, BYTES)));
         }

@@ -7,6 +7,7 @@
 //! | PUBREL         | `PubComp`      | PUBREL again              | PUBCOMP               |
 
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 
 use martlet_codec::ids::PacketId;
 use martlet_codec::packet::Delivery;
@@ -78,8 +79,46 @@ pub(crate) struct Waiting {
     pub(crate) bytes: u64,
 }
 
-/// The deliveries of one session. What adds or takes a message keeps the `total` of all sessions.
+/// The deliveries of a session that may never have any: it takes a word until there is one.
 #[derive(Default)]
+pub(crate) struct SomeDeliveries(Option<Box<Deliveries>>);
+
+static NONE: Deliveries = Deliveries::none();
+
+impl SomeDeliveries {
+    pub(crate) fn new(deliveries: Deliveries) -> Self {
+        let are_some = !deliveries.queue.is_empty() || !deliveries.in_flight.is_empty();
+        Self(are_some.then(|| Box::new(deliveries)))
+    }
+
+    /// As [`Deliveries::rewind`].
+    pub(crate) fn rewind(&mut self) {
+        if let Some(deliveries) = &mut self.0 {
+            deliveries.rewind();
+        }
+    }
+
+    /// As [`Deliveries::resend`].
+    pub(crate) fn resend(&mut self) -> Option<OutPacket> {
+        self.0.as_mut()?.resend()
+    }
+}
+
+impl Deref for SomeDeliveries {
+    type Target = Deliveries;
+
+    fn deref(&self) -> &Deliveries {
+        self.0.as_deref().unwrap_or(&NONE)
+    }
+}
+
+impl DerefMut for SomeDeliveries {
+    fn deref_mut(&mut self) -> &mut Deliveries {
+        self.0.get_or_insert_with(|| Box::new(Deliveries::none()))
+    }
+}
+
+/// The deliveries of one session. What adds or takes a message keeps the `total` of all sessions.
 pub(crate) struct Deliveries {
     queue: VecDeque<Outbound>,
     queue_bytes: u64,
@@ -103,6 +142,19 @@ struct Slot {
 }
 
 impl Deliveries {
+    const fn none() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            queue_qos0: 0,
+            in_flight: VecDeque::new(),
+            holes: 0,
+            resent: 0,
+            last_id: None,
+            overtaken: false,
+        }
+    }
+
     /// Goes on from what was kept.
     pub(crate) fn restore(
         queue: VecDeque<Outbound>,

@@ -25,7 +25,7 @@ use crate::permit::Permission;
 use crate::report::Tally;
 use crate::router::SubscriptionId;
 use crate::router::retained::Cursor;
-use crate::session::deliveries::Deliveries;
+use crate::session::deliveries::SomeDeliveries;
 use crate::session::received::Received;
 
 /// A session's place in the table; used again when the session ended.
@@ -60,7 +60,7 @@ pub(crate) struct Session {
     /// It has lost a message and the log was told; how much its links took since the last loss.
     pub(crate) dropping: Option<u64>,
     pub(crate) attachment: Attachment,
-    pub(crate) deliveries: Deliveries,
+    pub(crate) deliveries: SomeDeliveries,
     pub(crate) received: Received,
     pub(crate) subscriptions: BTreeMap<Filter, Subscription>,
     /// Retained messages still to be sent, for which of its subscriptions.
@@ -116,7 +116,7 @@ impl Session {
             scheduled: false,
             dropping: None,
             attachment,
-            deliveries: Deliveries::default(),
+            deliveries: SomeDeliveries::default(),
             received: Received::default(),
             subscriptions: BTreeMap::new(),
             replays: BTreeMap::new(),
@@ -269,5 +269,16 @@ impl Index<SessionIndex> for Sessions {
 impl IndexMut<SessionIndex> for Sessions {
     fn index_mut(&mut self, index: SessionIndex) -> &mut Session {
         &mut self.slab[index.slot()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There may be a million of them.
+    #[test]
+    fn a_session_that_holds_nothing_is_small() {
+        assert!(size_of::<Session>() <= 224, "{}", size_of::<Session>());
     }
 }
