@@ -354,10 +354,7 @@ impl Driver {
         let mut rest = inputs.drain(..);
         let mut ahead = core.engine.look_ahead(rest.as_slice());
         while let Some(input) = rest.next() {
-            ahead -= 1;
-            if ahead == 0 {
-                ahead = core.engine.look_ahead(rest.as_slice());
-            }
+            ahead = if ahead == 1 { core.engine.look_ahead(rest.as_slice()) } else { ahead - 1 };
             if let Input::Lost { link, .. } = input {
                 core.lost.push(link);
             }

@@ -22,6 +22,10 @@ const LINE_BYTES: usize = 64;
 /// Lines that are written at a time.
 const WRITTEN_LINES_MAX: usize = 256;
 
+/// How long a line may wait for others that are written with it: a wake-up of the thread costs more
+/// than a line does, and lines come in storms.
+const GATHERED: Duration = Duration::from_millis(2);
+
 /// One line, without its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
@@ -41,6 +45,9 @@ pub(super) type Loss = fn(u64) -> Line;
 /// The lines that wait for one destination.
 pub(super) struct Queue {
     state: Mutex<State>,
+    /// There is a line: nobody waits for that while lines gather.
+    came: Condvar,
+    /// Something else is to be done than to gather lines, or was done.
     changed: Condvar,
     /// Of all destinations together, since start.
     lost: Arc<AtomicU64>,
@@ -75,7 +82,8 @@ impl Queue {
         loss: Loss,
     ) -> io::Result<Arc<Self>> {
         let state = State { next: sink, ..State::default() };
-        let queue = Arc::new(Self { state: Mutex::new(state), changed: Condvar::new(), lost });
+        let (came, changed) = Default::default();
+        let queue = Arc::new(Self { state: Mutex::new(state), came, changed, lost });
         let taken = Arc::clone(&queue);
         std::thread::Builder::new().name("log".to_owned()).spawn(move || taken.write(loss))?;
         Ok(queue)
@@ -93,23 +101,30 @@ impl Queue {
         state.bytes += bytes;
         state.lines.push_back(line);
         drop(state);
-        self.changed.notify_all();
+        self.came.notify_one();
     }
 
     /// From the next line on they go there.
     pub(super) fn replace(&self, sink: Box<dyn Sink>) {
         self.state.lock().next = Some(sink);
-        self.changed.notify_all();
+        self.hurry();
     }
 
     /// No line comes any more: those that wait are written, and the thread ends.
     pub(super) fn close(&self) {
         self.state.lock().closed = true;
+        self.hurry();
+    }
+
+    /// The thread looks at once what there is to do.
+    fn hurry(&self) {
+        self.came.notify_one();
         self.changed.notify_all();
     }
 
     /// Waits until everything is written, but not longer than this.
     pub(super) fn flush(&self, most: Duration) {
+        self.hurry();
         let mut state = self.state.lock();
         let busy = |state: &mut State| state.writing || !state.lines.is_empty();
         self.changed.wait_while_for(&mut state, busy, most);
@@ -142,6 +157,7 @@ impl Queue {
     /// which show that there is somebody to tell.
     fn work(&self, open: bool) -> Option<Work> {
         let mut state = self.state.lock();
+        let mut slept = false;
         loop {
             let open = open || state.next.is_some();
             if open && !state.lines.is_empty() {
@@ -150,7 +166,11 @@ impl Queue {
             if state.closed {
                 return None;
             }
-            self.changed.wait(&mut state);
+            slept = true;
+            self.came.wait(&mut state);
+        }
+        if slept && !state.closed {
+            self.changed.wait_for(&mut state, GATHERED);
         }
         let count = state.lines.len().min(WRITTEN_LINES_MAX);
         let lines: Vec<Line> = state.lines.drain(..count).collect();
