@@ -62,6 +62,8 @@ pub(super) struct RecordsBody {
     records: Vec<RecordBody>,
     /// The offset to go on with.
     next: u64,
+    /// Bytes of the log that are damaged and were passed over; not there if none.
+    damaged_bytes: Option<u64>,
 }
 
 /// The forms that there are: what `Accept` calls them, the first name is ours.
@@ -126,10 +128,14 @@ impl Form {
         written.expect("memory takes everything");
     }
 
-    /// What stands behind all records: where to go on.
-    pub(super) fn end(self, out: &mut Vec<u8>, next: u64) {
+    /// What stands behind all records: where to go on, and how much could not be read.
+    pub(super) fn end(self, out: &mut Vec<u8>, next: u64, damaged_bytes: u64) {
         if self == Self::Json {
-            out.extend_from_slice(format!("],\"next\":{next}}}\n").as_bytes());
+            let damage = match damaged_bytes {
+                0 => String::new(),
+                bytes => format!(",\"damaged_bytes\":{bytes}"),
+            };
+            out.extend_from_slice(format!("],\"next\":{next}{damage}}}\n").as_bytes());
         }
     }
 }
@@ -179,10 +185,15 @@ impl Long {
         Ok(())
     }
 
-    /// What stands behind all records.
-    pub(super) fn end(&mut self, out: &mut Vec<u8>, next: u64) -> Result<(), LogError> {
+    /// What stands behind all records, as [`Form::end`] has it.
+    pub(super) fn end(
+        &mut self,
+        out: &mut Vec<u8>,
+        next: u64,
+        damaged_bytes: u64,
+    ) -> Result<(), LogError> {
         match self {
-            Self::Text(form) => form.end(out, next),
+            Self::Text(form) => form.end(out, next, damaged_bytes),
             Self::Columns(pieces) => pieces.finish(out)?,
         }
         Ok(())
@@ -228,16 +239,16 @@ mod tests {
                     \"retain\":false,\"payload\":\"x\"}\n";
         let csv = "7,1970-01-01T00:00:00.000Z,t,1,false,,,x,\r\n";
         let rows = [
-            (Form::Json, 2, format!("{{\"records\":[{json},{json}],\"next\":8}}\n")),
-            (Form::Json, 0, "{\"records\":[],\"next\":8}\n".to_owned()),
-            (Form::Lines, 2, format!("{json}{json}")),
-            (Form::Csv, 1, format!("{}{csv}", lines::CSV_HEADER)),
+            (Form::Json, 2, 0, format!("{{\"records\":[{json},{json}],\"next\":8}}\n")),
+            (Form::Json, 0, 9, "{\"records\":[],\"next\":8,\"damaged_bytes\":9}\n".to_owned()),
+            (Form::Lines, 2, 9, format!("{json}{json}")),
+            (Form::Csv, 1, 0, format!("{}{csv}", lines::CSV_HEADER)),
         ];
-        for (form, count, expected) in rows {
+        for (form, count, damage, expected) in rows {
             let mut out = Vec::new();
             form.begin(&mut out);
             (0..count).for_each(|before| form.write(&mut out, &record, before));
-            form.end(&mut out, 8);
+            form.end(&mut out, 8, damage);
             assert_eq!(String::from_utf8_lossy(&out), expected);
         }
     }

@@ -275,7 +275,7 @@ fn written(form: Form, caller: &Caller, records: &[KeptRecord], next: u64) -> Re
     for (before, record) in (0..).zip(allowed) {
         form.write(&mut out, &record.lend(), before);
     }
-    form.end(&mut out, next);
+    form.end(&mut out, next, 0);
     ([(CONTENT_TYPE, form.content_type())], out).into_response()
 }
 

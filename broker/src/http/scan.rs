@@ -56,7 +56,8 @@ impl Scan {
             let Some(record) = next else {
                 let ended = self.left == 0 || blocks > 0;
                 if ended {
-                    self.form.end(&mut piece, self.reader.offset())?;
+                    let damaged_bytes = self.reader.damaged_bytes();
+                    self.form.end(&mut piece, self.reader.offset(), damaged_bytes)?;
                 }
                 return Ok(Step { scan: self, piece, ended });
             };

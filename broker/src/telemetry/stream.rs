@@ -1,6 +1,7 @@
 //! One stream: its segments on disk, the newest of which grows.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -198,7 +199,11 @@ impl Stream {
         let parquet = sealed::names(&*self.disk, &self.folder)?.parquet;
         let range = parquet.into_iter().find(|(base, _)| *base == gone.base);
         let found = match range.filter(|_| gone.form == Form::Segment) {
-            Some(range) => Sealed::open_parquet(&*self.disk, &self.folder, range)?,
+            Some(range) => match Sealed::open_parquet(&*self.disk, &self.folder, range) {
+                // Retention was as fast.
+                Err(LogError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => None,
+                found => found?,
+            },
             None => None,
         };
         self.replace(gone, found);

@@ -23,7 +23,7 @@ const ACCEPT_LINES: (&str, &str) = ("Accept", "application/x-ndjson");
 pub struct Recording {
     window: std::net::SocketAddr,
     threads: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Recording {
@@ -51,7 +51,7 @@ impl Recording {
             });
         });
         let window = window.recv().expect("it says where it listens");
-        Self { window, threads: Some((stop, thread)), _folder: folder }
+        Self { window, threads: Some((stop, thread)), folder }
     }
 
     pub fn window(&self) -> std::net::SocketAddr {
@@ -347,6 +347,26 @@ fn a_cursor_is_shared_on_leases_and_kept() {
         assert_eq!(answer.status, status, "{line}: {}", answer.text());
         assert!(answer.text().contains(part), "{line}: {}", answer.text());
     }
+}
+
+#[test]
+fn what_is_damaged_is_passed_over_and_counted() {
+    let broker = Recording::start();
+    broker.publish(0..3);
+    let end = broker.open().get("/streams").json()[0]["bytes"].as_u64().expect("bytes");
+    broker.publish(3..6);
+    let segment = broker.folder.path().join("telemetry/plant/00000000000000000000.log");
+    let mut bytes = std::fs::read(&segment).expect("it is there");
+    bytes[70] ^= 1;
+    std::fs::write(&segment, bytes).expect("a folder of ours");
+    let mut http = broker.open();
+    let page = http.get("/consume/").json();
+    let lost = page["damaged_bytes"].as_u64().expect("it is told");
+    assert!((1..=end).contains(&lost), "{page}");
+    let (found, last) = (payloads(&page), [3, 4, 5]);
+    assert!(found.len() < 6 && found.ends_with(&last), "{page}");
+    assert!(http.get("/consume/?offset=3").json()["damaged_bytes"].as_u64() <= Some(lost));
+    assert!(http.get("/streams").json()[0]["damaged_bytes"].as_u64() >= Some(lost));
 }
 
 #[test]
