@@ -141,14 +141,11 @@ impl Wrong<'_> {
 
 impl Section {
     fn resolve(&self, broker: Broker, wrong: &mut Wrong<'_>) -> Option<Settings> {
-        let (Some(name), Some(addresses), Some(topics)) =
-            (&self.name, &self.addresses, &self.topics)
-        else {
-            if !wrong.written.broken {
-                wrong.about(&[], self.missing());
-            }
-            return None;
-        };
+        if let Some(missing) = self.missing().filter(|_| !wrong.written.broken) {
+            wrong.about(&[], missing);
+        }
+        // What there is has its mistakes told, whatever is missing.
+        let name = self.name.as_deref().unwrap_or_default();
         let client_id = self.remote_client_id.clone();
         let client_id =
             client_id.unwrap_or_else(|| format!("{name}.{}", machine::host_name()).into());
@@ -158,13 +155,13 @@ impl Section {
             let text = "a password wants a \"remote_user\" (remote_username) beside it";
             wrong.about(&["remote_password"], text);
         }
-        Some(Settings {
-            addresses: addresses_of(addresses, wrong),
-            topics: topics_of(topics, wrong),
+        let settings = Settings {
+            addresses: addresses_of(self.addresses.as_deref().unwrap_or_default(), wrong),
+            topics: topics_of(self.topics.as_deref().unwrap_or_default(), wrong),
             notifications: self.notifications(&client_id, wrong),
             backoff: self.backoff(wrong),
             tls: self.tls(wrong),
-            name: name.clone(),
+            name: name.into(),
             remote: Login {
                 client_id,
                 user: self.remote_user.clone(),
@@ -193,18 +190,22 @@ impl Section {
             },
             drain_per_s: self.drain_per_s,
             bind: self.bind,
-        })
+        };
+        self.missing().is_none().then_some(settings)
     }
 
-    fn missing(&self) -> String {
+    fn missing(&self) -> Option<String> {
         let has = [
             ("a \"name\"", self.name.is_some()),
             ("an address (\"addresses\")", self.addresses.is_some()),
             ("a topic (\"topics\")", self.topics.is_some()),
         ];
         let lacks: Vec<&str> = has.iter().filter(|(_, has)| !has).map(|(what, _)| *what).collect();
+        if lacks.is_empty() {
+            return None;
+        }
         let name = self.name.as_deref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
-        format!("the bridge{name} wants {}", lacks.join(" and "))
+        Some(format!("the bridge{name} wants {}", lacks.join(" and ")))
     }
 
     fn notifications(&self, client_id: &str, wrong: &mut Wrong<'_>) -> Option<Notifications> {

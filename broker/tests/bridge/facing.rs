@@ -1,6 +1,7 @@
 //! Two brokers with a bridge each to the other one, and the same topics both ways.
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 
 use crate::broker::{Broker, Wire};
 use crate::raw::client::Client;
@@ -176,4 +177,58 @@ fn two_names_over_two_bridges_are_two_messages() {
     assert_eq!(both, ["from-a/t m q1", "t m q1"]);
     publish(&mut Client::connect(a.address(), "says"), message("last", "m", 1));
     expect_next(&mut at_a, "last m q1");
+}
+
+#[test]
+fn a_broker_that_was_started_again_is_known_again() {
+    let mut pair = Pair::new("'# both 1'");
+    pair.to_a.cut();
+    pair.b.said().wait_for("Bridge from-b (", 1);
+    pair.a.end(rustix::process::Signal::TERM);
+    pair.a.start_again();
+    // It has another number now, and knows nobody: both say so once more.
+    pair.mend();
+    let mut hearers = [&pair.a, &pair.b].map(|broker| subscriber(broker.address(), "h", "#", 1));
+    for round in ["1", "2"] {
+        hear_once(&pair, &mut hearers, 1, round);
+    }
+}
+
+#[test]
+fn metrics_tell_of_each_bridge() {
+    let far = Broker::start("");
+    let near = Broker::start(&format!(
+        "[[bridge]]\nname = 'b'\nremote_client_id = 'gateway'\nrestart = '1'\n\
+         addresses = ['127.0.0.1:{}']\ntopics = ['out/# out 1', 'in/# in 1']\n\
+         [http]\naddress = '127.0.0.1:0'\nallow_anonymous = true\n",
+        far.address().port()
+    ));
+    near.said().wait_for("Bridge b is connected to", 1);
+    let (mut at_far, mut at_near) =
+        (subscriber(far.address(), "h", "out/#", 1), subscriber(near.address(), "h", "in/#", 1));
+    publish(&mut Client::connect(near.address(), "p"), message("out/x", "m", 1));
+    expect_next(&mut at_far, "out/x m q1");
+    for number in ["1", "2"] {
+        publish(&mut Client::connect(far.address(), "p"), message("in/x", number, 1));
+        expect_next(&mut at_near, &format!("in/x {number} q1"));
+    }
+    let metrics = metrics(near.last_address());
+    for line in [
+        "martlet_bridge_connected{bridge=\"b\"} 1\n",
+        "martlet_bridge_connections_total{bridge=\"b\"} 1\n",
+        "martlet_bridge_sent_total{bridge=\"b\"} 1\n",
+        "martlet_bridge_received_total{bridge=\"b\"} 2\n",
+        "martlet_bridge_lost_total{bridge=\"b\"} 0\n",
+    ] {
+        assert!(metrics.contains(line), "{line}{metrics}");
+    }
+}
+
+fn metrics(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let host = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(host.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }

@@ -7,6 +7,7 @@
 #[path = "../raw/mod.rs"]
 mod raw;
 
+mod addresses;
 #[path = "../tls/authority.rs"]
 #[allow(dead_code, reason = "this test uses its part")]
 mod authority;

@@ -1,5 +1,8 @@
 //! TLS between brokers, with certificates on both sides.
 
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpListener};
+
 use crate::authority::{Authority, Folder, device, server};
 use crate::broker::Broker;
 use crate::raw::client::Client;
@@ -112,4 +115,23 @@ fn a_certificate_for_another_name_is_taken_by_whoever_says_so() {
     let near =
         house.bridge(&far, &format!("{}insecure = true\n", tls.replace("ca.crt", "other.crt")));
     near.said().wait_for("UnknownIssuer", 1);
+}
+
+#[test]
+fn the_protocol_that_is_to_be_spoken_over_tls_is_named() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let folder = Folder::new();
+    folder.file("ca.crt", &Authority::new("ours").pem());
+    let _near = Broker::start(&format!(
+        "[[bridge]]\nname = 'b'\naddresses = ['localhost:{}']\ntopics = ['# out']\n\
+         cafile = '{}/ca.crt'\nalpn = 'x-amzn-mqtt-ca'\nbind = '127.0.0.1'\n",
+        listener.local_addr().unwrap().port(),
+        folder.path().display()
+    ));
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut hello = vec![0; 4096];
+    let len = stream.read(&mut hello).unwrap();
+    // RFC 7301: the extension, the length of the list, the length of the name.
+    let named = b"\x00\x10\x00\x11\x00\x0F\x0Ex-amzn-mqtt-ca";
+    assert!(hello[..len].windows(named.len()).any(|bytes| bytes == named));
 }

@@ -137,6 +137,34 @@ fn what_is_wrong_with_a_connection_is_said_where_it_stands() {
             &["m.conf:4:1: \"bridge_psk\": TLS is rustls here"],
         ),
     ];
+    expect_mistakes(rows);
+}
+
+#[test]
+fn what_a_connection_lacks_is_told_unless_a_mistake_may_be_it() {
+    let rows: &[(&str, &[&str])] = &[
+        (
+            "port 0x\nconnection b\ntopic #\nrestart_timeout 9 3\nbridge_psk 00\n",
+            &[
+                "m.conf:1:1: \"port\"",
+                "m.conf:2:1: the bridge \"b\" wants an address",
+                "m.conf:4:1: \"restart\" (restart_timeout) takes seconds",
+                "m.conf:5:1: \"bridge_psk\"",
+            ],
+        ),
+        (
+            "connection b\ntopic # sideways\naddress h\nconnection c\ntopic #\n",
+            &["m.conf:2:1: \"topic\" has no direction", "m.conf:4:1: the bridge \"c\" wants"],
+        ),
+        (
+            "connection b\nadress h\ntopic #\nrestart_timeout 0\n",
+            &["m.conf:2:1: unknown option \"adress\"", "m.conf:4:1: \"restart\""],
+        ),
+    ];
+    expect_mistakes(rows);
+}
+
+fn expect_mistakes(rows: &[(&str, &[&str])]) {
     for (text, expected) in rows {
         let said = mosquitto(text).expect_err(text);
         assert_eq!(said.len(), expected.len(), "{text}: {said:#?}");
@@ -150,6 +178,10 @@ fn what_is_wrong_with_a_connection_is_said_where_it_stands() {
 fn what_is_wrong_with_a_section_is_said_where_it_stands() {
     let rows = [
         ("[[bridge]]\n", "m.toml:1:1: the bridge wants a \"name\" and an address"),
+        (
+            "[[bridge]]\ntopics = ['#']\nrestart = '9 3'\n",
+            "m.toml:1:1: the bridge wants a \"name\" and an address",
+        ),
         ("[bridge]\nname = 'b'\n", "m.toml:1:2: a bridge begins with [[bridge]]"),
         (
             "[[bridge]]\nname = 'b'\naddresses = ['h']\ntopics = ['a', 'b inn']\n",
@@ -172,6 +204,7 @@ fn what_is_wrong_with_a_section_is_said_where_it_stands() {
     for (text, expected) in rows {
         let said = toml(text).expect_err(text);
         assert!(said[0].starts_with(expected), "{text}: {said:#?}");
+        assert_eq!(said.len(), 1 + usize::from(text.contains("9 3")), "{text}: {said:#?}");
     }
 }
 

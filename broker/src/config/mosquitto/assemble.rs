@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 use std::path::Path;
 
 use crate::config::mosquitto::account;
-use crate::config::mosquitto::reader::{Opened, Place, Read, Said};
+use crate::config::mosquitto::reader::{Opened, Place, Read, Said, is_vital};
 use crate::config::mosquitto::row::{How, Scope, Standing};
 use crate::config::origin::{Mistake, Origin};
 use crate::config::rows::{self, LISTENER};
@@ -305,8 +305,7 @@ fn bridges(read: &Read, pieces: &[Piece], mistakes: &[Mistake]) -> Vec<WrittenBr
     let bridges = (0..).map(Place::Bridge).zip(&read.bridges);
     let written = bridges.map(|(place, (origin, _))| {
         let there = pieces.iter().filter(|(at, _)| *at == place);
-        // What is missing in it may be what has a mistake.
-        let broken = !mistakes.is_empty();
+        let broken = read.may_lack_by_mistake(place, mistakes);
         let settings = there.map(|(_, setting)| setting.clone()).collect();
         WrittenBridge { origin: origin.clone(), settings, broken }
     });
@@ -324,6 +323,14 @@ fn settings_of(pieces: &[Piece], place: Place) -> Vec<Setting> {
 }
 
 impl Read {
+    /// Whether what a connection lacks may be what has a mistake.
+    fn may_lack_by_mistake(&self, connection: Place, mistakes: &[Mistake]) -> bool {
+        let vital = |said: &&Said| said.place == connection && is_vital(said.row.name);
+        let mut vital = self.lines.iter().filter(vital);
+        self.unread.contains(&connection)
+            || vital.any(|said| mistakes.iter().any(|mistake| mistake.origin == said.origin))
+    }
+
     /// What `socket_domain` says.
     fn domain(&self, place: Place) -> Option<&str> {
         let says = |said: &&Said| said.row.name == "socket_domain" && said.place == place;

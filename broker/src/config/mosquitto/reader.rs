@@ -18,6 +18,8 @@ pub(super) struct Read {
     pub(super) listeners: Vec<Opened>,
     /// Every `connection`, with its name.
     pub(super) bridges: Vec<(Origin, String)>,
+    /// Connections with a line that cannot be read and may be what they lack.
+    pub(super) unread: Vec<Place>,
     /// The listener that options stand for which have no `listener` above them.
     pub(super) default: Option<Opened>,
     /// Whether a line opens a port; otherwise the broker is in local only mode.
@@ -99,6 +101,11 @@ struct Reader<'a> {
     plugins: Vec<Loaded>,
 }
 
+/// Whether a connection must have it.
+pub(super) fn is_vital(option: &str) -> bool {
+    matches!(option, "connection" | "address" | "addresses" | "topic")
+}
+
 impl Reader<'_> {
     fn file(&mut self, path: &str, text: &[u8], depth: Depth) {
         let mut above = Above::default();
@@ -114,6 +121,8 @@ impl Reader<'_> {
             let (name, rest) = text[indent..].split_once(' ').unwrap_or((&text[indent..], ""));
             let at = origin(text[..indent].chars().count() + 1);
             if let Err(text) = self.line(name, rest, &at, &mut above, depth) {
+                let known = rows().any(|row| row.name == name) && !is_vital(name);
+                self.read.unread.extend(above.bridge.filter(|_| !known));
                 self.mistakes.push(Mistake::new(at, text));
             }
         }
