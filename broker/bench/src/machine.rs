@@ -176,15 +176,26 @@ pub(crate) fn sync_all() {
 
 /// How often the threads of a process have gone to sleep so far, and thus were woken.
 pub(crate) fn wakes(pid: u32) -> Result<u64, BenchError> {
+    let threads = threads(pid)?;
+    let sleeps = threads.iter().map(|status| number_after(status, "\nvoluntary_ctxt_switches:"));
+    Ok(sleeps.sum())
+}
+
+/// Whether a debugger, or strace, has every thread of a process.
+pub(crate) fn is_traced(pid: u32) -> Result<bool, BenchError> {
+    Ok(threads(pid)?.iter().all(|status| number_after(status, "\nTracerPid:") > 0))
+}
+
+/// What the kernel says of each thread of a process.
+fn threads(pid: u32) -> Result<Vec<String>, BenchError> {
     let reading = BenchError::system("reading the broker's /proc");
-    let mut wakes = 0;
+    let mut threads = Vec::new();
     for thread in fs::read_dir(format!("/proc/{pid}/task")).map_err(&reading)? {
         let status = thread.map_err(&reading)?.path().join("status");
         // A thread that has ended meanwhile counts no more.
-        let status = fs::read_to_string(status).unwrap_or_default();
-        wakes += number_after(&status, "\nvoluntary_ctxt_switches:");
+        threads.extend(fs::read_to_string(status).ok());
     }
-    Ok(wakes)
+    Ok(threads)
 }
 
 /// How many files and sockets a process has open.
@@ -205,7 +216,7 @@ fn read(pid: u32, file: &str) -> Result<String, BenchError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CpuTime, Footprint, open_files, wakes};
+    use super::{CpuTime, Footprint, is_traced, open_files, wakes};
 
     #[test]
     fn this_process_has_threads_memory_and_time() {
@@ -216,5 +227,6 @@ mod tests {
         let before = CpuTime::of(pid).unwrap();
         assert!(CpuTime::of(pid).unwrap().since(before).total_s() >= 0.0);
         assert!(wakes(pid).unwrap() > 0 && open_files(pid).unwrap() > 0);
+        assert!(!is_traced(pid).unwrap(), "or a debugger looks at this test");
     }
 }

@@ -7,9 +7,10 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::clock;
 use crate::error::BenchError;
 use crate::load::{Bounds, Load};
-use crate::machine::Cores;
+use crate::machine::{self, Cores};
 use crate::scenario::Scenario;
 use crate::subject::Source;
 
@@ -47,6 +48,10 @@ pub(crate) fn count(
     let mut strace = Command::new("strace");
     strace.args(["-f", "-c", "-o"]).arg(&table).args(["-p", &pid.to_string()]);
     let strace = Strace::attach(&mut strace)?;
+    // It has said that one thread is attached; calls of the others would be missing.
+    if !clock::wait_until(|| machine::is_traced(pid))? {
+        return Err(BenchError::Strace("not every thread could be attached".to_owned()));
+    }
     let outcome = load.run(bounds)?;
     strace.detach()?;
     let table = fs::read_to_string(table).map_err(BenchError::system("reading strace's table"))?;
