@@ -26,6 +26,7 @@ mod all;
 mod certificate;
 mod cli;
 mod clock;
+mod disturb;
 mod durable;
 mod economy;
 mod error;

@@ -10,10 +10,9 @@ use martlet_codec::reason::QoS;
 use crate::clock::{self, now_ns};
 use crate::error::BenchError;
 use crate::machine::Cores;
-use crate::peer;
 use crate::scenario::Transport;
 use crate::subject::{Source, Subject};
-use crate::wire;
+use crate::{disturb, peer, wire};
 
 /// How much of what.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +48,7 @@ pub(crate) fn run(plan: &Plan, sources: &[Source], cores: Cores) -> Result<(), B
     println!(
         "| broker | what | seconds | CPU-s for a million | bytes each |\n|---|---|---|---|---|"
     );
+    let mut disturbances = Vec::new();
     for source in sources {
         let few = (plan.filters / 1000).max(plan.clients);
         for filters in [few, plan.filters] {
@@ -63,10 +63,30 @@ pub(crate) fn run(plan: &Plan, sources: &[Source], cores: Cores) -> Result<(), B
         let subject = source.start(Transport::Tcp, cores)?;
         let stored = retain(&subject, plan.retained)?;
         row(source, &format!("{} retained messages stored", plan.retained), stored, plan.retained);
-        let replayed = replay(&subject, plan.retained)?;
+        let replayed = replay(&subject, 1, plan.retained)?;
         row(source, "delivered to one `#`", replayed, plan.retained);
+        disturbances.push(disturb(source, &subject, plan.retained)?);
     }
+    println!(
+        "\n| broker | neighbours' messages, 1,000 a second | p50 us | p99 us |\n|---|---|---|---|"
+    );
+    disturbances.iter().for_each(|rows| print!("{rows}"));
     Ok(())
+}
+
+/// Two neighbours by themselves, and beside the delivery of all retained messages.
+fn disturb(source: &Source, subject: &Subject, count: usize) -> Result<String, BenchError> {
+    let address = subject.route.address;
+    let alone = || {
+        (0..5).for_each(|_| clock::rest());
+        Ok(())
+    };
+    let ((), calm) = disturb::beside(address, 2, alone)?;
+    let (_, beside) = disturb::beside(address, 2, || replay(subject, 4, count))?;
+    let rows = [("alone", calm), ("beside that delivery", beside)].map(|(what, delays)| {
+        format!("| {} | {what} | {} | {} |\n", source.name(), delays.p50_us, delays.p99_us)
+    });
+    Ok(rows.concat())
 }
 
 fn row(source: &Source, what: &str, figures: Figures, count: usize) {
@@ -176,8 +196,8 @@ fn retain(subject: &Subject, count: usize) -> Result<Figures, BenchError> {
     Ok(figures)
 }
 
-fn replay(subject: &Subject, count: usize) -> Result<Figures, BenchError> {
-    let mut subscriber = peer::connect(subject.route.address, 1, true, None)?;
+fn replay(subject: &Subject, client: usize, count: usize) -> Result<Figures, BenchError> {
+    let mut subscriber = peer::connect(subject.route.address, client, true, None)?;
     let ((), figures) = measure(subject, || {
         let subscribe = wire::subscribe("site/#", QoS::AtMostOnce);
         subscriber.write_all(&subscribe).map_err(BenchError::system("subscribing"))?;
@@ -191,7 +211,7 @@ fn replay(subject: &Subject, count: usize) -> Result<Figures, BenchError> {
 }
 
 /// Reads packets until `more` says that it was the last.
-fn receive(
+pub(crate) fn receive(
     stream: &mut TcpStream,
     mut more: impl FnMut(&Packet<'_>) -> bool,
 ) -> Result<(), BenchError> {
