@@ -4,16 +4,16 @@
 //! on two topics that are never routed, recorded or kept:
 //!
 //! - A bridge subscribes to [`QUESTION`]. No subscription is made; the answer is a PUBLISH to that
-//!   topic, in front of SUBACK, of who this broker is, and whether the bridge may publish
-//!   everything here. Of any other broker it gets SUBACK alone.
+//!   topic, in front of SUBACK, of who this broker is. Of any other broker it gets SUBACK alone.
 //! - It publishes to [`STATEMENT`] who the broker behind it is: to the broker whose answer it has,
 //!   before it brings or asks for anything, and over its own link to the broker that it belongs to.
-//!   Without a payload: nobody knows.
+//!   Without a payload: nobody knows. One statement counts for each connection.
 //!
-//! What a stranger states here costs nobody but himself: he is not given what came from the broker
-//! that he names, nor what this broker's own bridge has taken there.
+//! What a stranger states here is a claim: he is not given what came from the broker that he names,
+//! and that broker is not given what he publishes. Two bridges that want the same both carry it:
+//! a duplicate is better than a loss.
 
-use std::fmt;
+use std::sync::Arc;
 
 use martlet_codec::packet::Delivery;
 use martlet_codec::reason::QoS;
@@ -25,7 +25,7 @@ use crate::effects::{Effects, Notice};
 use crate::filter::Filter;
 use crate::message::Message;
 use crate::recording::Publisher;
-use crate::session::{Session, SessionIndex};
+use crate::session::{Attachment, SessionIndex};
 
 /// What a bridge subscribes to, to be told who is there.
 pub const QUESTION: &str = "$SYS/broker/martlet/broker";
@@ -33,47 +33,34 @@ pub const QUESTION: &str = "$SYS/broker/martlet/broker";
 /// Where a bridge says who is behind it.
 pub const STATEMENT: &str = "$SYS/broker/martlet/behind";
 
-/// The broker behind a bridge, as a payload: sixteen hexadecimal digits and a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Behind {
-    /// Its [`broker_id`](crate::limits::Limits::broker_id).
-    pub broker: u64,
-    /// Whether all that is sent this way arrives there under its own name and with its RETAIN flag.
-    pub whole: bool,
+/// A broker's [`broker_id`](crate::limits::Limits::broker_id) as a payload: sixteen hexadecimal
+/// digits.
+pub fn write(broker: u64) -> String {
+    format!("{broker:016x}")
 }
 
-const WHOLE: &str = "whole";
-const PART: &str = "part";
-
-impl Behind {
-    /// Reads a payload.
-    pub fn parse(payload: &[u8]) -> Option<Self> {
-        let (broker, extent) = std::str::from_utf8(payload).ok()?.split_once(' ')?;
-        let broker = u64::from_str_radix(broker, 16).ok()?;
-        (extent == WHOLE || extent == PART).then_some(Self { broker, whole: extent == WHOLE })
-    }
-}
-
-impl fmt::Display for Behind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x} {}", self.broker, if self.whole { WHOLE } else { PART })
-    }
+/// Reads such a payload.
+pub fn parse(payload: &[u8]) -> Option<u64> {
+    let digits = std::str::from_utf8(payload).ok().filter(|digits| digits.len() == 16)?;
+    u64::from_str_radix(digits, 16).ok()
 }
 
 /// What a session knows of the broker behind it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Known {
-    pub(crate) behind: Option<Behind>,
-    /// This connection has asked or stated. What is known of the one before holds until this one
-    /// subscribes without.
+    /// Its number. What is known of the connection before holds until this one states something or
+    /// subscribes without having asked.
+    pub(crate) broker: Option<u64>,
+    /// This connection has asked or stated.
     spoke: bool,
+    /// This connection has stated.
+    stated: bool,
 }
 
 impl Known {
     /// Another connection begins.
     pub(crate) fn begin(&mut self, bridge: bool) {
-        self.behind = self.behind.filter(|_| bridge);
-        self.spoke = false;
+        *self = Self { broker: self.broker.filter(|_| bridge), ..Self::default() };
     }
 }
 
@@ -92,12 +79,11 @@ impl Engine {
         }
         let asks = filter.as_str() == QUESTION;
         session.known.spoke |= asks;
-        if !session.known.spoke && !session.own {
-            session.known.behind = None;
+        if !session.known.spoke {
+            session.known.broker = None;
         }
         if asks {
-            let whole = session.permit.is_none();
-            let answer = Behind { broker: self.limits.broker_id, whole }.to_string();
+            let answer = write(self.limits.broker_id);
             let topic = TopicName::from_validated(QUESTION.as_bytes());
             let message = Message::new(topic, answer.as_bytes(), QoS::AtMostOnce, false);
             session.send(publish_qos0(&message, true), &mut self.counters, fx);
@@ -115,81 +101,69 @@ impl Engine {
     ) -> bool {
         let session = &mut self.sessions[from];
         let states = session.bridge
+            && !session.known.stated
             && delivery == Delivery::AtMostOnce
             && message.topic().as_str() == STATEMENT;
         if states {
-            let before = session.known.behind;
-            let behind = Behind::parse(message.payload());
-            session.known = Known { behind, spoke: true };
-            if let Some(behind) = behind.filter(|behind| Some(*behind) != before) {
-                self.notice_others(from, behind, fx);
+            let before = session.known.broker;
+            let broker = parse(message.payload());
+            session.known = Known { broker, spoke: true, stated: true };
+            if let Some(broker) = broker.filter(|broker| Some(*broker) != before) {
+                self.notice_other(from, broker, fx);
             }
         }
         states
     }
 
-    /// Two ways to one broker are worth a line of the log.
-    fn notice_others(&self, from: SessionIndex, behind: Behind, fx: &mut Effects) {
-        let same = |session: &Session| session.leads_to(behind.broker);
-        let others = self.sessions.iter().filter(|(index, other)| *index != from && same(other));
+    /// Two ways to one broker, one of them a bridge of this one, are worth a line of the log.
+    fn notice_other(&self, from: SessionIndex, broker: u64, fx: &mut Effects) {
+        let leads_there = |index: SessionIndex| {
+            index != from && self.sessions[index].known.broker == Some(broker)
+        };
         let client_id = &self.sessions[from].client_id;
-        fx.notices.extend(others.map(|(_, other)| Notice::SameBroker {
+        let other = if self.own_bridges.contains(client_id) {
+            let mut all = self.sessions.iter().map(|(index, _)| index);
+            all.find(|index| leads_there(*index))
+        } else {
+            // Anybody may state as often as he connects: only these few are looked at.
+            let mut own = self.own_bridges.iter().filter_map(|id| self.sessions.find(id));
+            own.find(|index| leads_there(*index))
+        };
+        fx.notices.extend(other.map(|other| Notice::SameBroker {
             client_id: client_id.clone(),
-            other: other.client_id.clone(),
+            other: self.sessions[other].client_id.clone(),
         }));
     }
 
     /// Whether a bridge that wants this message is to have it. Else two brokers would send it to
-    /// and fro for ever, or one of them twice to the other.
-    pub(crate) fn crosses(
-        &mut self,
-        to: SessionIndex,
-        granted: QoS,
-        message: &Message,
-        publisher: Publisher<'_>,
-        wanted: &[(SessionIndex, QoS)],
-    ) -> bool {
+    /// and fro for ever.
+    pub(crate) fn crosses(&mut self, to: SessionIndex, publisher: Publisher<'_>) -> bool {
         let session = &self.sessions[to];
         if publisher.client_id == Some(&session.client_id) {
             return false;
         }
-        let Some(behind) = session.known.behind else { return true };
-        let qos = message.qos().min(granted);
-        let is_there = publisher.behind == Some(behind.broker)
-            || behind.whole && !session.own && self.own_takes(to, behind.broker, qos, wanted);
+        let is_there = publisher.behind.is_some() && publisher.behind == session.known.broker;
         self.counters.left_out += u64::from(is_there);
         !is_there
     }
 
-    /// Whether a bridge of this broker is sure to take a message there, at no lower QoS.
-    fn own_takes(
-        &self,
-        instead_of: SessionIndex,
-        broker: u64,
-        qos: QoS,
-        wanted: &[(SessionIndex, QoS)],
-    ) -> bool {
-        let other_is_there = self.sessions[instead_of].attached().is_some();
-        wanted.iter().any(|&(index, granted)| {
-            let own = &self.sessions[index];
-            let whole = own.known.behind.is_some_and(|behind| behind.whole);
-            let is_there = own.attached().is_some();
-            let sure = match qos {
-                QoS::AtMostOnce => is_there,
-                QoS::AtLeastOnce | QoS::ExactlyOnce => own.durable && (is_there || !other_is_there),
-            };
-            own.own && own.leads_to(broker) && whole && granted >= qos && sure
-        })
+    /// A session begins or ceases to be one of a bridge of this broker; whether it is there does
+    /// not matter.
+    pub(crate) fn change_own_bridge(&mut self, client_id: &Arc<str>, is_one: bool) {
+        if is_one {
+            self.own_bridges.insert(client_id.clone());
+            return;
+        }
+        self.own_bridges.remove(client_id);
+        let Some(index) = self.sessions.find(client_id) else { return };
+        if let Attachment::Detached { since } = self.sessions[index].attachment {
+            // It may have come and gone, in the list of deadlines, while it was one.
+            self.arm_expiry(index, since);
+        }
     }
 
     /// Who this broker is to others, from its start on.
     pub fn broker_id(&self) -> u64 {
         self.limits.broker_id
-    }
-}
-
-impl Session {
-    fn leads_to(&self, broker: u64) -> bool {
-        self.known.behind.is_some_and(|behind| behind.broker == broker)
     }
 }

@@ -162,7 +162,6 @@ impl Engine {
             fx.changes.push(Change::Detach { client_id, since: None });
         }
         session.bridge = connect.bridge;
-        session.own = connect.bridge && connect.inside;
         session.known.begin(connect.bridge);
         session.permit.clone_from(&connect.permit);
         let user_name = connect.user_name.as_deref().filter(|_| self.recording.is_on());

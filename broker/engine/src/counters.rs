@@ -25,8 +25,7 @@ pub struct Counters {
     pub connected_max: u64,
     /// Sessions that ended by their expiry.
     pub sessions_expired: u64,
-    /// Messages that a bridge was not given because the broker behind it has them, or gets them
-    /// over another one.
+    /// Messages that a bridge was not given because they came from the broker behind it.
     pub left_out: u64,
     /// What the driver counted.
     pub traffic: Traffic,

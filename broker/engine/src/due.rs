@@ -57,7 +57,7 @@ impl Engine {
         let Some(expiry_ms) = self.expiry_ms() else { return };
         let Some(session) = self.sessions.at(index) else { return };
         let Attachment::Detached { since } = session.attachment else { return };
-        if session.own {
+        if self.own_bridges.contains(&session.client_id) {
             return; // its other broker may be away for longer than any client
         }
         if since.0.saturating_add(expiry_ms) > self.now.0 {

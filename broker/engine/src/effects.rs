@@ -234,8 +234,8 @@ pub enum Notice {
         /// The bound's name in [`Limits`](crate::limits::Limits).
         limit: &'static str,
     },
-    /// Two bridges lead to the same broker: what one of them brings does not go back over the
-    /// other.
+    /// A bridge of this broker and another session lead to the same broker: what one of them brings
+    /// does not go back over the other, but what both carry arrives there twice.
     SameBroker {
         /// The one that said so last.
         client_id: Arc<str>,

@@ -107,7 +107,7 @@ pub const FIGURES: &[Figure] = &[
     ),
     total(
         "$SYS/broker/martlet/bridges/left_out",
-        "Messages not sent over a bridge because the broker there has them.",
+        "Messages not sent over a bridge because they came from the broker there.",
         |c, _| c.left_out,
     ),
     total(

@@ -84,6 +84,15 @@ pub enum Input {
         /// As they were published.
         messages: Vec<Message>,
     },
+    /// From here on the session with this client id is one of a bridge of this broker, or is none
+    /// any more. While it is one it does not expire: its other broker may be away for longer than
+    /// any client. Of those that a broker starts with before its first [`Due`](Self::Due).
+    OwnBridge {
+        /// Its.
+        client_id: Arc<str>,
+        /// Whether it is one.
+        is_one: bool,
+    },
     /// New bounds, for a broker whose operator changed them while it runs. What is held already
     /// stays held, even beyond a bound that was lowered. The hash seed and the
     /// broker's id stay as they were.

@@ -20,7 +20,8 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::wildcard_enum_match_arm)]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use martlet_codec::topic::TopicName;
 
@@ -82,6 +83,8 @@ pub struct Engine {
     retained: Retained,
     recording: Recording,
     histories: Histories,
+    /// Client ids of this broker's own bridges: their sessions do not expire.
+    own_bridges: BTreeSet<Arc<str>>,
     deadlines: Deadlines,
     /// Sessions whose replay has used its share of an input and can go on at once.
     replaying: VecDeque<SessionIndex>,
@@ -129,6 +132,7 @@ impl Engine {
             retained: Retained::default(),
             recording: Recording::default(),
             histories: Histories::default(),
+            own_bridges: BTreeSet::new(),
             deadlines: Deadlines::default(),
             replaying: VecDeque::new(),
             recovery: None,
@@ -162,6 +166,7 @@ impl Engine {
             Input::Streams(streams) => self.change_streams(streams),
             Input::ServeHistory(dialect) => self.serve_history(dialect),
             Input::History { id, messages } => self.on_history(id, messages, effects),
+            Input::OwnBridge { client_id, is_one } => self.change_own_bridge(&client_id, is_one),
             Input::Limits(limits) => {
                 let told = self.limits.sys_clients;
                 self.change_limits(*limits);

@@ -115,7 +115,7 @@ impl Engine {
         let publisher = Publisher {
             client_id: Some(&client_id),
             user_name: user_name.as_ref(),
-            behind: session.known.behind.map(|behind| behind.broker),
+            behind: session.known.broker,
         };
         self.accept(publisher, message, delivery, allowed, fx);
     }
@@ -176,7 +176,7 @@ impl Engine {
         let mut routed = Routed::new(message);
         for &(index, granted) in &found.sessions {
             let bridge = self.sessions[index].bridge;
-            if bridge && !self.crosses(index, granted, message, publisher, &found.sessions) {
+            if bridge && !self.crosses(index, publisher) {
                 continue;
             }
             self.deliver(index, &mut routed, granted, fx);

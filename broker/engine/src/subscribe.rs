@@ -4,6 +4,7 @@ use martlet_codec::ids::PacketId;
 use martlet_codec::reason::QoS;
 
 use crate::Engine;
+use crate::behind::QUESTION;
 use crate::change::Change;
 use crate::counters::Bound;
 use crate::effects::{Effects, Notice, OutPacket};
@@ -37,7 +38,9 @@ impl Engine {
         // Not for shares: which member would they be for? Nor for histories.
         let granted = asked.iter().zip(codes).filter(|(_, code)| *code != REFUSED);
         let filters = granted.map(|((filter, _), _)| filter);
-        self.begin_replays(from, filters.filter(|filter| filter.is_plain()), fx);
+        // A bridge's question is no subscription, and nothing is retained under its name.
+        let replayed = filters.filter(|filter| filter.is_plain() && filter.as_str() != QUESTION);
+        self.begin_replays(from, replayed, fx);
     }
 
     /// One UNSUBACK with the same id [MQTT-3.10.4-4] for all filters [MQTT-3.10.4-6], whether or

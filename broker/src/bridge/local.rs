@@ -63,25 +63,20 @@ pub(super) async fn prepare(settings: &Settings, driver: &Arc<Driver>) -> Result
     Ok(())
 }
 
-/// Makes its session one like any other, which may expire, and which takes nothing new if it is
-/// `unwanted`.
+/// Ends what its session wants: it takes nothing new.
 ///
 /// # Errors
 /// When this broker does not have it.
-pub(super) async fn release(
-    settings: &Settings,
-    driver: &Arc<Driver>,
-    unwanted: bool,
-) -> Result<(), Farewell> {
+pub(super) async fn unsubscribe(settings: &Settings, driver: &Arc<Driver>) -> Result<(), Farewell> {
     if settings.local_clean_session {
         return Ok(());
     }
-    let connect = Connect { bridge: false, will: None, ..connect(settings, 0) };
+    let connect = Connect { will: None, ..connect(settings, 0) };
     let mut client = Client::new(driver, Box::new(Bridge::of(settings)), connect);
     client.hear().await?; // CONNACK
     let granted = driver.grants_of(&settings.local_client_id).into_iter();
     let filters: Box<[Filter]> = granted.map(|(filter, _)| filter).collect();
-    if unwanted && !filters.is_empty() {
+    if !filters.is_empty() {
         client.say(InPacket::Unsubscribe { id: PacketId::FIRST, filters });
         client.hear().await?;
     }

@@ -7,7 +7,6 @@ use martlet_codec::packet::{Ack, Delivery, Disconnect, Packet, Publish};
 use martlet_codec::properties::Properties;
 use martlet_codec::reason::{ConnectReturnCode, ReasonCode};
 use martlet_codec::topic::TopicName;
-use martlet_engine::behind::Behind;
 use martlet_engine::effects::OutPacket;
 use martlet_engine::input::{InPacket, Time};
 use martlet_engine::message::Message;
@@ -52,7 +51,7 @@ enum Phase {
     Accepted { session_present: bool },
     /// Who is there, if that is said at all, is awaited in front of the SUBACK of `subscribe`; then
     /// UNSUBSCRIBE and SUBSCRIBE may go under these ids.
-    Asking { unsubscribe: Option<PacketId>, subscribe: PacketId, answer: Option<Behind> },
+    Asking { unsubscribe: Option<PacketId>, subscribe: PacketId, answer: Option<u64> },
     /// UNSUBACK with the first id and SUBACK with the second are awaited.
     Subscribing { unsubscribing: Option<PacketId>, subscribing: Option<PacketId> },
     /// Messages go both ways.

@@ -79,6 +79,7 @@ impl Bridge {
     /// A bridge of this broker.
     pub fn new(settings: Settings, driver: &Arc<Driver>, orders: watch::Receiver<Orders>) -> Self {
         driver.traffic.bridges.lock().add(&settings.name, &settings.local_client_id);
+        driver.own_bridge(&settings.local_client_id, true);
         Self { settings, driver: Arc::clone(driver), orders }
     }
 
@@ -109,7 +110,7 @@ impl Bridge {
                 Outcome::Stopped => return,
                 Outcome::Again { at_once: true } => {}
                 Outcome::Again { .. } if settings.start == Start::Once => {
-                    return self.release(false).await;
+                    return release(settings, &self.driver, false).await;
                 }
                 Outcome::Again { at_once: false } => {
                     let wait = course.backoff.next(nonce());
@@ -119,13 +120,6 @@ impl Bridge {
                 }
             }
         }
-    }
-
-    /// Gives its session up: it may expire as any other, and takes nothing new if it is `unwanted`.
-    pub async fn release(&self, unwanted: bool) {
-        let released = local::release(&self.settings, &self.driver, unwanted);
-        // A store that does not answer keeps the session: that loses nothing.
-        let _ = timeout(PREPARE_MAX, released).await;
     }
 
     async fn attempt(&self, course: &mut Course) -> Outcome {
@@ -270,6 +264,16 @@ impl Bridge {
             "Bridge {name} ({address}) disconnected: {reason}."
         );
     }
+}
+
+/// Gives a bridge's session up: it may expire as any other, and takes nothing new if it is
+/// `unwanted`.
+pub async fn release(settings: &Settings, driver: &Arc<Driver>, unwanted: bool) {
+    if unwanted {
+        // A store that does not answer keeps the session as it is: that loses nothing.
+        let _ = timeout(PREPARE_MAX, local::unsubscribe(settings, driver)).await;
+    }
+    driver.own_bridge(&settings.local_client_id, false);
 }
 
 impl Private {

@@ -91,16 +91,6 @@ impl Topics {
         let found = coming.find(|line| line.renames());
         renamed(topic, found.map(|line| (&*line.remote_prefix, &*line.local_prefix)))
     }
-
-    /// Whether what goes out may have another name there.
-    pub fn rename_out(&self) -> bool {
-        self.0.iter().any(|line| line.goes_out() && line.renames())
-    }
-
-    /// Whether what comes in may have another name here.
-    pub fn rename_in(&self) -> bool {
-        self.0.iter().any(|line| line.comes_in() && line.renames())
-    }
 }
 
 impl Topic {

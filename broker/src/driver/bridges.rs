@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use martlet_engine::input::Bridges;
+use martlet_engine::input::{Bridges, Input};
 
 use crate::driver::Driver;
 
@@ -83,6 +83,12 @@ fn sum(all: Bridges, one: &BridgeCount) -> Bridges {
 }
 
 impl Driver {
+    /// The session with this client id is one of a bridge of this broker from here on, or is none
+    /// any more: then it may expire as any other.
+    pub fn own_bridge(&self, client_id: &str, is_one: bool) {
+        self.submit_from_inside(vec![Input::OwnBridge { client_id: client_id.into(), is_one }]);
+    }
+
     /// Every bridge, by name.
     pub fn bridges(&self) -> Vec<BridgeView> {
         let each = self.traffic.bridges.lock().each.clone();

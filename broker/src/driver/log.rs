@@ -105,10 +105,11 @@ pub(super) fn write(
 }
 
 fn write_same_broker(client: &str, other: &str) {
-    tracing::info!(
-        target: NOTICE, client, other,
-        "Bridges {client} and {other} lead to the same broker: what came from it does not go back \
-         to it, and what goes there over the one need not go over the other."
+    tracing::warn!(
+        client,
+        other,
+        "Bridges {client} and {other} lead to the same broker: what both carry arrives twice; \
+         leave one out."
     );
 }
 

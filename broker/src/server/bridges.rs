@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::bridge::task::{Bridge, Orders};
+use crate::bridge::task::{Bridge, Orders, release};
 use crate::bridge::tls::{Connector, Fault};
 use crate::bridge::{self, tls};
 use crate::driver::Driver;
@@ -48,7 +48,12 @@ pub(super) fn bridges(
     settings: &[bridge::Settings],
     driver: &Arc<Driver>,
 ) -> Result<(Bridges, Bridging), Vec<Fault>> {
-    let (sender, wanted) = watch::channel(read(settings)?);
+    let wanted = read(settings)?;
+    for one in &wanted {
+        // Before anything is due: what waits in its session may be older than others may become.
+        driver.own_bridge(&one.settings.local_client_id, true);
+    }
+    let (sender, wanted) = watch::channel(wanted);
     let driver = Arc::clone(driver);
     Ok((Bridges { driver, wanted, running: BTreeMap::new() }, Bridging(sender)))
 }
@@ -123,8 +128,7 @@ impl Bridges {
         let again = wanted.iter().any(|one| one.settings.name == name);
         let session = &settings.local_client_id;
         if !wanted.iter().any(|one| one.settings.local_client_id == *session) {
-            let (_orders, told) = watch::channel(Orders::default());
-            Bridge::new(settings, &self.driver, told).release(true).await;
+            release(&settings, &self.driver, true).await;
         }
         if !again {
             self.driver.traffic.bridges.lock().remove(&name);

@@ -32,7 +32,8 @@ struct Running {
 pub(crate) struct Said(Mutex<String>, Condvar);
 
 impl Broker {
-    /// Starts one; `configuration` says what it has besides a listener and no bounds.
+    /// Starts one; `configuration` says what it has besides a listener and no bounds, further
+    /// `limits` first.
     pub(crate) fn start(configuration: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let configuration = whole(configuration);
@@ -108,7 +109,7 @@ impl Broker {
 fn whole(configuration: &str) -> String {
     format!(
         "[[listener]]\naddress = '127.0.0.1:0'\nallow_anonymous = true\n\
-         [limits]\nqueue_messages_max = 0\nqueue_bytes_max = 0\n[sys]\ninterval_s = 1\n\
+         [sys]\ninterval_s = 1\n[limits]\nqueue_messages_max = 0\nqueue_bytes_max = 0\n\
          {configuration}"
     )
 }

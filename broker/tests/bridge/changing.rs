@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::broker::Broker;
+use crate::broker::{Broker, Wire};
 use crate::raw::client::Client;
 use crate::talk::{expect_next, kept, message, publish, subscriber, wait_for_state};
 
@@ -93,4 +93,35 @@ fn a_mistake_in_one_bridge_leaves_all_as_they_were() {
     let mut hearer = subscriber(far.address(), "h", "#", 1);
     publish(&mut Client::connect(near.address(), "p"), message("t", "m", 1));
     expect_next(&mut hearer, "t m q1");
+}
+
+#[test]
+fn what_waits_longer_than_others_may_be_away_outlives_a_restart() {
+    let far = Broker::start("");
+    let wires = [(); 3].map(|()| Wire::to(far.address()));
+    let names = ["b0", "b1", "b2"];
+    let bridges = names.iter().zip(&wires).map(|(name, wire)| {
+        format!(
+            "[[bridge]]\nname = '{name}'\nremote_client_id = '{name}'\nrestart = '1'\n\
+             addresses = ['127.0.0.1:{}']\ntopics = ['{name} out 1']\n",
+            wire.port()
+        )
+    });
+    let bridges: String = bridges.collect();
+    let mut near = Broker::start(&format!("session_expiry_s = 1\n{bridges}"));
+    for (name, wire) in names.iter().zip(&wires) {
+        wait_for_state(far.address(), name, "1");
+        wire.cut();
+        wait_for_state(near.address(), name, "0");
+        publish(&mut Client::connect(near.address(), "p"), message(name, "m", 1));
+    }
+    drop(kept(near.address(), "other", "x", 1));
+    near.said().wait_for("Expiring client other", 1);
+    near.end(Signal::KILL);
+    let mut at_far = names.map(|name| subscriber(far.address(), &format!("h-{name}"), name, 1));
+    near.start_again();
+    for ((name, wire), at_far) in names.iter().zip(&wires).zip(&mut at_far) {
+        wire.lead(far.address());
+        expect_next(at_far, &format!("{name} m q1"));
+    }
 }

@@ -51,8 +51,6 @@ pub(crate) struct Session {
     pub(crate) durable: bool,
     /// Its last connection was a bridge's.
     pub(crate) bridge: bool,
-    /// A bridge of this broker to another one.
-    pub(crate) own: bool,
     /// Who is behind it.
     pub(crate) known: Known,
     /// A replay of its waits for its turn in the engine's list.
@@ -111,7 +109,6 @@ impl Session {
             user_name: None,
             durable,
             bridge: false,
-            own: false,
             known: Known::default(),
             scheduled: false,
             dropping: None,

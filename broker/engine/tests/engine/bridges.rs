@@ -1,9 +1,9 @@
 //! What a bridge of another broker gets, and what not.
 
-use martlet_engine::behind::{Behind, QUESTION, STATEMENT};
+use martlet_engine::behind::{self, QUESTION, STATEMENT};
 use martlet_engine::counters::Bound;
 use martlet_engine::effects::Notice;
-use martlet_engine::input::{Connect, InPacket, LinkId};
+use martlet_engine::input::{Connect, InPacket, Input, LinkId};
 use martlet_engine::limits::Limits;
 
 use crate::world::{World, clean, delivery, durable, id, limits, message, qos, retained};
@@ -80,7 +80,8 @@ struct Ring {
     client: LinkId,
 }
 
-const FAR: Behind = Behind { broker: 0xFA, whole: true };
+const FAR: &str = "00000000000000fa";
+const THIRD: &str = "00000000000000c3";
 
 fn state(world: &mut World, link: LinkId, payload: &str) {
     let (message, delivery) = (message(STATEMENT, payload, 0), delivery(qos(0), 0, false));
@@ -94,7 +95,7 @@ impl Ring {
         let inside = Connect { inside: true, ..bridge(durable("own")) };
         let mut links = [inside, bridge(durable("theirs")), bridge(durable("third")), clean("c")]
             .map(|connect| world.connect(connect));
-        for (link, statement) in links.iter().zip([own, theirs, "c3 whole"]) {
+        for (link, statement) in links.iter().zip([own, theirs, THIRD]) {
             state(&mut world, *link, statement);
         }
         for link in &mut links {
@@ -115,63 +116,31 @@ impl Ring {
 
 #[test]
 fn what_came_from_a_broker_does_not_go_back_to_it_over_any_bridge() {
-    for (theirs, own) in [("fa whole", "fa whole"), ("fa part", "fa part")] {
-        let mut ring = Ring::new(theirs, own);
-        for from in [ring.own, ring.theirs] {
-            assert_eq!(ring.who_hears(from, 1), [false, false, true, true]);
-        }
-        assert_eq!(ring.world.engine.counters().left_out, 2);
-        assert_eq!(ring.who_hears(ring.third, 0)[2..], [false, true]);
+    let mut ring = Ring::new(FAR, FAR);
+    for from in [ring.own, ring.theirs] {
+        assert_eq!(ring.who_hears(from, 1), [false, false, true, true]);
     }
+    assert_eq!(ring.world.engine.counters().left_out, 2);
+    assert_eq!(ring.who_hears(ring.third, 0)[2..], [false, true]);
 }
 
 #[test]
-fn one_of_two_bridges_is_enough_if_it_is_sure_to_take_all_of_it() {
-    // What their bridge and ours have stated, and whether theirs gets a message of a client.
-    let rows = [
-        ("fa whole", "fa whole", false),
-        ("fa part", "fa whole", true),
-        ("fa whole", "fa part", true),
-        ("fa whole", "fb whole", true),
-        ("fa whole", "", true),
-        ("", "fa whole", true),
-        ("nonsense", "fa whole", true),
-    ];
-    for (theirs, own, gets) in rows {
+fn what_did_not_come_from_there_goes_over_every_bridge_that_wants_it() {
+    for (theirs, own) in [(FAR, FAR), (FAR, THIRD), (FAR, ""), ("", FAR), ("nonsense", FAR)] {
         for qos in 0..2 {
             let mut ring = Ring::new(theirs, own);
-            assert_eq!(
-                ring.who_hears(ring.client, qos),
-                [true, gets, true, true],
-                "{theirs} {own}"
-            );
+            assert_eq!(ring.who_hears(ring.client, qos), [true; 4], "{theirs} {own}");
         }
     }
 }
 
 #[test]
-fn where_ours_is_away_theirs_takes_it_and_where_both_are_it_waits_in_one() {
-    let mut ring = Ring::new("fa whole", "fa whole");
-    ring.world.lose(ring.own);
-    assert_eq!(ring.who_hears(ring.client, 0), [false, true, true, true]);
-    assert_eq!(ring.who_hears(ring.client, 1), [false, true, true, true]);
-    ring.world.lose(ring.theirs);
-    let waiting = ring.world.engine.gauges().waiting_messages;
-    ring.who_hears(ring.client, 1);
-    assert_eq!(
-        ring.world.engine.gauges().waiting_messages,
-        waiting + 3,
-        "ours, the third, the client"
-    );
-}
-
-#[test]
-fn a_higher_qos_over_there_is_not_lost() {
-    let mut ring = Ring::new("fa whole", "fa whole");
-    ring.world.subscribe(ring.theirs, "#", 2);
-    ring.world.heard(ring.theirs);
-    assert_eq!(ring.who_hears(ring.client, 1)[..2], [true, false]);
-    assert_eq!(ring.who_hears(ring.client, 2)[..2], [true, true]);
+fn nobody_knows_of_a_bridge_that_has_not_said() {
+    for (theirs, own) in [("", FAR), (FAR, ""), ("nonsense", FAR), ("", "")] {
+        let mut ring = Ring::new(theirs, own);
+        assert_eq!(ring.who_hears(ring.own, 1), [false, true, true, true]);
+        assert_eq!(ring.who_hears(ring.theirs, 1), [true, false, true, true]);
+    }
 }
 
 #[test]
@@ -179,32 +148,52 @@ fn a_bridge_is_told_who_is_here_and_nobody_else_is() {
     let mut world = World::with(Limits { broker_id: 0xABC, ..limits() });
     let asker = world.connect(bridge(durable("b")));
     world.subscribe(asker, QUESTION, 0);
-    let answer = format!("{QUESTION} 0000000000000abc whole retained");
+    let answer = format!("{QUESTION} 0000000000000abc retained");
     assert_eq!(world.heard(asker), [answer]);
     assert_eq!(world.engine.gauges().subscriptions, 0, "it is no subscription");
     let client = world.clean("c");
     world.subscribe(client, QUESTION, 0);
-    state(&mut world, client, "fa whole");
+    state(&mut world, client, FAR);
     assert!(world.heard(client).is_empty());
     assert_eq!(world.engine.counters().dropped(Bound::SysTopic), 1);
 }
 
+fn is_own(world: &mut World, client_id: &str, is_one: bool) {
+    world.step(Input::OwnBridge { client_id: client_id.into(), is_one });
+}
+
 #[test]
-fn the_log_is_told_of_two_ways_to_one_broker() {
-    let mut world = World::new();
-    let (one, two) = (world.connect(bridge(durable("1"))), world.connect(bridge(durable("2"))));
-    state(&mut world, one, "fa whole");
-    assert!(world.fx.notices.is_empty());
-    state(&mut world, two, "fa whole");
-    let said = Notice::SameBroker { client_id: "2".into(), other: "1".into() };
-    assert_eq!(world.fx.notices, [said]);
-    state(&mut world, two, "fa whole");
-    assert!(world.fx.notices.is_empty(), "once");
+fn the_log_is_told_of_two_ways_to_one_broker_if_one_of_them_is_ours() {
+    for (own, others) in [("1", ["2"].as_slice()), ("2", &["1"]), ("3", &[])] {
+        let mut world = World::new();
+        is_own(&mut world, own, true);
+        let (one, two) = (world.connect(bridge(durable("1"))), world.connect(bridge(durable("2"))));
+        state(&mut world, one, FAR);
+        assert!(world.fx.notices.is_empty());
+        state(&mut world, two, FAR);
+        let said: Vec<Notice> = (!others.is_empty())
+            .then(|| Notice::SameBroker { client_id: "2".into(), other: "1".into() })
+            .into_iter()
+            .collect();
+        assert_eq!(world.fx.notices, said);
+    }
+}
+
+#[test]
+fn one_statement_counts_for_each_connection() {
+    let mut ring = Ring::new(FAR, FAR);
+    state(&mut ring.world, ring.theirs, THIRD);
+    assert_eq!(ring.world.engine.counters().dropped(Bound::SysTopic), 1);
+    assert_eq!(ring.who_hears(ring.own, 1), [false, false, true, true]);
+    ring.world.lose(ring.theirs);
+    ring.theirs = ring.world.connect(bridge(durable("theirs")));
+    state(&mut ring.world, ring.theirs, THIRD);
+    assert_eq!(ring.who_hears(ring.own, 1), [false, true, true, true]);
 }
 
 #[test]
 fn a_bridge_of_others_that_takes_the_client_id_over_is_not_taken_for_the_one_before() {
-    let mut ring = Ring::new("fa whole", "fa whole");
+    let mut ring = Ring::new(FAR, FAR);
     ring.world.lose(ring.theirs);
     ring.theirs = ring.world.connect(bridge(durable("theirs")));
     assert_eq!(ring.who_hears(ring.own, 1), [false, false, true, true], "it may yet say so");
@@ -215,24 +204,30 @@ fn a_bridge_of_others_that_takes_the_client_id_over_is_not_taken_for_the_one_bef
 
 #[test]
 fn what_is_written_is_read() {
-    assert_eq!(Behind::parse(FAR.to_string().as_bytes()), Some(FAR));
-    for wrong in ["", "fa", "fa wholes", "xyz whole", "10000000000000000 whole"] {
-        assert_eq!(Behind::parse(wrong.as_bytes()), None, "{wrong}");
+    assert_eq!(behind::write(0xFA), FAR);
+    assert_eq!(behind::parse(FAR.as_bytes()), Some(0xFA));
+    for wrong in ["", "fa", "00000000000000fa whole", "00000000000000xy"] {
+        assert_eq!(behind::parse(wrong.as_bytes()), None, "{wrong}");
     }
 }
 
 #[test]
 fn a_session_of_our_own_bridge_expires_only_when_it_is_one_no_more() {
-    let mut world = World::with(Limits { session_expiry_s: 60, ..limits() });
-    let own = Connect { inside: true, ..bridge(durable("own")) };
-    let link = world.connect(own.clone());
-    world.lose(link);
-    world.wait(120_000);
-    assert_eq!(world.engine.gauges().sessions, 1);
-    let link = world.connect(Connect { bridge: false, ..own });
-    world.lose(link);
-    world.wait(120_000);
-    assert_eq!(world.engine.gauges().sessions, 0);
+    for crashes in [false, true] {
+        let mut world = World::with(Limits { session_expiry_s: 60, ..limits() });
+        is_own(&mut world, "own", true);
+        let link = world.connect(bridge(durable("own")));
+        world.lose(link);
+        if crashes {
+            world.crash();
+            is_own(&mut world, "own", true);
+        }
+        world.wait(120_000);
+        assert_eq!(world.engine.gauges().sessions, 1);
+        is_own(&mut world, "own", false);
+        world.wait(1_000);
+        assert_eq!(world.engine.gauges().sessions, 0);
+    }
 }
 
 #[test]

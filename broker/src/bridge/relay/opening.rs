@@ -10,7 +10,7 @@ use martlet_codec::payload::{Filters, Subscriptions};
 use martlet_codec::properties::Properties;
 use martlet_codec::reason::{ConnectReturnCode, ProtocolVersion, QoS};
 use martlet_codec::topic::{SubscriptionFilter, TopicFilter, TopicName};
-use martlet_engine::behind::{Behind, QUESTION, STATEMENT};
+use martlet_engine::behind::{self, QUESTION, STATEMENT};
 use martlet_engine::input::{InPacket, Time};
 use martlet_engine::message::Message;
 use martlet_engine::report::Ids;
@@ -126,26 +126,22 @@ impl Relay<'_> {
         let Phase::Asking { answer, .. } = &mut self.phase else { return false };
         let answers = publish.topic.is_some_and(|topic| topic.as_str() == QUESTION);
         if answers {
-            *answer = Behind::parse(publish.payload);
+            *answer = behind::parse(publish.payload);
         }
         answers
     }
 
     /// Both brokers hear who is on the other side, in front of any message.
-    fn introduce(&mut self, answer: Option<Behind>, say: &mut Vec<InPacket>) {
-        let Settings { topics, outgoing_retain, .. } = self.settings;
-        say.push(state(answer.map(|there| Behind {
-            whole: there.whole && *outgoing_retain && !topics.rename_out(),
-            ..there
-        })));
+    fn introduce(&mut self, answer: Option<u64>, say: &mut Vec<InPacket>) {
+        say.push(state(answer));
         if answer.is_some() {
-            let here = Behind { broker: self.opening.broker_id, whole: !topics.rename_in() };
+            let here = behind::write(self.opening.broker_id);
             self.put(&Packet::Publish(Publish {
                 delivery: Delivery::AtMostOnce,
                 retain: false,
                 topic: Some(TopicName::from_validated(STATEMENT.as_bytes())),
                 properties: Properties::EMPTY,
-                payload: here.to_string().as_bytes(),
+                payload: here.as_bytes(),
             }));
         }
     }
@@ -240,8 +236,8 @@ impl Relay<'_> {
 }
 
 /// Tells our engine who is behind the bridge.
-fn state(behind: Option<Behind>) -> InPacket {
-    let payload = behind.map(|behind| behind.to_string()).unwrap_or_default();
+fn state(broker: Option<u64>) -> InPacket {
+    let payload = broker.map(behind::write).unwrap_or_default();
     let topic = TopicName::from_validated(STATEMENT.as_bytes());
     let message = Message::new(topic, payload.as_bytes(), QoS::AtMostOnce, false);
     InPacket::Publish { message, delivery: Delivery::AtMostOnce }

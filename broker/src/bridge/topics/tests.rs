@@ -94,20 +94,6 @@ fn what_no_line_wants_has_no_name_here() {
 }
 
 #[test]
-fn whether_names_change_is_known_of_either_way() {
-    let rows = [
-        (&["a/# both", "b out 0 \"\" r/"][..], (true, false)),
-        (&["a/# in 0 l/", "b out"], (false, true)),
-        (&["a/# both 0 l/ r/"], (true, true)),
-        (&["# both"], (false, false)),
-    ];
-    for (lines, expected) in rows {
-        let topics = topics(lines);
-        assert_eq!((topics.rename_out(), topics.rename_in()), expected, "{lines:?}");
-    }
-}
-
-#[test]
 fn each_side_is_asked_for_what_crosses() {
     let topics = topics(&["a/# out 1 l/ r/", "b in 2", "c both 0 \"\" r/", "b out"]);
     let texts = |filters: Vec<(&Filter, QoS)>| -> Vec<String> {
