@@ -70,6 +70,15 @@ impl Filter {
         !apart && levels_meet(one.levels(), other.levels()) // I9
     }
 
+    /// Whether it matches every topic that the other one matches. What it takes several of its own
+    /// levels to see, such as that `+/#` is `#`, it does not.
+    pub fn covers(&self, other: &Self) -> bool {
+        let (own, other) = (self.topic_filter(), other.topic_filter());
+        let begins = |filter: TopicFilter<'_>| filter.as_bytes().first().copied();
+        let apart = matches!(begins(own), Some(b'+' | b'#')) && begins(other) == Some(b'$');
+        !apart && levels_cover(own.levels(), other.levels()) // I9
+    }
+
     /// The filter proper, without the share or the place in the log.
     pub fn topic_filter(&self) -> TopicFilter<'_> {
         TopicFilter::from_validated(&self.0.slice[self.filter_start()..])
@@ -106,6 +115,18 @@ fn levels_meet(mut one: Levels<'_>, mut other: Levels<'_>) -> bool {
             // `a/#` matches `a`, too.
             (Some(b"#"), _) | (_, Some(b"#")) | (None, None) => return true,
             (Some(a), Some(b)) if a == b || a == b"+" || b == b"+" => {}
+            (Some(_), _) | (None, Some(_)) => return false,
+        }
+    }
+}
+
+fn levels_cover(mut own: Levels<'_>, mut other: Levels<'_>) -> bool {
+    loop {
+        match (own.next(), other.next()) {
+            // `a/#` matches `a`, too.
+            (Some(b"#"), _) | (None, None) => return true,
+            (Some(b"+"), Some(level)) if level != b"#" => {}
+            (Some(a), Some(b)) if a == b => {}
             (Some(_), _) | (None, Some(_)) => return false,
         }
     }
@@ -202,6 +223,44 @@ mod tests {
             let parse = |text| Filter::parse(text).expect(text);
             assert_eq!(parse(one).meets(&parse(other)), meet, "{one} {other}");
             assert_eq!(parse(other).meets(&parse(one)), meet, "{other} {one}");
+        }
+    }
+
+    #[test]
+    fn a_filter_covers_what_matches_nothing_else() {
+        let rows = [
+            ("a/b", "a/b", true),
+            ("a/b", "a/c", false),
+            ("a/+", "a/b", true),
+            ("a/b", "a/+", false),
+            ("a/+", "a/+", true),
+            ("a/+", "a/#", false),
+            ("a/+", "a/b/c", false),
+            ("a/+", "a", false),
+            ("a/#", "a", true),
+            ("a/#", "a/+/c", true),
+            ("a/#", "a/b/#", true),
+            ("a/#", "a/#", true),
+            ("a/b/#", "a/#", false),
+            ("a/+/#", "a/#", false),
+            ("+/b", "a/b", true),
+            ("+/b", "+/b", true),
+            ("+/b", "#", false),
+            ("a/#", "+/b", false),
+            ("#", "a/b", true),
+            ("#", "+", true),
+            ("#", "#", true),
+            ("#", "$SYS/a", false),
+            ("#", "$SYS/#", false),
+            ("+/a", "$SYS/a", false),
+            ("$SYS/#", "$SYS/a", true),
+            ("$SYS/#", "#", false),
+            ("/+", "/", true),
+            ("+", "/", false),
+        ];
+        for (one, other, covers) in rows {
+            let parse = |text| Filter::parse(text).expect(text);
+            assert_eq!(parse(one).covers(&parse(other)), covers, "{one} {other}");
         }
     }
 }

@@ -89,6 +89,13 @@ impl Engine {
     pub fn tally(&self, link: LinkId) -> Option<Tally> {
         Some(self.sessions[self.links.session(link)?].tally)
     }
+
+    /// Whether retained messages are still to be sent to the session of this link, which its
+    /// subscriptions asked for.
+    pub fn is_replaying(&self, link: LinkId) -> bool {
+        let session = self.links.session(link);
+        session.is_some_and(|session| !self.sessions[session].replays.is_empty())
+    }
 }
 
 impl Session {

@@ -145,6 +145,11 @@ impl Client {
         self.edge.link.driver().tally(self.id).unwrap_or_default()
     }
 
+    /// Whether retained messages that its subscriptions asked for are still to come to its outbox.
+    pub fn is_replaying(&self) -> bool {
+        self.edge.link.driver().is_replaying(self.id)
+    }
+
     /// The Packet Identifiers that its session has in use.
     pub fn ids(&self) -> Ids {
         self.edge.link.driver().ids(self.id).unwrap_or_default()

@@ -68,6 +68,14 @@ impl Driver {
         tally
     }
 
+    /// Whether retained messages are still to be sent to the session of this link.
+    pub fn is_replaying(&self, link: LinkId) -> bool {
+        let core = self.core.lock();
+        let is_replaying = core.engine.is_replaying(link);
+        self.let_go(core);
+        is_replaying
+    }
+
     /// The Packet Identifiers that the session of this link has in use, while it is connected.
     pub fn ids(&self, link: LinkId) -> Option<Ids> {
         let core = self.core.lock();

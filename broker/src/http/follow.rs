@@ -7,25 +7,32 @@ use std::task::{Context, Poll, ready};
 
 use axum::body::{Bytes, HttpBody};
 use hyper::body::Frame;
+use martlet_engine::input::Time;
+use martlet_engine::message::Message;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Sleep, sleep};
 
-use crate::http::Shared;
 use crate::http::login::Caller;
+use crate::http::message::MessageBody;
 use crate::http::realtime::Form;
+use crate::http::retained::Retained;
 use crate::http::scan::{PIECE_BLOCKS, may_receive};
 use crate::http::tail::ALIVE_EVERY;
+use crate::http::{Shared, realtime};
 use crate::telemetry::log::{Log, Newer};
 use crate::telemetry::reader::Reader;
-use crate::telemetry::{LogError, lines};
+use crate::telemetry::{LogError, Record, lines};
 
 /// The tail as the body of an answer.
 pub(super) struct Followed {
     state: State,
+    shared: Arc<Shared>,
     log: Log,
     stream: Arc<str>,
-    form: Form,
-    caller: Caller,
+    /// What comes before the records: how this goes on, and what was retained.
+    head: Vec<u8>,
+    retained: Option<Retained>,
+    written: Written,
     /// Ends when it is time to say that all is well.
     quiet: Pin<Box<Sleep>>,
     /// The broker stops, or the caller's token ends.
@@ -35,6 +42,15 @@ pub(super) struct Followed {
 enum State {
     Reading(JoinHandle<Result<Piece, LogError>>),
     Waiting(Option<Reader>, Newer),
+}
+
+/// How records are written, and for whom.
+#[derive(Clone)]
+struct Written {
+    form: Form,
+    caller: Caller,
+    /// What stands behind an offset in an id.
+    behind: Arc<str>,
 }
 
 /// What was read, and whether nothing is behind it yet.
@@ -48,12 +64,15 @@ struct Piece {
 const PIECE_BYTES: usize = 64 * 1024;
 
 impl Followed {
+    /// From where the reader stands. `behind`: what stands behind an offset in an id. `retained`:
+    /// what comes before.
     pub(super) fn new(
-        shared: &Shared,
+        shared: &Arc<Shared>,
         (log, stream): (Log, Arc<str>),
         reader: Reader,
-        form: Form,
+        (form, behind): (Form, Arc<str>),
         caller: Caller,
+        retained: Option<Retained>,
     ) -> Self {
         let mut stopping = shared.stopping.clone();
         let after = caller.ends_after();
@@ -64,74 +83,128 @@ impl Followed {
                 None => stop.await,
             }
         };
-        let state = State::Reading(read(reader, form, caller.clone()));
+        let written = Written { form, caller, behind };
+        let head = written.head(&stream, reader.offset());
+        let state = State::Reading(read(reader, written.clone()));
         let (quiet, end) = (Box::pin(sleep(ALIVE_EVERY)), Box::pin(end));
-        Self { state, log, stream, form, caller, quiet, end }
+        let shared = Arc::clone(shared);
+        Self { state, shared, log, stream, head, retained, written, quiet, end }
     }
 
-    /// The next piece; `None` is the end.
+    pub(super) fn stream(&self) -> &str {
+        &self.stream
+    }
+
+    /// The next piece, which is empty where nothing has come for a while; `None` is the end.
     pub(super) fn poll_piece(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Vec<u8>, LogError>>> {
-        loop {
-            if self.end.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(None);
+        if self.end.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        let piece = match self.poll_head(cx).map(Ok) {
+            Poll::Ready(Ok(head)) if head.is_empty() => self.poll_records(cx),
+            piece => piece,
+        };
+        let piece = ready!(or_quiet(piece, &mut self.quiet, cx)).unwrap_or(Ok(Vec::new()));
+        self.quiet.set(sleep(ALIVE_EVERY));
+        Poll::Ready(Some(piece))
+    }
+
+    /// What comes before the records; empty: no more of that.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Vec<u8>> {
+        let mut piece = std::mem::take(&mut self.head);
+        while piece.len() < PIECE_BYTES
+            && let Some(retained) = &mut self.retained
+        {
+            match retained.poll_next(cx) {
+                Poll::Ready(Some(message)) => {
+                    self.written.retained(&mut piece, &message, self.shared.driver.now());
+                }
+                Poll::Ready(None) => self.retained = None,
+                Poll::Pending if piece.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
             }
-            match &mut self.state {
+        }
+        Poll::Ready(piece)
+    }
+
+    fn poll_records(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, LogError>> {
+        loop {
+            let reader = match &mut self.state {
                 State::Reading(job) => {
                     let done = ready!(Pin::new(job).poll(cx)).expect("a read does not panic");
-                    let Piece { reader, bytes, ended } = match done {
-                        Ok(done) => done,
-                        Err(error) => return Poll::Ready(Some(Err(error))),
-                    };
-                    if !bytes.is_empty() {
-                        self.quiet.set(sleep(ALIVE_EVERY));
-                        self.state = State::Reading(read(reader, self.form, self.caller.clone()));
-                        return Poll::Ready(Some(Ok(bytes)));
-                    }
-                    if !ended {
-                        self.state = State::Reading(read(reader, self.form, self.caller.clone()));
+                    let Piece { reader, bytes, ended } = done?;
+                    if bytes.is_empty() && ended {
+                        let newer = self.log.newer_than(&self.stream, reader.offset())?;
+                        self.state = State::Waiting(Some(reader), newer);
                         continue;
                     }
-                    match self.log.newer_than(&self.stream, reader.offset()) {
-                        Ok(newer) => self.state = State::Waiting(Some(reader), newer),
-                        Err(error) => return Poll::Ready(Some(Err(error))),
+                    if !bytes.is_empty() {
+                        self.state = State::Reading(read(reader, self.written.clone()));
+                        return Poll::Ready(Ok(bytes));
                     }
+                    reader
                 }
                 State::Waiting(reader, newer) => {
-                    if Pin::new(newer).poll(cx).is_ready() {
-                        let reader = reader.take().expect("a reader waits until it reads again");
-                        self.state = State::Reading(read(reader, self.form, self.caller.clone()));
-                        continue;
-                    }
-                    ready!(self.quiet.as_mut().poll(cx));
-                    self.quiet.set(sleep(ALIVE_EVERY));
-                    if self.form == Form::Events {
-                        return Poll::Ready(Some(Ok(b": all is well\n\n".to_vec())));
-                    }
+                    ready!(Pin::new(newer).poll(cx));
+                    reader.take().expect("a reader waits until it reads again")
                 }
-            }
+            };
+            self.state = State::Reading(read(reader, self.written.clone()));
+        }
+    }
+}
+
+/// What has come, or `None` once it has been quiet for long: also while a search is long.
+fn or_quiet<T>(
+    come: Poll<T>,
+    quiet: &mut Pin<Box<Sleep>>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<T>> {
+    match come {
+        Poll::Ready(come) => Poll::Ready(Some(come)),
+        Poll::Pending => quiet.as_mut().poll(cx).map(|()| None),
+    }
+}
+
+impl Written {
+    /// Who is cut off before the first record has an id to come back with, too.
+    fn head(&self, stream: &str, next: u64) -> Vec<u8> {
+        let (last, behind) = (i128::from(next) - 1, &self.behind);
+        match self.form {
+            Form::Events => format!(": from the stream {stream}\nid: {last}{behind}\n\n").into(),
+            Form::Lines => Vec::new(),
+        }
+    }
+
+    fn retained(&self, piece: &mut Vec<u8>, message: &Message, now: Time) {
+        realtime::write(piece, self.form, &MessageBody::new(message, true, now));
+    }
+
+    fn record(&self, piece: &mut Vec<u8>, record: &Record<'_>) {
+        let is_event = self.form == Form::Events;
+        if is_event {
+            let (offset, behind) = (record.offset, &self.behind);
+            piece.extend_from_slice(format!("id: {offset}{behind}\ndata: ").as_bytes());
+        }
+        lines::write_json(piece, record).expect("memory takes everything");
+        if is_event {
+            piece.push(b'\n');
         }
     }
 }
 
 /// Reads what there is, up to a piece of it.
-fn read(mut reader: Reader, form: Form, caller: Caller) -> JoinHandle<Result<Piece, LogError>> {
+fn read(mut reader: Reader, written: Written) -> JoinHandle<Result<Piece, LogError>> {
     spawn_blocking(move || {
         let (mut piece, mut blocks) = (Vec::new(), PIECE_BLOCKS);
         while piece.len() < PIECE_BYTES
             && let Some(record) = reader.next_within(&mut blocks)?
         {
-            if !may_receive(&caller, &record) {
-                continue;
-            }
-            if form == Form::Events {
-                piece.extend_from_slice(format!("id: {}\ndata: ", record.offset).as_bytes());
-            }
-            lines::write_json(&mut piece, &record).expect("memory takes everything");
-            if form == Form::Events {
-                piece.push(b'\n');
+            if may_receive(&written.caller, &record) {
+                written.record(&mut piece, &record);
             }
         }
         Ok(Piece { reader, bytes: piece, ended: blocks > 0 })
@@ -146,11 +219,36 @@ impl HttpBody for Followed {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, LogError>>> {
-        let piece = ready!(self.poll_piece(cx));
-        Poll::Ready(piece.map(|piece| {
-            piece.map(|bytes| Frame::data(bytes.into())).inspect_err(|error| {
+        loop {
+            let piece = match ready!(self.poll_piece(cx)) {
+                Some(Ok(piece)) if piece.is_empty() && self.written.form == Form::Lines => continue,
+                Some(Ok(piece)) if piece.is_empty() => Ok(realtime::ALIVE.into()),
+                Some(piece) => piece,
+                None => return Poll::Ready(None),
+            };
+            let piece = piece.map(|bytes| Frame::data(bytes.into())).inspect_err(|error| {
                 tracing::error!(%error, "The log could not be read for HTTP: {error}.");
-            })
-        }))
+            });
+            return Poll::Ready(Some(piece));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::task::Poll;
+    use std::time::Duration;
+
+    use tokio::time::sleep;
+
+    #[tokio::test]
+    async fn who_waits_for_a_long_search_hears_that_all_is_well() {
+        let mut quiet = Box::pin(sleep(Duration::ZERO));
+        let searching = poll_fn(|cx| super::or_quiet(Poll::<u8>::Pending, &mut quiet, cx)).await;
+        assert_eq!(searching, None);
+        let mut quiet = Box::pin(sleep(Duration::ZERO));
+        let found = poll_fn(|cx| super::or_quiet(Poll::Ready(1), &mut quiet, cx)).await;
+        assert_eq!(found, Some(1), "what was found comes first");
     }
 }

@@ -41,6 +41,7 @@ mod problem;
 mod push;
 #[expect(unused_qualifications, reason = "what utoipa's macro writes")]
 mod realtime;
+mod retained;
 mod routes;
 mod scan;
 #[expect(unused_qualifications, reason = "what utoipa's macro writes")]

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequestParts, State};
-use axum::http::Extensions;
 use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderName};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Frame;
 use hyper::upgrade::OnUpgrade;
 use martlet_engine::filter::Filter;
+use martlet_engine::input::Time;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -24,6 +25,7 @@ use crate::http::login::Caller;
 use crate::http::message::MessageBody;
 use crate::http::params::{self, Params, Rest};
 use crate::http::problem::{Problem, ProblemBody};
+use crate::http::retained::Retained;
 use crate::http::socket::{self, Source};
 use crate::http::tail::{Event, Tail};
 use crate::http::{Shared, history};
@@ -37,11 +39,33 @@ pub(super) struct TailParams {
     /// Milliseconds: only the last message of each topic, so often. Without it every message.
     #[param(minimum = 100, maximum = 60000)]
     every: Option<u64>,
-    /// Follow this stream of the log: every event has its offset as its id, and nothing is lost.
+    /// Follow this stream of the log, without retained messages: every event has its offset as its
+    /// id, and nothing is lost.
     stream: Option<String>,
-    /// With a stream: where to begin; an offset, `earliest`, `latest` or a time. `Last-Event-ID`
+    /// In a stream: where to begin; an offset, `earliest`, `latest` or a time. `Last-Event-ID`
     /// says it too.
     offset: Option<String>,
+}
+
+/// What a reader hears that hears nothing for long.
+pub(super) const ALIVE: &str = ": all is well\n\n";
+
+/// How a tail begins that nothing can be asked of again.
+const WITHOUT_IDS: &str = ": a subscription: no ids\n\n";
+
+/// Names the stream that is followed, in all forms.
+const STREAM: HeaderName = HeaderName::from_static("martlet-stream");
+
+impl TailParams {
+    fn every(&self) -> Result<Option<Duration>, Problem> {
+        match self.every {
+            None => Ok(None),
+            Some(every @ 100..=60_000) => Ok(Some(Duration::from_millis(every))),
+            Some(every) => {
+                Err(Problem::bad(format!("every is 100 to 60000 milliseconds, not {every}")))
+            }
+        }
+    }
 }
 
 /// Bytes of events that are gathered into one piece of the answer.
@@ -53,8 +77,9 @@ const PIECE_BYTES: usize = 16 * 1024;
 /// that were lost because the reader is slow. With `Accept: application/x-ndjson` the same as lines
 /// of JSON, and over a WebSocket each as a message. Retained messages come first.
 ///
-/// From a stream of the log every event has its offset as its id, a reader that is slow loses
-/// nothing, and one that comes back with `Last-Event-ID` misses nothing.
+/// Events and WebSockets come from the log where a stream records all that the filter can match:
+/// every event has its offset as its id, a reader that is slow loses nothing, and one that comes
+/// back with `Last-Event-ID` misses nothing. `Martlet-Stream` of the answer names the stream.
 #[utoipa::path(
     get, path = "/realtime/{filter}", tag = "messages",
     params(
@@ -79,39 +104,57 @@ pub(super) async fn realtime(
     Params(params): Params<TailParams>,
     Shown(headers, mut extensions): Shown,
 ) -> Result<Response, Problem> {
-    let every = params.every.map(|every| match every {
-        100..=60_000 => Ok(Duration::from_millis(every)),
-        _ => Err(Problem::bad(format!("every is 100 to 60000 milliseconds, not {every}"))),
-    });
-    let form = Form::of(&headers);
     let accept = socket::wanted(&headers)?;
-    let source = match recorded(&shared, &params, &headers)? {
-        Some((log, from)) if every.is_none() => {
-            let filter = history::recorded(&shared, &filter)?;
-            let reader = log.0.reader(&log.1, from, Some(filter)).map_err(history::wrong)?;
-            // A message of a WebSocket is such a line.
-            let form = if accept.is_some() { Form::Lines } else { form };
-            Source::Log(Box::new(Followed::new(&shared, log, reader, form, caller)))
-        }
-        Some(_) => return Err(Problem::bad("every is for what is not of a stream")),
+    // A message of a WebSocket is such a line.
+    let form = if accept.is_some() { Form::Lines } else { Form::of(&headers) };
+    let gives_ids = accept.is_some() || form == Form::Events;
+    let source = match recorded(&shared, &params, &headers, (&filter, gives_ids))? {
+        Some(place) => Source::Log(Box::new(follow(&shared, caller, &filter, place, form).await?)),
         None => {
             let filter = subscription(&filter, &shared)?;
-            let tail = Tail::begin(&shared, &caller, filter, every.transpose()?).await?;
+            let tail = Tail::begin(&shared, &caller, filter, params.every()?).await?;
             Source::Tail(Box::new(tail))
         }
     };
-    if let Some(accept) = accept {
+    let stream = source.stream().map(HeaderValue::from_str).transpose();
+    let stream = stream.expect("a stream's name is plain");
+    let mut answer = if let Some(accept) = accept {
         let upgrade = extensions.remove::<OnUpgrade>();
         let detail = "this connection cannot become a WebSocket";
         let upgrade = upgrade.ok_or_else(|| Problem::bad(detail))?;
-        return Ok(socket::answer(accept, upgrade, shared, source));
-    }
-    let body = match source {
-        Source::Log(followed) => Body::new(*followed),
-        Source::Tail(tail) => Body::new(Streamed { shared, tail: *tail, form }),
+        socket::answer(accept, upgrade, shared, source)
+    } else {
+        let kind = HeaderValue::from_static(form.content_type());
+        ([(CONTENT_TYPE, kind)], body(source, shared, form)).into_response()
     };
-    let kind = HeaderValue::from_static(form.content_type());
-    Ok(([(CONTENT_TYPE, kind)], body).into_response())
+    answer.headers_mut().extend(stream.map(|stream| (STREAM, stream)));
+    Ok(answer)
+}
+
+async fn follow(
+    shared: &Arc<Shared>,
+    caller: Caller,
+    filter: &str,
+    Place { named: (log, stream), from, is_now, behind }: Place,
+    form: Form,
+) -> Result<Followed, Problem> {
+    let filter = history::recorded(shared, filter)?;
+    let reader = log.reader(&stream, from, Some(filter.clone())).map_err(history::wrong)?;
+    let retained = match is_now {
+        true => Some(Retained::begin(shared, &caller, filter).await?),
+        false => None,
+    };
+    Ok(Followed::new(shared, (log, stream), reader, (form, behind), caller, retained))
+}
+
+fn body(source: Source, shared: Arc<Shared>, form: Form) -> Body {
+    match source {
+        Source::Log(followed) => Body::new(*followed),
+        Source::Tail(tail) => {
+            let head = if form == Form::Events { WITHOUT_IDS } else { "" };
+            Body::new(Streamed { shared, tail: *tail, form, head: head.into() })
+        }
+    }
 }
 
 /// The same for every topic that does not begin with `$`.
@@ -124,29 +167,76 @@ pub(super) async fn everything(
     realtime(shared, caller, Rest("#".to_owned()), params, shown).await
 }
 
-/// The stream to follow, and from where: the one that is named, or the only one where `offset` or
-/// `Last-Event-ID` asks for it. `None`: the tail is a subscription.
+/// A place in a stream, from which on it is followed.
+struct Place {
+    named: Named,
+    from: Position,
+    /// Nobody asked for a place: it is now, and what is retained comes first.
+    is_now: bool,
+    /// What an id has behind the offset, so that the reader comes back to the same stream.
+    behind: Arc<str>,
+}
+
+/// The stream to follow, and from where: the one that is named, otherwise one that records all of
+/// the filter, otherwise the only one where a place is asked for. `None`: the tail is a
+/// subscription.
 fn recorded(
     shared: &Shared,
     params: &TailParams,
     headers: &HeaderMap,
-) -> Result<Option<(Named, Position)>, Problem> {
-    let last = headers.get("last-event-id").and_then(|last| last.to_str().ok());
-    let last = last.map(|last| {
-        let next = last.parse::<u64>().ok().and_then(|last| last.checked_add(1));
-        let detail = || format!("Last-Event-ID is the offset of an event, not {last:?}");
-        next.ok_or_else(|| Problem::bad(detail()))
-    });
-    let from = match (last.transpose()?, &params.offset) {
-        (Some(next), _) => Some(Position::Offset(next)),
+    (filter, gives_ids): (&str, bool),
+) -> Result<Option<Place>, Problem> {
+    let last = headers.get("last-event-id").map(|last| last.to_str().unwrap_or_default());
+    let last = last.filter(|last| !last.is_empty()).map(Last::parse).transpose()?;
+    let from = match (&last, &params.offset) {
+        (Some(last), _) => Some(Position::Offset(last.next)),
         (None, Some(text)) => Some(history::begin(text, shared)?),
         (None, None) => None,
     };
-    if params.stream.is_none() && from.is_none() {
+    let of_id = last.and_then(|last| last.stream);
+    let name = match (params.stream.as_deref(), of_id, &from) {
+        (Some(name), ..) | (None, Some(name), _) => Some(Arc::from(name)),
+        (None, None, None) if !gives_ids || params.every.is_some() => return Ok(None),
+        (None, None, _) => covering(shared, filter),
+    };
+    if name.is_none() && from.is_none() {
         return Ok(None);
     }
-    let named = history::stream(shared, params.stream.as_deref())?;
-    Ok(Some((named, from.unwrap_or(Position::Latest))))
+    if params.every.is_some() {
+        return Err(Problem::bad("every is for what is not of a stream"));
+    }
+    let is_now = params.stream.is_none() && from.is_none();
+    let named = history::stream(shared, name.as_deref())?;
+    let is_one_of_many = params.stream.is_none() && named.0.streams().len() > 1;
+    let behind = if is_one_of_many { format!("@{}", named.1).into() } else { Arc::default() };
+    Ok(Some(Place { named, from: from.unwrap_or(Position::Latest), is_now, behind }))
+}
+
+/// A stream that records all that this filter can match.
+fn covering(shared: &Shared, filter: &str) -> Option<Arc<str>> {
+    let filter = Filter::parse(filter).ok().filter(Filter::is_plain)?;
+    shared.log.get()?.covering(&filter)
+}
+
+/// What a reader had last.
+struct Last<'h> {
+    next: u64,
+    stream: Option<&'h str>,
+}
+
+impl<'h> Last<'h> {
+    /// An offset, or -1 in front of the first, perhaps with `@` and its stream.
+    fn parse(text: &'h str) -> Result<Self, Problem> {
+        let (last, stream) = match text.split_once('@') {
+            Some((last, stream)) => (last, Some(stream)),
+            None => (text, None),
+        };
+        let next =
+            last.parse::<i128>().ok().and_then(|last| u64::try_from(last.checked_add(1)?).ok());
+        let wrong = || format!("Last-Event-ID is the offset of an event, not {text:?}");
+        let next = next.ok_or_else(|| Problem::bad(wrong()))?;
+        Ok(Self { next, stream })
+    }
 }
 
 /// A filter, perhaps of a share.
@@ -196,6 +286,7 @@ struct Streamed {
     shared: Arc<Shared>,
     tail: Tail,
     form: Form,
+    head: Vec<u8>,
 }
 
 impl HttpBody for Streamed {
@@ -206,14 +297,12 @@ impl HttpBody for Streamed {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let mut piece = Vec::new();
+        let mut piece = std::mem::take(&mut self.head);
         while piece.len() < PIECE_BYTES {
             match self.tail.poll_next(cx) {
                 Poll::Ready(Some(event)) => {
                     let time = self.shared.driver.now();
-                    write(&mut piece, self.form, &event, |message, retain| {
-                        MessageBody::new(message, retain, time)
-                    });
+                    write_event(&mut piece, self.form, &event, time);
                 }
                 Poll::Ready(None) if piece.is_empty() => return Poll::Ready(None),
                 Poll::Pending if piece.is_empty() => return Poll::Pending,
@@ -225,24 +314,29 @@ impl HttpBody for Streamed {
 }
 
 /// Writes one event behind others.
-fn write<'m>(
-    piece: &mut Vec<u8>,
-    form: Form,
-    event: &'m Event,
-    body: impl FnOnce(&'m martlet_engine::message::Message, bool) -> MessageBody<'m>,
-) {
-    let json = match event {
-        Event::Message(message, retain) => serde_json::to_string(&body(message, *retain))
-            .expect("these fields have a form in JSON"),
-        Event::Dropped(count) => format!("{{\"dropped\":{count}}}"),
-        Event::Alive => String::new(),
-    };
-    let text = match (form, event) {
-        (Form::Events, Event::Message(..)) => format!("data: {json}\n\n"),
-        (Form::Events, Event::Dropped(_)) => format!("event: dropped\ndata: {json}\n\n"),
-        (Form::Events, Event::Alive) => ": all is well\n\n".to_owned(),
-        (Form::Lines, Event::Alive) => return,
-        (Form::Lines, _) => format!("{json}\n"),
+fn write_event(piece: &mut Vec<u8>, form: Form, event: &Event, time: Time) {
+    match (form, event) {
+        (_, Event::Message(message, retain)) => {
+            write(piece, form, &MessageBody::new(message, *retain, time));
+        }
+        (Form::Events, Event::Dropped(count)) => {
+            let text = format!("event: dropped\ndata: {{\"dropped\":{count}}}\n\n");
+            piece.extend_from_slice(text.as_bytes());
+        }
+        (Form::Lines, Event::Dropped(count)) => {
+            piece.extend_from_slice(format!("{{\"dropped\":{count}}}\n").as_bytes());
+        }
+        (Form::Events, Event::Alive) => piece.extend_from_slice(ALIVE.as_bytes()),
+        (Form::Lines, Event::Alive) => {}
+    }
+}
+
+/// Writes one message behind others.
+pub(super) fn write(piece: &mut Vec<u8>, form: Form, message: &MessageBody<'_>) {
+    let json = serde_json::to_string(message).expect("these fields have a form in JSON");
+    let text = match form {
+        Form::Events => format!("data: {json}\n\n"),
+        Form::Lines => format!("{json}\n"),
     };
     piece.extend_from_slice(text.as_bytes());
 }

@@ -134,6 +134,14 @@ fn would_block(error: &Error) -> bool {
 }
 
 impl Source {
+    /// The stream that it follows, if it does.
+    pub(super) fn stream(&self) -> Option<&str> {
+        match self {
+            Self::Tail(_) => None,
+            Self::Log(followed) => Some(followed.stream()),
+        }
+    }
+
     /// What comes next; `None` is the end.
     fn poll_messages(
         &mut self,
@@ -149,6 +157,9 @@ impl Source {
                 let piece = ready!(followed.poll_piece(cx));
                 let piece = piece.and_then(Result::ok);
                 Poll::Ready(piece.map(|piece| {
+                    if piece.is_empty() {
+                        return vec![Message::Ping(Default::default())];
+                    }
                     let text = String::from_utf8_lossy(&piece);
                     text.lines().map(Message::text).collect()
                 }))

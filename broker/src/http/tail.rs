@@ -75,9 +75,7 @@ impl Tail {
         filter: Filter,
         every: Option<Duration>,
     ) -> Result<Self, Problem> {
-        let mut client = link::open(&shared.driver, &shared.gate, caller);
-        let subscriptions = Box::new([(filter, QoS::AtMostOnce)]);
-        client.say(InPacket::Subscribe { id: PacketId::FIRST, subscriptions });
+        let (client, heard) = subscribe(shared, caller, filter).await?;
         let sampled = every.map(|every| Sampled {
             every,
             next: Box::pin(sleep(every)),
@@ -87,21 +85,8 @@ impl Tail {
         let shared = Arc::clone(shared);
         let end = caller.ends_after().map(|after| Box::pin(sleep(after)));
         let mut tail = Self { shared, client, ready, lost: 0, sampled, quiet, end };
-        loop {
-            let heard = tail.client.hear().await.map_err(closed)?;
-            let answer = heard.iter().find_map(|packet| match packet {
-                OutPacket::SubAck(_, codes) => Some(codes.contains(&0x80)),
-                _ => None,
-            });
-            tail.keep(heard);
-            match answer {
-                Some(true) => {
-                    return Err(Problem::forbidden("this user may not subscribe to that filter"));
-                }
-                Some(false) => return Ok(tail),
-                None => {}
-            }
-        }
+        tail.keep(heard);
+        Ok(tail)
     }
 
     /// The next event; `None` when the broker stops, or the caller's token has ended.
@@ -177,6 +162,36 @@ impl Tail {
         match self.ready.back_mut() {
             Some(Event::Dropped(before)) => *before += count,
             _ => self.ready.push_back(Event::Dropped(count)),
+        }
+    }
+}
+
+/// A client of this caller that has subscribed, and what it heard with the answer.
+///
+/// # Errors
+/// When the caller may not subscribe to that.
+pub(super) async fn subscribe(
+    shared: &Shared,
+    caller: &Caller,
+    filter: Filter,
+) -> Result<(Client, Vec<OutPacket>), Problem> {
+    let mut client = link::open(&shared.driver, &shared.gate, caller);
+    let subscriptions = Box::new([(filter, QoS::AtMostOnce)]);
+    client.say(InPacket::Subscribe { id: PacketId::FIRST, subscriptions });
+    let mut all = Vec::new();
+    loop {
+        let heard = client.hear().await.map_err(closed)?;
+        let is_refused = heard.iter().find_map(|packet| match packet {
+            OutPacket::SubAck(_, codes) => Some(codes.contains(&0x80)),
+            _ => None,
+        });
+        all.extend(heard);
+        match is_refused {
+            Some(true) => {
+                return Err(Problem::forbidden("this user may not subscribe to that filter"));
+            }
+            Some(false) => return Ok((client, all)),
+            None => {}
         }
     }
 }

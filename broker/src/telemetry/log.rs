@@ -214,6 +214,15 @@ impl Log {
         topics::topics(&*self.stream(stream)?, prefix, after, limit)
     }
 
+    /// The first of the streams, by name, that record everything that `filter` can match.
+    pub fn covering(&self, filter: &Filter) -> Option<Arc<str>> {
+        let stopped = self.0.stopped.lock();
+        let recorded = self.0.recorded.lock();
+        let records = recorded.iter().filter(|stream| !stopped.contains(&stream.name));
+        let covering = records.filter(|stream| stream.filters.iter().any(|f| f.covers(filter)));
+        covering.map(|stream| Arc::clone(&stream.name)).min()
+    }
+
     /// What a stream is at this moment.
     ///
     /// # Errors

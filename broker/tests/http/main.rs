@@ -6,6 +6,7 @@
 mod browser;
 mod client;
 mod entry;
+mod following;
 mod messages;
 mod page;
 mod paper;

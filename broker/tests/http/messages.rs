@@ -219,6 +219,8 @@ fn a_tail_comes_as_events_or_as_lines() {
         message.as_object_mut().expect("an object").remove("time");
         message
     };
+    assert_eq!(events.next().as_deref(), Some(": a subscription: no ids"));
+    assert_eq!(events.next().as_deref(), Some(""));
     let event = events.next().expect("an event");
     let event = event.strip_prefix("data: ").expect("its data");
     assert_eq!(without_time(serde_json::from_str(event).expect("JSON")), expected);

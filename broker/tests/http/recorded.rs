@@ -28,12 +28,20 @@ pub struct Recording {
 
 impl Recording {
     pub fn start() -> Self {
+        Self::of(&[("plant", "sensors/#")])
+    }
+
+    /// As [`start`](Self::start), with these streams.
+    pub fn of(streams: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let stream = StreamSettings::new("plant", vec![Filter::parse("sensors/#").expect("one")]);
+        let stream = |(name, filter): &(&str, &str)| {
+            StreamSettings::new(name, vec![Filter::parse(filter).expect("one")])
+        };
+        let streams: Vec<StreamSettings> = streams.iter().map(stream).collect();
         let mut settings = settings();
-        settings.driver.streams = vec![stream.stream()];
+        settings.driver.streams = streams.iter().map(StreamSettings::stream).collect();
         settings.window.as_mut().expect("it has one").0.folder = Some(folder.path().to_owned());
-        let log = Log::new(Arc::new(Real), Settings::new(folder.path(), vec![stream]));
+        let log = Log::new(Arc::new(Real), Settings::new(folder.path(), streams));
         let opened = durable::Settings {
             recorder: Some(Arc::new(log.clone())),
             ..durable::Settings::new(folder.path().to_owned(), "now".to_owned())
@@ -201,6 +209,8 @@ fn a_tail_of_the_log_misses_nothing() {
     let broker = Recording::start();
     broker.publish(0..5);
     let mut tail = Lines::of(broker.open(), "/realtime/sensors/%23?stream=plant&offset=3", &[]);
+    let head = [(); 3].map(|()| tail.next().expect("how it goes on"));
+    assert_eq!(head, [": from the stream plant", "id: 2", ""]);
     let mut event = || {
         let id = tail.next().expect("an id");
         let data = tail.next().expect("data");

@@ -73,7 +73,11 @@ fn all_of_the_window_works_over_it() {
     let mut follow = follow.stdout(Stdio::piped()).spawn().expect("curl is installed");
     let mut line = String::new();
     let output = follow.stdout.take().expect("a pipe");
-    BufReader::new(output).read_line(&mut line).expect("text");
+    let mut output = BufReader::new(output);
+    while !line.starts_with("data: ") {
+        line.clear();
+        assert!(output.read_line(&mut line).expect("text") > 0, "no event");
+    }
     end(follow);
     assert!(line.starts_with("data: ") && line.contains(&large), "{} bytes", line.len());
 }
