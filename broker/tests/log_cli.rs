@@ -160,6 +160,8 @@ fn an_export_that_was_cut_off_goes_on() {
         .unwrap();
     assert!(!limited.status.success(), "the file may not become so large");
     assert!(fs::exists(format!("{cut}.progress")).unwrap(), "it had begun: {limited:?}");
+    let (damaged, noted) =
+        (file("damaged"), fs::read_to_string(format!("{cut}.progress")).unwrap());
     // What comes meanwhile belongs to the next one.
     store.commit(&[record(150_000, b"late")]).unwrap();
     let (code, _, err) = said(&data, &["export", "other/#", "-o", &cut]);
@@ -169,6 +171,14 @@ fn an_export_that_was_cut_off_goes_on() {
     assert_eq!((code, err.as_str()), (Some(0), &*format!("150000 records are in {cut}.\n")));
     assert!(fs::read(&whole).unwrap() == fs::read(&cut).unwrap(), "the same bytes");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "nothing else is left");
+    // What could not be read before counts to the end.
+    fs::copy(&whole, &damaged).unwrap();
+    assert!(noted.contains("\"damaged_bytes\":0"), "{noted}");
+    let noted = noted.replace("\"damaged_bytes\":0", "\"damaged_bytes\":7");
+    fs::write(format!("{damaged}.progress"), noted).unwrap();
+    let (code, _, err) = export(&damaged);
+    assert_eq!(code, Some(3), "{err}");
+    assert!(err.ends_with("\n7 bytes of the log are damaged and were passed over.\n"), "{err}");
     let (code, _, err) = export(&cut);
     assert_eq!(code, Some(1));
     assert!(err.contains("cannot be made: File exists"), "{err}");
@@ -266,7 +276,9 @@ fn what_is_damaged_is_told_and_the_rest_is_read() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&segment, bytes).unwrap();
-    let (code, out, err) = said(dir.path(), &["cat"]);
-    assert_eq!((code, out), (Some(3), line(0) + &line(2)), "{err}");
-    assert!(err.ends_with(" bytes of the log are damaged and were passed over.\n"), "{err}");
+    for command in [&["cat"][..], &["tail", "--no-follow"]] {
+        let (code, out, err) = said(dir.path(), command);
+        assert_eq!((code, out), (Some(3), line(0) + &line(2)), "{err}");
+        assert!(err.ends_with(" bytes of the log are damaged and were passed over.\n"), "{err}");
+    }
 }

@@ -300,15 +300,21 @@ impl Tail<'_> {
             self.format.write(out, &record.lend())?;
         }
         out.flush()?;
-        let mut reader = self.log.reader(self.stream, Position::Offset(end), self.filter)?;
+        let damaged = || Ok::<_, LogError>(self.log.stats(self.stream)?.damaged_bytes);
+        let mut said = damaged()?;
+        let code = told(said);
         if no_follow {
-            return Ok(0);
+            return Ok(code);
         }
+        let mut reader = self.log.reader(self.stream, Position::Offset(end), self.filter)?;
         loop {
             while let Some(record) = reader.next()? {
                 self.format.write(out, &record)?;
             }
             out.flush()?;
+            let all = damaged()?;
+            told(all - said);
+            said = all;
             reader.wait(LOOK_EVERY);
             self.log.look_again()?;
         }
@@ -327,12 +333,12 @@ fn print(
         format.write(out, &record)?;
         left -= 1;
     }
-    Ok(told(&reader))
+    Ok(told(reader.damaged_bytes()))
 }
 
-/// Says what could not be read. The exit code.
-fn told(reader: &Reader) -> u8 {
-    match reader.damaged_bytes() {
+/// Says how much could not be read. The exit code.
+fn told(damaged_bytes: u64) -> u8 {
+    match damaged_bytes {
         0 => 0,
         bytes => {
             complain(&format!("{bytes} bytes of the log are damaged and were passed over."));

@@ -69,7 +69,7 @@ pub(super) fn write<'a>(
     let base = times().min().unwrap_or(0);
     out.extend_from_slice(&first.offset.to_be_bytes());
     out.extend_from_slice(&[0; 4]); // the length, below
-    out.extend_from_slice(&0_u32.to_be_bytes()); // the epoch of a leader
+    out.extend_from_slice(&offset_checksum(first.offset.to_be_bytes()).to_be_bytes());
     out.push(MAGIC);
     out.extend_from_slice(&[0; 4]); // the checksum, below
     out.extend_from_slice(&0_u16.to_be_bytes()); // attributes: not compressed, time of creation
@@ -142,12 +142,22 @@ fn write_record(out: &mut Vec<u8>, record: &Record<'_>, time: u64, offset: u64) 
 pub(super) fn read(bytes: &[u8]) -> Option<Batch<'_>> {
     let len = len(bytes)?;
     let batch = bytes.get(..len)?;
-    if crc32c::crc32c(&batch[CHECKED_FROM..]) != u32_at(batch, 17) {
-        return None;
-    }
-    let is_possible =
-        u32_at(batch, 57).checked_sub(1).is_some_and(|last| last <= u32_at(batch, 23));
-    is_possible.then(|| trusted(batch))
+    let is_whole = is_offset_whole(batch)
+        && crc32c::crc32c(&batch[CHECKED_FROM..]) == u32_at(batch, 17)
+        && u32_at(batch, 57).checked_sub(1).is_some_and(|last| last <= u32_at(batch, 23));
+    is_whole.then(|| trusted(batch))
+}
+
+/// The layout's checksum does not cover the first offset. Ours of it stands where other writers
+/// have the epoch of a leader, which a log without leaders does not need. Never 0.
+fn offset_checksum(first: [u8; 8]) -> u32 {
+    crc32c::crc32c(&first).max(1)
+}
+
+/// Earlier versions wrote 0 in its place.
+fn is_offset_whole(batch: &[u8]) -> bool {
+    let first = batch[..8].try_into().expect("eight bytes are eight bytes");
+    [0, offset_checksum(first)].contains(&u32_at(batch, 12))
 }
 
 /// The batch that was just written.
@@ -167,6 +177,7 @@ pub(super) fn len(bytes: &[u8]) -> Option<usize> {
     let header = bytes.get(..HEADER_BYTES)?;
     let len = u32_at(header, 8) as usize + UNCOUNTED_BYTES;
     let is_possible = header[16] == MAGIC
+        && header[43..57] == NOBODY
         && (HEADER_BYTES..=BATCH_BYTES_MAX).contains(&len)
         && u64_at(header, 0) <= i64::MAX as u64;
     is_possible.then_some(len)
@@ -363,6 +374,7 @@ mod tests {
         let bytes = written(&[recorded(1, 5, None, b"x")]);
         assert_eq!(&bytes[..8], 1_u64.to_be_bytes(), "base offset");
         assert_eq!(u32_at(&bytes, 8) as usize, bytes.len() - 12, "length behind the length");
+        assert_eq!(u32_at(&bytes, 12), crc32c::crc32c(&bytes[..8]), "of the base offset");
         assert_eq!(bytes[16], 2, "magic");
         assert_eq!(u32_at(&bytes, 17), crc32c::crc32c(&bytes[21..]), "CRC from the attributes on");
         assert_eq!(&bytes[43..57], [0xFF; 14], "no producer");
@@ -375,13 +387,19 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_of_an_earlier_version_is_read() {
+        let mut bytes = written(&[recorded(7, 5, None, b"x")]);
+        bytes[12..16].fill(0);
+        assert_eq!(read(&bytes).map(|batch| batch.first), Some(7));
+    }
+
+    #[test]
     fn a_batch_that_is_cut_or_has_a_flipped_bit_is_none() {
         let bytes = written(&[recorded(0, 0, Some("c"), b"payload")]);
         for end in 0..bytes.len() {
             assert!(read(&bytes[..end]).is_none(), "cut at {end}");
         }
-        // The offset, and the leader's epoch, stand outside of what the checksum covers.
-        for bit in (8 * 8..12 * 8).chain(16 * 8..bytes.len() * 8) {
+        for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert!(read(&flipped).is_none(), "bit {bit}");

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use foldhash::fast::RandomState;
 
-use crate::telemetry::batch::Batch;
+use crate::telemetry::batch::{self, Batch};
 
 /// Bytes of a segment after which a new block begins: what a reader reads at a time.
 const BLOCK_BYTES: u64 = 64 << 10;
@@ -36,6 +36,20 @@ pub(super) struct Block {
 pub(super) const UNKNOWN: u64 = u64::MAX;
 
 impl Block {
+    /// Whether the batch can be one of its.
+    pub(super) fn holds(&self, batch: Batch<'_>) -> bool {
+        (self.first..self.end).contains(&batch.first)
+    }
+
+    /// Whether these are its batches, if it has any.
+    pub(super) fn is_made_of(&self, bytes: &[u8]) -> bool {
+        let (mut next, mut rest) = (self.first, bytes);
+        while let Some(batch) = batch::read(rest).filter(|batch| batch.first >= next) {
+            (next, rest) = (batch.end, &rest[batch.bytes.len()..]);
+        }
+        next == self.end && rest.is_empty()
+    }
+
     fn of(batch: Batch<'_>, at: u64, bytes: u64) -> Self {
         let Batch { first, end, time_min, time_max, .. } = batch;
         Self { first, end, at, bytes, time_min, time_max }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use crate::store::disk::{Disk, File};
 use crate::telemetry::LogError;
+use crate::telemetry::active::Active;
 use crate::telemetry::columnar;
 use crate::telemetry::columnar::read::Columnar;
 use crate::telemetry::sealed::{self, Names, Sealed, index_path, segment_path};
 use crate::telemetry::segment;
-use crate::telemetry::stream::{Active, Inner};
+use crate::telemetry::stream::Inner;
 
 /// How often it is looked again where a file has gone in the moment between its name and itself:
 /// who only looks may stand beside a broker that seals and deletes.
@@ -69,11 +70,24 @@ fn load_once(disk: &dyn Disk, folder: &Path, limit: Option<u64>) -> Result<Inner
     let found = active_end.or(sealed.last().map(|sealed| sealed.end)).unwrap_or(0);
     // What is missing below the limit stays missing.
     let end = found.max(limit.unwrap_or(0));
+    let mut inner = Inner::new(sealed, active, (end, limit.is_some()));
     if found < end {
-        let folder = folder.display();
-        tracing::error!("Records {found} to {} are not in {folder} any more.", end - 1);
+        // The next record comes in a file of its own: so every reader sees what is missing.
+        inner.seal();
     }
-    Ok(Inner::new(sealed, active, (end, limit.is_some())))
+    tell_missing(&inner, folder);
+    Ok(inner)
+}
+
+/// Says which records are in no file any more.
+fn tell_missing(inner: &Inner, folder: &Path) {
+    let ends = inner.sealed.iter().map(|sealed| sealed.end);
+    let bases = inner.sealed.iter().skip(1).map(|sealed| sealed.base);
+    let last = inner.active.as_ref().map_or(inner.shown, |active| active.base);
+    for (end, next) in ends.zip(bases.chain([last])).filter(|(end, next)| end < next) {
+        let folder = folder.display();
+        tracing::error!("Records {end} to {} are not in {folder} any more.", next - 1);
+    }
 }
 
 /// Of a segment and its Parquet file one stays: the Parquet file, if it is whole. Whether it does.

@@ -32,6 +32,7 @@ pub mod sealer;
 pub mod topics;
 mod waiting;
 
+mod active;
 mod batch;
 mod catalog;
 #[cfg_attr(not(feature = "parquet"), path = "columnar/absent.rs")]

@@ -13,7 +13,7 @@ use crate::telemetry::columnar::Fault;
 use crate::telemetry::columnar::read::Columnar;
 use crate::telemetry::index::{Block, Index, Posting, Written};
 use crate::telemetry::sealed::{self, Form, Sealed};
-use crate::telemetry::stream::Stream;
+use crate::telemetry::stream::{Inner, Stream};
 
 /// What a reader wants.
 #[derive(Clone, Debug)]
@@ -32,12 +32,15 @@ pub(super) struct Plan {
     /// Which one: its first offset.
     pub(super) file: u64,
     pub(super) blocks: Vec<Block>,
-    /// Bytes of the file that cannot be read at all.
+    /// Bytes of the file that cannot be read at all; and one for each record before it that is in
+    /// no file any more, as nobody knows how many it had.
     pub(super) lost_bytes: u64,
     /// The offset at which the next plan begins.
     pub(super) end: u64,
     /// Records at or above this offset are not to be seen yet.
     pub(super) shown: u64,
+    /// How often the files had been looked at anew.
+    pub(super) loads: u64,
 }
 
 /// Where the blocks are.
@@ -176,33 +179,53 @@ pub(super) fn bounds(stream: &Stream) -> (u64, u64) {
 /// When a segment cannot be opened or read.
 pub(super) fn next(stream: &Stream, from: u64, wanted: &Wanted) -> Result<Option<Plan>, LogError> {
     loop {
-        let sealed = {
+        let (sealed, missing) = {
             let inner = stream.lock();
             if from >= inner.shown {
                 return Ok(None);
             }
             let at = inner.sealed.partition_point(|sealed| sealed.end <= from);
-            match (inner.sealed.get(at), &inner.active) {
-                (Some(sealed), _) => sealed.clone(),
-                (None, Some(active)) => {
-                    let Some(file) = &active.file else { return Ok(None) };
-                    let (source, shown) = (Source::Segment(Arc::clone(file)), inner.shown);
-                    let mut blocks = wanted.in_memory(&active.index, from);
-                    blocks.retain(|block| block.first < shown && block.at < active.written);
-                    // What is not written yet has its place already.
-                    if let Some(last) = blocks.last_mut() {
-                        last.bytes = last.bytes.min(active.written - last.at);
-                    }
-                    let (file, end, lost_bytes) = (active.base, shown, 0);
-                    return Ok(Some(Plan { source, file, blocks, lost_bytes, end, shown }));
+            // What is missing before the first file went with retention.
+            let missing = |base: u64| if at > 0 { base.saturating_sub(from) } else { 0 };
+            match inner.sealed.get(at) {
+                Some(sealed) => (sealed.clone(), missing(sealed.base)),
+                None => {
+                    let plan = of_active(&inner, from, wanted);
+                    let lost_bytes = missing(plan.file);
+                    return Ok(Some(Plan { lost_bytes, ..plan }));
                 }
-                (None, None) => return Ok(None),
             }
         };
         if let Some(plan) = of_sealed(stream, &sealed, from, wanted)? {
-            return Ok(Some(plan));
+            let lost_bytes = plan.lost_bytes + missing;
+            return Ok(Some(Plan { lost_bytes, ..plan }));
         }
     }
+}
+
+/// What the growing segment has, or is to have. If there is none, what is to be seen ends in no
+/// file.
+fn of_active(inner: &Inner, from: u64, wanted: &Wanted) -> Plan {
+    let (shown, loads) = (inner.shown, inner.loads);
+    let base = inner.active.as_ref().map_or(shown, |active| active.base);
+    let nothing = Plan {
+        source: Source::Nowhere,
+        file: base,
+        blocks: Vec::new(),
+        lost_bytes: 0,
+        end: shown,
+        shown,
+        loads,
+    };
+    let Some(active) = &inner.active else { return nothing };
+    let Some(file) = &active.file else { return nothing };
+    let mut blocks = wanted.in_memory(&active.index, from);
+    blocks.retain(|block| block.first < shown && block.at < active.written);
+    // What is not written yet has its place already.
+    if let Some(last) = blocks.last_mut() {
+        last.bytes = last.bytes.min(active.written - last.at);
+    }
+    Plan { source: Source::Segment(Arc::clone(file)), blocks, ..nothing }
 }
 
 /// `None`: it was deleted, or became another, in this moment.
@@ -219,6 +242,7 @@ fn of_sealed(
         lost_bytes: 0,
         end: sealed.end,
         shown: u64::MAX,
+        loads: stream.lock().loads,
     };
     if !wanted.takes_time(sealed.time_min, sealed.time_max) {
         return Ok(Some(plan));

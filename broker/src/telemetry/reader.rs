@@ -38,9 +38,9 @@ pub struct Reader {
 /// Where in a block reading stopped because what follows was not to be seen yet.
 #[derive(Clone, Copy, Debug)]
 struct Tail {
-    /// The block's file, by its first offset, and where the block begins in it.
-    file: u64,
-    at: u64,
+    /// The block's file, by its first offset, where the block begins in it, and how often the
+    /// files had been looked at anew.
+    block: (u64, u64, u64),
     skip: u64,
 }
 
@@ -164,6 +164,11 @@ impl Reader {
     fn next_batch(&mut self) -> Result<bool, LogError> {
         while self.batch_at < self.bytes.len() {
             match batch::read(&self.bytes[self.batch_at..]) {
+                Some(batch) if !self.is_of_block(batch) => {
+                    let bytes = batch.bytes.len();
+                    self.note_damage(bytes as u64, "a batch stands where another belongs");
+                    self.batch_at += bytes;
+                }
                 Some(Batch { first, .. }) if self.is_unseen(first) => {
                     self.stop_in_block();
                     return Ok(false);
@@ -182,6 +187,14 @@ impl Reader {
         Ok(false)
     }
 
+    /// Whether the block that is read can hold the batch: its offset may be damaged, where an
+    /// earlier version wrote it.
+    fn is_of_block(&self, batch: Batch<'_>) -> bool {
+        let plan = self.plan.as_ref();
+        let block = plan.and_then(|plan| plan.blocks.get(self.begun.checked_sub(1)?));
+        block.is_none_or(|block| block.holds(batch))
+    }
+
     fn is_unseen(&self, offset: u64) -> bool {
         self.plan.as_ref().is_none_or(|plan| offset >= plan.shown)
     }
@@ -196,8 +209,8 @@ impl Reader {
     /// How far the last block of a plan that was begun was read.
     fn tail_of(&self, plan: &Plan) -> Option<Tail> {
         let block = plan.blocks.get(self.begun - 1)?;
-        let skip = skipped(self.tail, plan.file, block) + self.batch_at as u64;
-        Some(Tail { file: plan.file, at: block.at, skip })
+        let skip = skipped(self.tail, plan, block) + self.batch_at as u64;
+        Some(Tail { block: place(plan, block), skip })
     }
 
     fn next_block(&mut self) -> Result<bool, LogError> {
@@ -206,7 +219,7 @@ impl Reader {
             self.next = self.next.max(plan.end);
             return Ok(false);
         };
-        let skip = skipped(self.tail, plan.file, &block);
+        let skip = skipped(self.tail, plan, &block);
         (self.batch_at, self.record_at) = (0, 0);
         match plan.read(&block, skip, &mut self.bytes) {
             Ok(()) => {}
@@ -242,16 +255,20 @@ impl Reader {
         self.next = self.next.max(plan::bounds(&self.stream).0);
         self.wanted.deleted = self.stream.deleted();
         self.plan = plan::next(&self.stream, self.next, &self.wanted)?.map(Box::new);
-        // What a file that was set aside costs has been said.
-        let lost = self.plan.as_ref().map_or(0, |plan| plan.lost_bytes);
-        self.damaged_bytes += lost;
-        self.stream.note_unread(lost);
-        Ok(self.plan.is_some())
+        let Some(plan) = &self.plan else { return Ok(false) };
+        // What a file that was set aside or is gone costs has been said. It counts once.
+        self.next = self.next.max(plan.file.min(plan.end));
+        self.damaged_bytes += plan.lost_bytes;
+        self.stream.note_unread(plan.lost_bytes);
+        Ok(true)
     }
 }
 
 /// How much of the block was read under an earlier plan.
-fn skipped(tail: Option<Tail>, file: u64, block: &Block) -> u64 {
-    let is_it = |tail: &Tail| (tail.file, tail.at) == (file, block.at);
-    tail.filter(is_it).map_or(0, |tail| tail.skip)
+fn skipped(tail: Option<Tail>, plan: &Plan, block: &Block) -> u64 {
+    tail.filter(|tail| tail.block == place(plan, block)).map_or(0, |tail| tail.skip)
+}
+
+fn place(plan: &Plan, block: &Block) -> (u64, u64, u64) {
+    (plan.file, block.at, plan.loads)
 }

@@ -138,22 +138,21 @@ impl Stream {
         let file: Arc<dyn File> = self.disk.create(begun).map_err(creating)?.into();
         tracing::debug!("Stream {}: sealing {}.", self.name, path.display());
         let mut copy = Copy::new(Arc::clone(&file), columns, self.deleted()).map_err(writing)?;
-        let (mut is_going, mut failed, mut owed) = (true, None, Duration::ZERO);
-        let scanned = segment::scan(&*from, 0..u64::MAX, |batch, _| {
-            if !is_going || failed.is_some() {
-                return;
-            }
-            failed = copy.add(batch).err();
-            owed += sealing.time_for(batch.bytes.len());
-            if owed >= BREATH {
-                is_going = go_on(std::mem::take(&mut owed));
+        let (mut failed, mut owed) = (None, Duration::ZERO);
+        let pace = |bytes| {
+            owed += sealing.time_for(bytes);
+            owed < BREATH || go_on(std::mem::take(&mut owed))
+        };
+        let scanned = segment::scan(&*from, 0..segment.end, pace, |batch, _| {
+            if failed.is_none() {
+                failed = copy.add(batch).err();
             }
         });
         let scanned = scanned.map_err(reading)?;
         if let Some(fault) = failed {
             return Err(writing(fault));
         }
-        if !is_going {
+        if scanned.is_stopped {
             return Ok(None);
         }
         if scanned.damaged_bytes + scanned.torn_bytes > 0 {

@@ -24,31 +24,46 @@ pub(super) struct Scanned {
     pub(super) damaged_bytes: u64,
     /// Bytes behind the last one.
     pub(super) torn_bytes: u64,
+    /// It was told to stop before the end.
+    pub(super) is_stopped: bool,
 }
 
 /// Hands over every whole batch that begins in the file at `within.start` or behind it, and goes on
-/// behind what is none. A batch whose first offset is `within.end` or more ends the scan.
+/// behind what is none, nor is in the order of offsets. Of batches whose first offset is
+/// `within.end` or more none is handed over. `go_on` hears of how many bytes a checksum was made,
+/// and says whether to.
 pub(super) fn scan(
     file: &dyn File,
     within: Range<u64>,
+    mut go_on: impl FnMut(usize) -> bool,
     mut visit: impl FnMut(Batch<'_>, u64),
 ) -> io::Result<Scanned> {
     let (len, limit) = (file.len()?, within.end);
     let mut window = Window { file, len, at: 0, bytes: Vec::new() };
     let (mut at, mut next) = (within.start, 0);
     let mut scanned = Scanned { end: at, ..Scanned::default() };
-    while at < len {
-        let whole = window.batch(at)?.filter(|batch| batch.first >= next);
-        match whole {
-            Some(batch) if batch.first >= limit => break,
-            Some(batch) => {
-                scanned.damaged_bytes += at - scanned.end;
-                next = batch.end;
-                visit(batch, at);
-                at += batch.bytes.len() as u64;
-                scanned.end = at;
-            }
-            None => at += 1,
+    while at < len && !scanned.is_stopped {
+        let Some(bytes) = window.len_at(at)? else {
+            at += 1;
+            continue;
+        };
+        scanned.is_stopped = !go_on(bytes);
+        let Some(batch) = batch::read(window.bytes_at(at, bytes)?) else {
+            at += 1;
+            continue;
+        };
+        let (start, is_next) = (at, batch.first >= next);
+        at += bytes as u64;
+        // What comes behind one that is above the limit may still be below it: where damage has
+        // taken the offset of that one, it takes no more.
+        if batch.first >= limit {
+            continue;
+        }
+        scanned.damaged_bytes += if is_next { start } else { at } - scanned.end;
+        scanned.end = at;
+        if is_next {
+            next = batch.end;
+            visit(batch, start);
         }
     }
     scanned.torn_bytes = len.saturating_sub(scanned.end);
@@ -64,12 +79,10 @@ struct Window<'a> {
 }
 
 impl Window<'_> {
-    fn batch(&mut self, at: u64) -> io::Result<Option<Batch<'_>>> {
-        let Some(len) = batch::len(self.bytes_at(at, HEADER_BYTES)?) else { return Ok(None) };
-        if at + len as u64 > self.len {
-            return Ok(None);
-        }
-        Ok(batch::read(self.bytes_at(at, len)?))
+    /// How long the batch is that may begin there.
+    fn len_at(&mut self, at: u64) -> io::Result<Option<usize>> {
+        let len = batch::len(self.bytes_at(at, HEADER_BYTES)?);
+        Ok(len.filter(|len| at + *len as u64 <= self.len))
     }
 
     /// So many bytes from there on, or as many as there are.
@@ -89,7 +102,7 @@ impl Window<'_> {
 
 pub(super) fn make_index(file: &dyn File, limit: u64) -> io::Result<(Index, Scanned)> {
     let mut index = Index::default();
-    let scanned = scan(file, 0..limit, |batch, at| index.add(batch, at))?;
+    let scanned = scan(file, 0..limit, |_| true, |batch, at| index.add(batch, at))?;
     Ok((index, scanned))
 }
 

@@ -1,9 +1,9 @@
 //! One stream: its segments on disk, the newest of which grows.
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,19 +11,14 @@ use martlet_engine::change::Recorded;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::store::disk::{Disk, File};
-use crate::telemetry::batch;
+use crate::telemetry::active::{Active, batch_len};
 use crate::telemetry::catalog::Deleted;
 use crate::telemetry::index::{Index, UNKNOWN};
 use crate::telemetry::load::load;
-use crate::telemetry::sealed::{self, Form, Sealed, index_path, segment_path};
+use crate::telemetry::sealed::{self, Form, Names, Sealed, index_path, segment_path};
 use crate::telemetry::segment;
 use crate::telemetry::waiting::Waiting;
 use crate::telemetry::{LogError, StreamStats};
-
-/// Records, and bytes of them, of one batch: what is checked by one checksum. A larger record
-/// stands alone.
-const BATCH_RECORDS_MAX: usize = 4096;
-const BATCH_BYTES_MAX: usize = 256 << 10;
 
 /// Bytes of records that the journal has and the segment could not be given. At the bound the
 /// store's commits fail, so that no acknowledgement leaves, until the disk takes them.
@@ -65,22 +60,8 @@ pub(super) struct Inner {
     pub(super) waiting: Waiting,
     /// Records that retention has deleted since the start.
     pub(super) expired: u64,
-}
-
-/// The segment that grows.
-#[derive(Debug)]
-pub(super) struct Active {
-    pub(super) base: u64,
-    /// `None`: it could not be made yet.
-    pub(super) file: Option<Arc<dyn File>>,
-    pub(super) index: Index,
-    /// Bytes in the file.
-    pub(super) written: u64,
-    /// What comes behind them.
-    unwritten: Vec<u8>,
-    /// Bytes that are safe on disk, if its name is.
-    synced: u64,
-    is_named: bool,
+    /// How often the files were looked at anew: what was known of places in them is void then.
+    pub(super) loads: u64,
 }
 
 impl Stream {
@@ -183,31 +164,51 @@ impl Stream {
     pub(super) fn look_again(&self) -> Result<(), LogError> {
         let newest = sealed::names(&*self.disk, &self.folder)?.segments.pop();
         let mut inner = self.inner.lock();
-        match &mut inner.active {
-            Some(active) if Some(active.base) == newest => {
-                let end = active.look_again(&self.folder)?;
+        let is_newest = |active: &&mut Active| Some(active.base) == newest;
+        let seen = match inner.active.as_mut().filter(is_newest) {
+            Some(active) => active.look_again(&*self.disk, &self.folder)?,
+            None => None,
+        };
+        match seen {
+            Some(end) => {
                 inner.end = inner.end.max(end);
                 inner.shown = inner.end;
             }
-            _ => *inner = load(&*self.disk, &self.folder, None)?,
+            None => {
+                let loads = inner.loads + 1;
+                *inner = Inner { loads, ..load(&*self.disk, &self.folder, None)? };
+            }
         }
         Ok(())
     }
 
     /// A file is not there any more: it was deleted, or is in Parquet now.
     pub(super) fn find_again(&self, gone: &Sealed) -> Result<(), LogError> {
-        let parquet = sealed::names(&*self.disk, &self.folder)?.parquet;
+        let Names { segments, parquet, .. } = sealed::names(&*self.disk, &self.folder)?;
+        let firsts = segments.first().copied().into_iter().chain(parquet.first().map(|p| p.0));
+        if firsts.min().is_some_and(|first| first > gone.base) {
+            self.forget_upto(gone.base);
+            return Ok(());
+        }
         let range = parquet.into_iter().find(|(base, _)| *base == gone.base);
         let found = match range.filter(|_| gone.form == Form::Segment) {
             Some(range) => match Sealed::open_parquet(&*self.disk, &self.folder, range) {
                 // Retention was as fast.
-                Err(LogError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => None,
+                Err(LogError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                    self.forget_upto(gone.base);
+                    return Ok(());
+                }
                 found => found?,
             },
             None => None,
         };
         self.replace(gone, found);
         Ok(())
+    }
+
+    /// Retention has taken a file: the older ones went with it, and are no loss.
+    fn forget_upto(&self, base: u64) {
+        self.inner.lock().sealed.retain(|sealed| sealed.base > base);
     }
 
     /// Puts another file in the place of one, or none; whether it was still there.
@@ -273,7 +274,10 @@ impl Stream {
         inner.is_settled = true;
         if first < inner.end {
             match load(&*self.disk, &self.folder, Some(first)) {
-                Ok(cut) => *inner = Inner { settled: inner.settled, ..cut },
+                Ok(cut) => {
+                    let (settled, loads) = (inner.settled, inner.loads + 1);
+                    *inner = Inner { settled, loads, ..cut };
+                }
                 Err(error) => tracing::error!(
                     %error,
                     "The log of {} could not be cut where the journal goes on.", self.name
@@ -359,7 +363,7 @@ impl Stream {
         let mut inner = self.inner.lock();
         self.write_out(&mut inner);
         if inner.shown < inner.end {
-            let reason = std::io::Error::other("records wait for room on the disk");
+            let reason = io::Error::other("records wait for room on the disk");
             return Err(LogError::io("writing", &self.folder, reason));
         }
         let sealed = inner.sealed.iter().filter(|sealed| sealed.unsafe_yet.is_some());
@@ -381,8 +385,9 @@ impl Inner {
         active: Option<Active>,
         (end, is_settled): (u64, bool),
     ) -> Self {
-        let (waiting, expired, settled) = (Waiting::default(), 0, 0);
-        Self { sealed, active, end, shown: end, is_settled, settled, waiting, expired }
+        let (waiting, shown) = (Waiting::default(), end);
+        let (expired, settled, loads) = (0, 0, 0);
+        Self { sealed, active, end, shown, is_settled, settled, waiting, expired, loads }
     }
 
     /// The first offset that is there.
@@ -403,7 +408,7 @@ impl Inner {
     }
 
     /// The growing segment grows no more.
-    fn seal(&mut self) {
+    pub(super) fn seal(&mut self) {
         let Some(Active { base, file: Some(file), index, written, .. }) = self.active.take() else {
             return;
         };
@@ -411,77 +416,6 @@ impl Inner {
     }
 }
 
-impl Active {
-    pub(super) fn new(base: u64) -> Self {
-        Self {
-            base,
-            file: None,
-            index: Index::default(),
-            written: 0,
-            unwritten: Vec::new(),
-            synced: 0,
-            is_named: false,
-        }
-    }
-
-    /// One that is there, and how many bytes of it are whole.
-    pub(super) fn reopened(base: u64, file: Arc<dyn File>, (index, written): (Index, u64)) -> Self {
-        Self { file: Some(file), index, written, ..Self::new(base) }
-    }
-
-    fn len(&self) -> u64 {
-        self.written + self.unwritten.len() as u64
-    }
-
-    fn add(&mut self, records: &[&Recorded]) {
-        let (at, start) = (self.len(), self.unwritten.len());
-        batch::write(&mut self.unwritten, records.iter().map(|record| batch::lend(record)));
-        self.index.add(batch::trusted(&self.unwritten[start..]), at);
-    }
-
-    /// Reads what was written since by somebody else; the offset behind it.
-    fn look_again(&mut self, folder: &Path) -> Result<u64, LogError> {
-        let path = segment_path(folder, self.base);
-        let reading = |source| LogError::io("reading", &path, source);
-        let Some(file) = &self.file else { return Ok(self.base) };
-        let scanned = segment::scan(&**file, self.written..u64::MAX, |batch, at| {
-            self.index.add(batch, at);
-        });
-        self.written = scanned.map_err(reading)?.end;
-        Ok(self.index.end().unwrap_or(self.base))
-    }
-
-    fn write_out(&mut self, disk: &dyn Disk, folder: &Path) -> Result<(), LogError> {
-        let path = segment_path(folder, self.base);
-        let writing = |source| LogError::io("writing", &path, source);
-        let file = match &self.file {
-            Some(file) => file,
-            None => self.file.insert(disk.create(&path).map_err(writing)?.into()),
-        };
-        if self.unwritten.is_empty() {
-            return Ok(());
-        }
-        file.write_at(self.written, &self.unwritten).map_err(writing)?;
-        self.written += self.unwritten.len() as u64;
-        self.unwritten.clear();
-        self.unwritten.shrink_to(BATCH_BYTES_MAX);
-        Ok(())
-    }
-}
-
 fn is_known(newest: &u64) -> bool {
     (1..UNKNOWN).contains(newest)
-}
-
-/// How many of the records go into one batch: their offsets follow each other.
-fn batch_len(records: &[&Recorded]) -> usize {
-    let mut bytes = 0;
-    let fits = |(at, record): &(usize, &&Recorded)| {
-        bytes += record.message.len();
-        *at == 0
-            || *at < BATCH_RECORDS_MAX
-                && bytes <= BATCH_BYTES_MAX
-                && record.offset == records[0].offset + *at as u64
-    };
-    records.iter().enumerate().take_while(fits).count()
 }

@@ -161,8 +161,10 @@ fn in_block(
     let mut rest = &bytes[..];
     while !rest.is_empty() {
         let batch = batch::read(rest);
-        rest = &rest[batch.map_or(1, |batch| batch.bytes.len())..];
-        stream.note_unread(u64::from(batch.is_none()));
+        let bytes = batch.map_or(1, |batch| batch.bytes.len());
+        rest = &rest[bytes..];
+        let batch = batch.filter(|batch| block.holds(*batch));
+        stream.note_unread(if batch.is_none() { bytes as u64 } else { 0 });
         found.extend(batch.into_iter().flat_map(|batch| wanted_of(batch, wanted, below)));
     }
     Ok(found)

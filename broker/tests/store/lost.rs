@@ -20,7 +20,7 @@ use crate::simulated::{Simulated, Stop};
 use crate::workload::filter;
 
 /// Which records a file holds, by what its name and the next one's say.
-fn held(all: &[PathBuf], at: usize) -> Range<u64> {
+pub fn held(all: &[PathBuf], at: usize) -> Range<u64> {
     let first = |path: &PathBuf| {
         let name = path.file_stem().and_then(|name| name.to_str()).expect("a name");
         name.split('-').next().expect("an offset").parse().expect("a number")
@@ -29,7 +29,7 @@ fn held(all: &[PathBuf], at: usize) -> Range<u64> {
 }
 
 /// A stopped log of 1,000 records: segments, or Parquet files and a segment that grows.
-fn stopped(in_parquet: bool) -> (Simulated, Vec<PathBuf>) {
+pub fn stopped(in_parquet: bool) -> (Simulated, Vec<PathBuf>) {
     let disk = Simulated::new(1);
     let extension = if in_parquet { "parquet" } else { "log" };
     if in_parquet {
@@ -46,14 +46,14 @@ fn stopped(in_parquet: bool) -> (Simulated, Vec<PathBuf>) {
     (disk, all)
 }
 
-fn copy(disk: &Simulated) -> Simulated {
+pub fn copy(disk: &Simulated) -> Simulated {
     let copy = Simulated::new(1);
     disk.files().into_iter().for_each(|(path, bytes)| copy.put(&path, bytes));
     copy
 }
 
 /// Everything that a new reader finds, and how much it could not read.
-fn read(log: &Log, wanted: Option<&str>) -> (Vec<u64>, u64) {
+pub fn read(log: &Log, wanted: Option<&str>) -> (Vec<u64>, u64) {
     let mut reader = log.reader("all", Position::Earliest, wanted.map(filter)).expect("there");
     let mut found = Vec::new();
     while let Some(record) = reader.next().expect("read") {
@@ -191,6 +191,7 @@ fn the_last_records_come_once_where_a_file_goes_meanwhile() {
     assert_eq!(stats(&late).first_offset, 0, "it does not know");
     let last = late.last("all", None, 10_000).expect("read");
     assert_eq!(offsets(&last), (first..1_000).collect::<Vec<_>>());
+    assert_eq!(read(&late, None), ((first..1_000).collect(), 0), "retention is no damage");
 }
 
 /// A disk on which something happens as soon as somebody has seen what is there.

@@ -12,6 +12,8 @@ mod faults;
 mod fixtures;
 #[cfg(feature = "parquet")]
 mod lost;
+#[cfg(feature = "parquet")]
+mod offsets;
 mod recording;
 mod restarts;
 mod room;

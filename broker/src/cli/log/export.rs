@@ -31,6 +31,9 @@ struct Progress {
     records: u64,
     /// Bytes of the file that count.
     bytes: u64,
+    /// Bytes of the log that could not be read.
+    #[serde(default)]
+    damaged_bytes: u64,
 }
 
 /// What is asked for, and as what.
@@ -62,7 +65,7 @@ pub(super) fn parquet(
     }
     file.finish()?;
     done(&bar, records, output)?;
-    Ok(told(&reader))
+    Ok(told(reader.damaged_bytes()))
 }
 
 /// Writes what is asked for as lines, up to the newest record there is now.
@@ -74,7 +77,7 @@ pub(super) fn lines(log: &Log, asked: Asked<'_>, output: &Path) -> Result<u8, St
         Err(_) => begin(log, asked, output)?,
     };
     let bar = bar(progress.end.saturating_sub(reader.offset()));
-    let first = reader.offset();
+    let (first, damaged_before) = (reader.offset(), progress.damaged_bytes);
     let most = query.count.unwrap_or(u64::MAX);
     while progress.records < most {
         let Some(record) = reader.next()? else { break };
@@ -86,6 +89,7 @@ pub(super) fn lines(log: &Log, asked: Asked<'_>, output: &Path) -> Result<u8, St
         if progress.records.is_multiple_of(NOTED_EVERY) {
             progress.offset = reader.offset();
             progress.bytes = written(&mut file)?;
+            progress.damaged_bytes = damaged_before + reader.damaged_bytes();
             note(&noted_in, &progress)?;
             bar.set_position(reader.offset() - first);
         }
@@ -93,7 +97,7 @@ pub(super) fn lines(log: &Log, asked: Asked<'_>, output: &Path) -> Result<u8, St
     written(&mut file)?;
     let _ = fs::remove_file(&noted_in); // never written if there was little to do
     done(&bar, progress.records, output)?;
-    Ok(told(&reader))
+    Ok(told(damaged_before + reader.damaged_bytes()))
 }
 
 fn done(bar: &ProgressBar, records: u64, output: &Path) -> Result<(), Stopped> {
@@ -116,7 +120,8 @@ fn begin(log: &Log, asked: Asked<'_>, output: &Path) -> Result<Open, Stopped> {
     format.begin(&mut file)?;
     let bytes = written(&mut file)?;
     let (asked, offset) = (words(asked), reader.offset());
-    Ok((file, reader, Progress { asked, offset, end, records: 0, bytes }))
+    let progress = Progress { asked, offset, end, records: 0, bytes, damaged_bytes: 0 };
+    Ok((file, reader, progress))
 }
 
 fn go_on(log: &Log, asked: Asked<'_>, output: &Path, noted: &[u8]) -> Result<Open, Stopped> {
