@@ -15,6 +15,10 @@ use crate::router::shares::Readiness;
 use crate::session::deliveries::{OptionalKey, Outbound};
 use crate::session::{Attachment, Session, SessionIndex};
 
+/// With so many messages in flight a member of a share is passed over for those that have fewer:
+/// what a slow one holds, no other can take.
+const LADEN: usize = 20;
+
 impl Engine {
     /// Delivers at the lower of both QoS [MQTT-3.8.4-6].
     pub(crate) fn deliver(
@@ -42,7 +46,7 @@ impl Engine {
             } else {
                 self.lose(to, Bound::QueueQos0, fx); // [MQTT-3.1.2-5] leaves QoS 0 open
             }
-        } else if session.is_ready(self.limits.inflight_max) {
+        } else if session.is_ready(qos, &self.limits) {
             self.start(to, routed, qos, fx);
         } else {
             self.queue(to, routed, qos, fx); // [MQTT-3.1.2-5]
@@ -72,7 +76,6 @@ impl Engine {
     /// Sends what waits, as far as room and window go: first again what an earlier connection left
     /// unsettled, then the queue, then retained messages.
     pub(crate) fn pump(&mut self, index: SessionIndex, fx: &mut Effects) {
-        let inflight_max = self.limits.inflight_max;
         let session = &mut self.sessions[index];
         while session.has_room()
             && let Some(packet) = session.deliveries.resend()
@@ -85,7 +88,7 @@ impl Engine {
             // It may have been queued for a client of whom nothing was known.
             let denied = !session.may_receive(&first.message);
             let unnumbered = denied || first.qos == QoS::AtMostOnce;
-            if !unnumbered && !session.deliveries.window_is_open(inflight_max) {
+            if !unnumbered && !session.deliveries.window_is_open(first.qos, &self.limits) {
                 break;
             }
             let Some(outbound) = session.deliveries.dequeue(&mut self.waiting) else { break };
@@ -196,7 +199,7 @@ impl Session {
         let fits = || fits_queues && self.deliveries.admit(message, limits).is_ok();
         let at_once = match qos {
             QoS::AtMostOnce => self.has_room() && !self.deliveries.queue_holds_qos0(),
-            QoS::AtLeastOnce | QoS::ExactlyOnce => self.is_ready(limits.inflight_max),
+            QoS::AtLeastOnce | QoS::ExactlyOnce => self.is_ready(qos, limits),
         };
         let attached = self.attached().is_some();
         let queues = match qos {
@@ -205,6 +208,7 @@ impl Session {
             QoS::AtLeastOnce | QoS::ExactlyOnce => true,
         };
         match (at_once, attached) {
+            (true, _) if self.deliveries.in_flight_len() >= LADEN => Readiness::Laden,
             (true, _) => Readiness::Ready,
             (false, _) if !(queues && fits()) => Readiness::Unable,
             (false, true) => Readiness::Busy,

@@ -217,7 +217,7 @@ impl Engine {
         let qos = message.qos().min(qos);
         if qos == QoS::AtMostOnce {
             session.send(publish_qos0(message, false), &mut self.counters, fx);
-        } else if session.is_ready(self.limits.inflight_max) {
+        } else if session.is_ready(qos, &self.limits) {
             self.start(index, &mut Routed::new(message), qos, fx);
         } else {
             return false;

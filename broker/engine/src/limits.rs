@@ -8,6 +8,12 @@ pub struct Limits {
     /// `max_inflight_messages`), 1 to 65,535. At the bound: further ones wait in the session's
     /// queue.
     pub inflight_max: u16,
+    /// Those of them that have QoS 2, for which a client must remember Packet Identifiers, 1 to
+    /// 65,535. At the bound: the next one waits in the session's queue, and what is behind it too.
+    pub inflight_qos2_max: u16,
+    /// Bytes of topics and payloads in flight to one client (mosquitto's `max_inflight_bytes`).
+    /// Once there are so many: further ones wait in the session's queue. 0 is no bound.
+    pub inflight_bytes_max: u64,
     /// Messages in one session's queue (mosquitto's `max_queued_messages`). At the bound: the new
     /// message is dropped for that session. 0 is no bound.
     pub queue_messages_max: u32,
@@ -56,10 +62,13 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// What mosquitto has without a configuration, and bounds where it has none.
+    /// What mosquitto has without a configuration, but for the window at QoS 1, and bounds where
+    /// it has none.
     fn default() -> Self {
         Self {
-            inflight_max: 20,
+            inflight_max: 256,
+            inflight_qos2_max: 20,
+            inflight_bytes_max: 0,
             queue_messages_max: 1000,
             queue_bytes_max: 0,
             all_queues_bytes_max: 0,

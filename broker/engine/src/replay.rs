@@ -130,7 +130,7 @@ impl Engine {
             let session = &mut self.sessions[index];
             if qos == QoS::AtMostOnce {
                 session.send(publish_qos0(&message, true), &mut self.counters, fx);
-            } else if session.is_ready(self.limits.inflight_max) {
+            } else if session.is_ready(qos, &self.limits) {
                 let mut routed = Routed { retain: true, ..Routed::new(&message) }; // [MQTT-3.3.1-8]
                 self.start(index, &mut routed, qos, fx);
             } else {

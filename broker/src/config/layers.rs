@@ -28,6 +28,10 @@ impl Layers {
                 builder = builder.set_default(row.key(), layered(value, &Origin::Default))?;
             }
         }
+        // Who says how many may be in flight says it of QoS 2 as well.
+        if let Some(inflight) = self.last_word("limits", "inflight_max") {
+            builder = builder.set_default("limits.inflight_qos2_max", inflight.layered())?;
+        }
         builder = builder.add_source(self.written.clone()).add_source(self.environment.clone());
         for setting in &self.command_line {
             builder = builder.set_override(setting.row.key(), setting.layered())?;
@@ -58,11 +62,15 @@ impl Layers {
 
     /// Who had the last word on an option outside of listeners.
     pub(crate) fn origin(&self, section: &str, name: &str) -> Origin {
+        let said = self.last_word(section, name);
+        said.map_or(Origin::Default, |setting| setting.origin.clone())
+    }
+
+    fn last_word(&self, section: &str, name: &str) -> Option<&Setting> {
         let voices = self.written.settings.iter().chain(&self.environment.settings);
         voices
             .chain(&self.command_line)
             .rfind(|setting| (setting.row.section, setting.row.name) == (section, name))
-            .map_or(Origin::Default, |setting| setting.origin.clone())
     }
 }
 

@@ -315,6 +315,8 @@ struct LimitsSection {
     connects_per_address_per_s: u32,
     outbox_bytes_max: u32,
     inflight_max: u16,
+    inflight_qos2_max: u16,
+    inflight_bytes_max: u64,
     received_max: u16,
     queue_messages_max: u32,
     queue_bytes_max: u64,
@@ -434,6 +436,8 @@ impl LimitsSection {
     fn engine(self, clients: ClientsSection, sys: &SysSection) -> Limits {
         Limits {
             inflight_max: self.inflight_max,
+            inflight_qos2_max: self.inflight_qos2_max,
+            inflight_bytes_max: self.inflight_bytes_max,
             received_max: self.received_max,
             queue_messages_max: self.queue_messages_max,
             queue_bytes_max: self.queue_bytes_max,

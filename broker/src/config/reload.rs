@@ -48,6 +48,8 @@ const LIVE: &[(&str, &str)] = &[
     ("access", "ban_s"),
     ("limits", "connects_per_address_per_s"),
     ("limits", "inflight_max"),
+    ("limits", "inflight_qos2_max"),
+    ("limits", "inflight_bytes_max"),
     ("limits", "received_max"),
     ("limits", "queue_messages_max"),
     ("limits", "queue_bytes_max"),

@@ -266,10 +266,31 @@ const ROWS: &[Row] = &[
         section: "limits",
         name: "inflight_max",
         kind: Kind::Integer { min: 1, max: U16_MAX },
-        default: integer(20),
+        default: integer(256),
         mosquitto: Some("max_inflight_messages"),
         help: "QoS 1 and 2 messages sent to one client and not yet acknowledged. At the bound: \
                further ones wait in the session's queue. 1 keeps strict order.",
+    },
+    Row {
+        section: "limits",
+        name: "inflight_qos2_max",
+        kind: Kind::Integer { min: 1, max: U16_MAX },
+        default: integer(20),
+        mosquitto: None,
+        help: "Those of them that have QoS 2: a client must remember the Packet Identifier of \
+               each, and small ones have few places. At the bound: the next one waits in the \
+               session's queue, and what is behind it too. Left out where `inflight_max` is \
+               given: as many as that.",
+    },
+    Row {
+        section: "limits",
+        name: "inflight_bytes_max",
+        kind: Kind::Integer { min: 0, max: i64::MAX },
+        default: integer(67_108_864),
+        mosquitto: Some("max_inflight_bytes"),
+        help: "Bytes of topics and payloads of QoS 1 and 2 messages sent to one client and not \
+               yet acknowledged. Once there are so many: further ones wait in the session's \
+               queue. 0: no bound, as in mosquitto.",
     },
     Row {
         section: "limits",

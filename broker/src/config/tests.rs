@@ -48,11 +48,34 @@ fn nothing_said_is_local_only_with_the_engines_own_defaults() {
     let limits = config.server.driver.limits;
     let expected = Limits {
         queue_bytes_max: 67_108_864,
+        inflight_bytes_max: 67_108_864,
         hash_seed: limits.hash_seed,
         broker_id: limits.broker_id,
         ..Limits::default()
     };
     assert_eq!(limits, expected);
+}
+
+#[test]
+fn who_says_how_many_are_in_flight_says_it_of_qos_2_as_well() {
+    let rows = [
+        ("", (256, 20)),
+        ("inflight_max = 7", (7, 7)),
+        ("inflight_max = 1000", (1000, 1000)),
+        ("inflight_qos2_max = 7", (256, 7)),
+        ("inflight_max = 1000\ninflight_qos2_max = 7", (1000, 7)),
+    ];
+    for (text, expected) in rows {
+        let resolved = load_text(&format!("[limits]\n{text}")).unwrap();
+        let shown = load_text(&resolved.show()).unwrap();
+        for limits in [resolved, shown].map(|resolved| resolved.config.server.driver.limits) {
+            assert_eq!((limits.inflight_max, limits.inflight_qos2_max), expected, "{text}");
+        }
+    }
+    let (_dir, mut sources) = file("[limits]\ninflight_max = 7\n");
+    sources.variables = vec![("MARTLET_LIMITS__INFLIGHT_MAX".into(), "9".into())];
+    let limits = load(&sources).unwrap().config.server.driver.limits;
+    assert_eq!((limits.inflight_max, limits.inflight_qos2_max), (9, 9), "the last word");
 }
 
 #[test]

@@ -34,7 +34,7 @@ struct Client {
 
 impl InProcess {
     pub fn new() -> Self {
-        let limits = Limits { sys_interval_s: 0, ..Limits::default() };
+        let limits = Limits { sys_interval_s: 0, inflight_max: 20, ..Limits::default() };
         let machine = Machine::new(limits, Snapshot::default(), Time(1_000_000));
         Self { machine, clients: BTreeMap::new(), nonce: 0 }
     }

@@ -582,12 +582,17 @@ impl Model {
         let sent = Sent { id, step: self.steps, released: false };
         self.steps += 1;
         let in_flight_max = usize::from(self.limits.inflight_max);
+        let qos2_max = usize::from(self.limits.inflight_qos2_max);
         let step = self.steps;
         if id > 0 {
-            let in_flight = self.session(client).owed.iter().filter_map(|owed| owed.sent);
-            let in_flight: Vec<u16> = in_flight.map(|sent| sent.id).collect();
-            must!(!in_flight.contains(&id), "the id is in use");
+            let in_flight = self.session(client).owed.iter();
+            let in_flight: Vec<(u16, QoS)> =
+                in_flight.filter_map(|owed| Some((owed.sent?.id, owed.qos))).collect();
+            must!(in_flight.iter().all(|&(other, _)| other != id), "the id is in use");
             must!(in_flight.len() < in_flight_max, "more than {in_flight_max} in flight");
+            let qos2 = in_flight.iter().filter(|(_, qos)| *qos == QoS::ExactlyOnce).count();
+            let fits = qos != QoS::ExactlyOnce || qos2 < qos2_max;
+            must!(fits, "more than {qos2_max} in flight at QoS 2");
         }
         if retain {
             return self.on_retained(client, number, qos, Sent { step, ..sent });

@@ -129,7 +129,8 @@ impl World {
     fn new(seed: u64, keeping: Keeping) -> Self {
         let mut random = Random::new(seed);
         let limits = Limits {
-            inflight_max: *random.one(&[1, 2, 5, 20, 20]),
+            inflight_max: *random.one(&[1, 2, 5, 20, 256]),
+            inflight_qos2_max: *random.one(&[1, 3, 20]),
             queue_messages_max: *random.one(&[0, 0, 0, 3, 1000]),
             queue_qos0: random.percent(20),
             sys_interval_s: 0,

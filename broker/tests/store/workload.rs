@@ -36,6 +36,7 @@ impl Workload {
         let now = Time(1_000_000 + dice.below(1_000_000));
         let limits = Limits {
             inflight_max: 1 + dice.below(5) as u16,
+            inflight_qos2_max: 1 + dice.below(5) as u16,
             queue_messages_max: 1 + dice.below(30) as u32,
             sys_interval_s: 0,
             session_expiry_s: dice.pick(&[0, 20]),

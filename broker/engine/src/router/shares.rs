@@ -24,6 +24,8 @@ pub(crate) enum Readiness {
     Away,
     /// It is connected, but the message would queue.
     Busy,
+    /// The message would be sent at once, behind many that the client has not acknowledged.
+    Laden,
     /// The message would be sent at once.
     Ready,
 }

@@ -127,6 +127,9 @@ pub(crate) struct Deliveries {
     /// In send order. What was settled out of order leaves a hole until it is the first.
     in_flight: VecDeque<Slot>,
     holes: usize,
+    /// How many in flight have QoS 2, and the bytes of those whose message is still needed.
+    in_flight_qos2: usize,
+    in_flight_bytes: u64,
     /// Slots before this one were sent on the present connection; those from here on were sent on
     /// an earlier one and must be sent again first.
     resent: usize,
@@ -149,6 +152,8 @@ impl Deliveries {
             queue_qos0: 0,
             in_flight: VecDeque::new(),
             holes: 0,
+            in_flight_qos2: 0,
+            in_flight_bytes: 0,
             resent: 0,
             last_id: None,
             overtaken: false,
@@ -162,23 +167,33 @@ impl Deliveries {
     ) -> Self {
         let in_flight: VecDeque<_> =
             in_flight.map(|(id, awaiting)| Slot { id, awaiting: Some(awaiting) }).collect();
+        let awaiting = || in_flight.iter().filter_map(|slot| slot.awaiting.as_ref());
+        let messages = || awaiting().filter_map(Awaiting::outbound);
         Self {
             queue_bytes: queue.iter().map(|outbound| outbound.message.len() as u64).sum(),
             queue_qos0: queue.iter().filter(|outbound| outbound.qos == QoS::AtMostOnce).count(),
             queue,
             holes: 0,
+            in_flight_qos2: awaiting().filter(|awaiting| awaiting.is_qos2()).count(),
+            in_flight_bytes: messages().map(|outbound| outbound.message.len() as u64).sum(),
             resent: 0,
             last_id: in_flight.back().map(|slot| slot.id),
-            overtaken: !in_flight.is_empty(),
+            overtaken: !in_flight
+                .iter()
+                .is_sorted_by_key(|slot| distance(in_flight[0].id, slot.id)),
             in_flight,
         }
     }
 
-    /// Whether a QoS 1 or 2 message may be sent: resending is over, fewer than `inflight_max` are
-    /// in flight.
-    pub(crate) fn window_is_open(&self, inflight_max: u16) -> bool {
+    /// Whether a message of this QoS, 1 or 2, may be sent: resending is over, and what is in
+    /// flight is below its bounds.
+    pub(crate) fn window_is_open(&self, qos: QoS, limits: &Limits) -> bool {
+        let is_below = |len: usize, max: u16| len < usize::from(max.max(1));
+        let bytes_max = limits.inflight_bytes_max;
         self.resent == self.in_flight.len()
-            && self.in_flight_len() < usize::from(inflight_max.max(1))
+            && is_below(self.in_flight_len(), limits.inflight_max)
+            && (bytes_max == 0 || self.in_flight_bytes < bytes_max)
+            && (qos != QoS::ExactlyOnce || is_below(self.in_flight_qos2, limits.inflight_qos2_max))
     }
 
     /// Puts a message in flight as the last and gives it an id that is not in use
@@ -192,6 +207,8 @@ impl Deliveries {
         }
         self.last_id = Some(id);
         total.add(&outbound.message);
+        self.in_flight_bytes += outbound.message.len() as u64;
+        self.in_flight_qos2 += usize::from(outbound.qos == QoS::ExactlyOnce);
         self.in_flight.push_back(Slot { id, awaiting: Some(Awaiting::sent(outbound)) });
         self.resent = self.in_flight.len();
         id
@@ -267,6 +284,7 @@ impl Deliveries {
         match &self.in_flight[at].awaiting {
             Some(Awaiting::PubAck(outbound)) => {
                 total.take(&outbound.message);
+                self.in_flight_bytes -= outbound.message.len() as u64;
                 self.settle(at)
             }
             // QoS 2 is answered with PUBREC.
@@ -281,6 +299,7 @@ impl Deliveries {
         match awaiting {
             Some(Awaiting::PubRec(outbound)) => {
                 total.take(&outbound.message);
+                self.in_flight_bytes -= outbound.message.len() as u64;
                 *awaiting = Some(Awaiting::PubComp);
                 Answer::Advanced
             }
@@ -308,6 +327,7 @@ impl Deliveries {
         let awaiting = self.in_flight[at].awaiting.as_ref();
         if let Some(outbound) = awaiting.and_then(Awaiting::outbound) {
             total.take(&outbound.message);
+            self.in_flight_bytes -= outbound.message.len() as u64;
         }
         self.settle(at);
     }
@@ -335,9 +355,7 @@ impl Deliveries {
 
     /// Bytes of all messages that wait or are in flight.
     pub(crate) fn waiting_bytes(&self) -> u64 {
-        let in_flight = self.in_flight().filter_map(|(_, awaiting)| awaiting.outbound());
-        let in_flight: u64 = in_flight.map(|outbound| outbound.message.len() as u64).sum();
-        self.queue_bytes + in_flight
+        self.queue_bytes + self.in_flight_bytes
     }
 
     pub(crate) fn in_flight_len(&self) -> usize {
@@ -354,7 +372,8 @@ impl Deliveries {
     }
 
     fn settle(&mut self, at: usize) -> Answer {
-        self.in_flight[at].awaiting = None;
+        let awaited = self.in_flight[at].awaiting.take();
+        self.in_flight_qos2 -= usize::from(awaited.is_some_and(|awaiting| awaiting.is_qos2()));
         self.holes += 1;
         while self.in_flight.front().is_some_and(|slot| slot.awaiting.is_none()) {
             self.in_flight.pop_front();
@@ -424,6 +443,10 @@ impl Awaiting {
             QoS::ExactlyOnce => Self::PubRec(outbound),
             QoS::AtLeastOnce | QoS::AtMostOnce => Self::PubAck(outbound),
         }
+    }
+
+    pub(crate) fn is_qos2(&self) -> bool {
+        matches!(self, Self::PubRec(_) | Self::PubComp)
     }
 
     /// The message, while it is still needed.

@@ -20,6 +20,7 @@ use crate::counters::Counters;
 use crate::effects::{Effects, OutPacket, Outgoing};
 use crate::filter::Filter;
 use crate::input::{LinkId, Time};
+use crate::limits::Limits;
 use crate::message::Message;
 use crate::permit::Permission;
 use crate::report::Tally;
@@ -135,12 +136,12 @@ impl Session {
         self.attached().is_some_and(|attached| attached.room > 0)
     }
 
-    /// Whether a QoS 1 or 2 message would go to the link at once: room, an open window, and nothing
-    /// in front of it (I10).
-    pub(crate) fn is_ready(&self, inflight_max: u16) -> bool {
+    /// Whether a message of this QoS, 1 or 2, would go to the link at once: room, an open window,
+    /// and nothing in front of it (I10).
+    pub(crate) fn is_ready(&self, qos: QoS, limits: &Limits) -> bool {
         self.has_room()
             && self.deliveries.queue_is_empty()
-            && self.deliveries.window_is_open(inflight_max)
+            && self.deliveries.window_is_open(qos, limits)
     }
 
     /// Hands a packet to the link, if there is one. Answers go whether or not there is room: the

@@ -17,7 +17,7 @@ const PLACE_BYTES: u64 = 64;
 /// What a message costs besides its topic and payload: header, allocator, names.
 const MESSAGE_BYTES: u64 = 64;
 
-/// What waits in queues. What is in flight is bounded by `inflight_max` and not in here.
+/// What waits in queues. What is in flight has bounds of its own and is not in here.
 pub(crate) struct Queues {
     bytes: u64,
     /// Messages with more places than one: which, and how many. A message that comes a second time

@@ -5,7 +5,7 @@ use martlet_engine::effects::{Farewell, Notice};
 use martlet_engine::input::{Connect, InPacket, Input};
 use martlet_engine::limits::Limits;
 
-use crate::world::{World, clean, id, limits, message, retained};
+use crate::world::{World, clean, durable, id, limits, message, retained};
 
 #[test]
 fn inflight_max() {
@@ -21,6 +21,59 @@ fn inflight_max() {
     world.packet(client, InPacket::PubAck(id(2)));
     assert_eq!(world.heard(client), ["t c q1 #3"]);
     assert_eq!(world.engine.counters().messages_dropped(), 0);
+}
+
+/// Of what waits, the first goes when all its windows are open; nothing overtakes it (I10).
+#[test]
+fn inflight_qos2_max() {
+    let limits = Limits { inflight_max: 4, inflight_qos2_max: 1, ..limits() };
+    let mut world = World::with(limits);
+    let client = world.durable("c");
+    world.subscribe(client, "t", 2);
+    for (payload, qos) in [("a", 2), ("b", 1), ("c", 2), ("d", 1), ("e", 1), ("f", 1), ("g", 1)] {
+        world.inside(message("t", payload, qos));
+    }
+    assert_eq!(world.heard(client), ["t a q2 #1", "t b q1 #2"]);
+    world.packet(client, InPacket::PubRec(id(1)));
+    assert_eq!(world.heard(client), ["PUBREL #1"], "the client has the id still");
+    world.crash();
+    let client = world.connect(durable("c"));
+    assert_eq!(world.heard(client), ["PUBREL #1", "t b q1 #2 dup"]);
+    world.packet(client, InPacket::PubComp(id(1)));
+    assert_eq!(world.heard(client), ["t c q2 #3", "t d q1 #4", "t e q1 #5"], "four in all");
+    world.packet(client, InPacket::PubAck(id(2)));
+    assert_eq!(world.heard(client), ["t f q1 #6"]);
+    world.inside(message("t", "h", 2));
+    world.packet(client, InPacket::PubAck(id(4)));
+    world.packet(client, InPacket::PubAck(id(5)));
+    assert_eq!(world.heard(client), ["t g q1 #7"]);
+    world.packet(client, InPacket::PubRec(id(3)));
+    world.packet(client, InPacket::PubComp(id(3)));
+    assert_eq!(world.heard(client), ["PUBREL #3", "t h q2 #8"]);
+    assert_eq!(world.engine.counters().messages_dropped(), 0);
+}
+
+#[test]
+fn inflight_bytes_max() {
+    let mut world = World::with(Limits { inflight_bytes_max: 4, ..limits() });
+    let client = world.durable("c");
+    world.subscribe(client, "t", 2);
+    for (payload, qos) in [("a", 1), ("bb", 2), ("c", 1), ("large", 1), ("d", 1)] {
+        world.inside(message("t", payload, qos)); // the topic: one byte more
+    }
+    assert_eq!(world.heard(client), ["t a q1 #1", "t bb q2 #2"]);
+    world.crash();
+    let client = world.connect(durable("c"));
+    assert_eq!(world.heard(client), ["t a q1 #1 dup", "t bb q2 #2 dup"]);
+    world.packet(client, InPacket::PubRec(id(2)));
+    world.packet(client, InPacket::PubComp(id(2)));
+    assert_eq!(world.heard(client), ["PUBREL #2", "t c q1 #3"]);
+    world.packet(client, InPacket::PubAck(id(1)));
+    assert_eq!(world.heard(client), ["t large q1 #4"], "however large: it is below with 2");
+    world.packet(client, InPacket::PubAck(id(3)));
+    assert_eq!(world.heard(client), [""; 0]);
+    world.packet(client, InPacket::PubAck(id(4)));
+    assert_eq!(world.heard(client), ["t d q1 #5"]);
 }
 
 #[test]

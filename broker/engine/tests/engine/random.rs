@@ -58,6 +58,8 @@ impl Run {
         let mut dice = Dice(seed);
         let world = World::with(Limits {
             inflight_max: 1 + dice.below(4) as u16,
+            inflight_qos2_max: 1 + dice.below(4) as u16,
+            inflight_bytes_max: dice.pick(&[0, 10]),
             queue_messages_max: 1 + dice.below(8) as u32,
             queue_bytes_max: dice.pick(&[0, 20]),
             all_queues_bytes_max: dice.pick(&[0, 1000]),

@@ -3,9 +3,10 @@
 use martlet_codec::reason::QoS;
 use martlet_engine::change::Change;
 use martlet_engine::input::{Connect, InPacket, Input};
+use martlet_engine::limits::Limits;
 use martlet_engine::snapshot::Snapshot;
 
-use crate::world::{World, clean, durable, filter, id, message, retained};
+use crate::world::{World, clean, durable, filter, id, limits, message, retained};
 
 #[test]
 fn everything_durable_goes_on() {
@@ -85,7 +86,7 @@ fn names_of_messages_are_not_given_twice() {
 
 #[test]
 fn a_bound_that_was_lowered_takes_nothing_away() {
-    let mut world = World::new();
+    let mut world = World::with(Limits { inflight_max: 20, ..limits() });
     let client = world.durable("c");
     world.subscribe(client, "t", 1);
     for n in 0..30 {
@@ -107,6 +108,31 @@ fn a_bound_that_was_lowered_takes_nothing_away() {
     assert_eq!(world.heard(client), [""; 0], "two are in flight still");
     world.packet(client, InPacket::PubAck(id(19)));
     assert_eq!(world.heard(client), ["t 20 q1 #21"]);
+}
+
+#[test]
+fn more_in_flight_at_qos_2_than_the_new_bound_end_first() {
+    let mut world = World::new();
+    let client = world.durable("c");
+    world.subscribe(client, "t", 2);
+    for (payload, qos) in [("a", 2), ("b", 1), ("c", 2), ("d", 2)] {
+        world.inside(message("t", payload, qos));
+    }
+    world.packet(client, InPacket::PubRec(id(1)));
+    world.limits.inflight_qos2_max = 2;
+    world.crash();
+    let client = world.connect(durable("c"));
+    let resent = ["PUBREL #1", "t b q1 #2 dup", "t c q2 #3 dup", "t d q2 #4 dup"];
+    assert_eq!(world.heard(client), resent);
+    for (payload, qos) in [("e", 1), ("f", 2), ("g", 1)] {
+        world.inside(message("t", payload, qos));
+    }
+    assert_eq!(world.heard(client), ["t e q1 #5"], "a window of its own");
+    world.packet(client, InPacket::PubComp(id(1)));
+    assert_eq!(world.heard(client), [""; 0], "two are in flight still");
+    world.packet(client, InPacket::PubRec(id(4)));
+    world.packet(client, InPacket::PubComp(id(4)));
+    assert_eq!(world.heard(client), ["PUBREL #4", "t f q2 #6", "t g q1 #7"]);
 }
 
 #[test]

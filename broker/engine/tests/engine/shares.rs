@@ -67,6 +67,24 @@ fn members_with_room_and_window_are_preferred_then_those_who_are_connected() {
     assert_eq!(world.engine.counters().messages_dropped(), 1, "everybody is full: counted");
 }
 
+/// What a slow one holds, no other can take.
+#[test]
+fn a_member_with_much_in_flight_is_passed_over_while_another_has_less() {
+    let mut world = World::new();
+    let [slow, quick] = members(&mut world, 2, 1)[..] else { panic!("two members") };
+    for _ in 0..100 {
+        publish(&mut world, 1, 1);
+        for line in world.heard(quick) {
+            let number = line.rsplit_once('#').expect("an id").1.parse().expect("a number");
+            world.packet(quick, InPacket::PubAck(id(number)));
+        }
+    }
+    assert_eq!(world.heard(slow).len(), 20);
+    publish(&mut world, 40, 1);
+    assert_eq!(world.heard(slow).len(), 10, "both have much: turn by turn, at once");
+    assert_eq!(world.heard(quick).len(), 30);
+}
+
 #[test]
 fn at_qos_0_a_member_without_room_is_passed_over() {
     let mut world = World::new();

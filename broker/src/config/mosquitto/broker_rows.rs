@@ -56,11 +56,14 @@ pub(super) const ROWS: &[Row] = &[
         .help("Queues QoS 0 messages, too, for clients that are away.")
         .kept("limits", "queue_qos0"),
     global("max_inflight_messages", Integer { min: i32::MIN as i64, max: 65_535 }, "20", "50")
-        .help("QoS 1 and 2 messages on their way to one client; 0: no bound.")
+        .help(
+            "QoS 1 and 2 messages on their way to one client; 0: no bound. Left out: Martlet lets \
+             256 be on their way, 20 of them at QoS 2.",
+        )
         .kept_by("limits", "inflight_max", By(convert::inflight)),
     global("max_inflight_bytes", NUMBER, "0", "100000")
         .help("Bytes of QoS 1 and 2 messages on their way to one client; 0: no bound.")
-        .no_effect("what is on its way is bounded by its number and by `limits.outbox_bytes_max`"),
+        .kept_by("limits", "inflight_bytes_max", By(convert::zero_for_negative)),
     global("max_queued_messages", NUMBER, "1000", "8192")
         .help("QoS 1 and 2 messages that wait for one client; 0: no bound.")
         .kept_by("limits", "queue_messages_max", By(convert::zero_for_negative)),

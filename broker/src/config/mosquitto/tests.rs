@@ -213,6 +213,7 @@ fn lines_as_mosquitto_reads_them() {
         ("persistent_client_expiration 2w", &["limits.session_expiry_s = 1209600"]),
         ("log_type error\nlog_type warning", &["log.types = \"error, warning\""]),
         ("max_inflight_messages 0", &["limits.inflight_max = 65535"]),
+        ("max_inflight_bytes 100000", &["limits.inflight_bytes_max = 100000"]),
         ("retain_available false\nretain_available true", &[]),
         ("retain_available false", &["limits.retained_messages_max = 0"]),
         ("global_max_clients -1", &[]),
