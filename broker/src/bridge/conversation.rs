@@ -63,6 +63,8 @@ pub(super) struct Account {
     pub(super) accepted: bool,
     /// Whether it had not answered yet who it is.
     pub(super) asking: bool,
+    /// Whether the other broker's session has all subscriptions that are wanted.
+    pub(super) subscribed: bool,
     /// Messages at QoS 0 that did not leave.
     pub(super) unsent: u64,
     /// What crossed.
@@ -134,6 +136,7 @@ impl<'s> Conversation<'s> {
         let account = Account {
             accepted: self.client.is_some(),
             asking: self.relay.is_asking(),
+            subscribed: self.relay.subscribed,
             unsent: self.relay.unsent(),
             tally: self.relay.tally,
         };
@@ -145,6 +148,7 @@ impl<'s> Conversation<'s> {
         traffic.messages_unsent.fetch_add(account.unsent, Ordering::Relaxed);
         if let Some(mut client) = self.client {
             // It came whole, before the end.
+            self.say.extend(self.relay.take_early());
             self.say.into_iter().for_each(|packet| client.say(packet));
             client.lose(end.cause());
         }

@@ -29,6 +29,7 @@ mod relay;
 mod remote;
 pub mod task;
 pub mod tls;
+mod tolerance;
 pub mod topics;
 
 /// One bridge.

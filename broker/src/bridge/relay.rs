@@ -7,6 +7,7 @@ use martlet_codec::packet::{Ack, Delivery, Disconnect, Packet, Publish};
 use martlet_codec::properties::Properties;
 use martlet_codec::reason::{ConnectReturnCode, ReasonCode};
 use martlet_codec::topic::TopicName;
+use martlet_engine::behind::STATEMENT;
 use martlet_engine::effects::OutPacket;
 use martlet_engine::input::{InPacket, Time};
 use martlet_engine::message::Message;
@@ -25,6 +26,13 @@ pub(super) struct Relay<'s> {
     settings: &'s Settings,
     opening: Opening,
     phase: Phase,
+    /// The session at the other broker has all subscriptions that are wanted.
+    pub(super) subscribed: bool,
+    /// It was asked for some that it does not grant.
+    refused: bool,
+    /// Messages that came in before it was known from whom.
+    early: Vec<InPacket>,
+    early_bytes: usize,
     /// Bytes for the other broker.
     pub(super) out: Out,
     /// Messages that wait for their turn to go out.
@@ -82,6 +90,8 @@ pub(super) struct Tally {
 pub(super) enum Fault {
     /// CONNACK said no.
     Refused(ConnectReturnCode),
+    /// CONNACK said yes, and that was all that was to be known.
+    TakenWithoutBit,
     /// It did not answer in time.
     Silent(&'static str),
     /// It sent what no server may send, or not now.
@@ -106,6 +116,10 @@ impl<'s> Relay<'s> {
             settings,
             opening,
             phase: Phase::Greeting,
+            subscribed: false,
+            refused: false,
+            early: Vec::new(),
+            early_bytes: 0,
             out: Out::default(),
             held: VecDeque::new(),
             held_bytes: 0,
@@ -179,7 +193,10 @@ impl<'s> Relay<'s> {
         }
         match packet {
             Packet::Publish(publish) if self.is_answered(publish) => {}
-            Packet::Publish(publish) => say.push(self.on_publish(publish, body)),
+            Packet::Publish(publish) => {
+                let message = self.on_publish(publish, body);
+                self.pass_in(message, body.len(), say);
+            }
             Packet::PubAck(ack) => say.push(InPacket::PubAck(ack.id)),
             Packet::PubRec(ack) => say.push(InPacket::PubRec(ack.id)),
             Packet::PubRel(ack) => say.push(InPacket::PubRel(ack.id)),
@@ -200,16 +217,17 @@ impl<'s> Relay<'s> {
         Ok(())
     }
 
-    fn on_publish(&mut self, publish: &Publish<'_>, body: &[u8]) -> InPacket {
+    fn on_publish(&mut self, publish: &Publish<'_>, body: &[u8]) -> Option<InPacket> {
         let delivery = publish.delivery;
         let topic = publish.topic.expect("MQTT 3.1.1 has no topic aliases");
-        let Some(name) = self.settings.topics.to_local(topic) else {
+        // Who is behind the bridge is ours to say here.
+        let name = self.settings.topics.to_local(topic).filter(|name| name != STATEMENT);
+        let Some(name) = name else {
             self.tally.lost += 1;
             // Acknowledged, or the other broker would send it for ever.
-            return InPacket::DeniedPublish {
-                message: Message::from_publish(publish, body),
-                delivery,
-            };
+            let message = Message::from_publish(publish, body);
+            let acknowledged = delivery != Delivery::AtMostOnce;
+            return acknowledged.then_some(InPacket::DeniedPublish { message, delivery });
         };
         self.tally.received += 1;
         let message = if name == topic.as_str() {
@@ -218,7 +236,21 @@ impl<'s> Relay<'s> {
             let name = TopicName::from_validated(name.as_bytes());
             Message::new(name, publish.payload, delivery.qos(), publish.retain)
         };
-        InPacket::Publish { message, delivery }
+        Some(InPacket::Publish { message, delivery })
+    }
+
+    /// A message for the engine, once it knows from whom, or there are too many to wait for that.
+    fn pass_in(&mut self, message: Option<InPacket>, bytes: usize, say: &mut Vec<InPacket>) {
+        self.early.extend(message);
+        self.early_bytes += bytes;
+        if !self.is_asking() || self.early_bytes > HELD_BYTES_MAX {
+            say.append(&mut self.early);
+        }
+    }
+
+    /// What came in and was never passed on.
+    pub(super) fn take_early(&mut self) -> Vec<InPacket> {
+        std::mem::take(&mut self.early)
     }
 
     /// A packet of the engine; what it is answered at once goes into `say`.

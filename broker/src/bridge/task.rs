@@ -13,6 +13,7 @@ use crate::bridge::conversation::{Account, Conversation, End};
 use crate::bridge::relay::Fault;
 use crate::bridge::relay::opening::Opening;
 use crate::bridge::tls::Connector;
+use crate::bridge::tolerance::Tolerance;
 use crate::bridge::{Remote, Settings, Start, local, remote};
 use crate::driver::Driver;
 use crate::driver::client::nonce;
@@ -40,22 +41,11 @@ struct Course {
     backoff: Backoff,
     /// Which address is next.
     at: usize,
-    private: Private,
-    /// Whether the other broker is asked who it is.
-    asks: bool,
+    tolerance: Tolerance,
     /// Which address the last connection that was accepted went to.
     accepted_at: Option<usize>,
-}
-
-/// Whether the other broker takes the bit that says "bridge".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Private {
-    /// It is to be tried.
-    Try,
-    /// It closed the connection on it: this once without.
-    Doubted,
-    /// It refused it, or the operator does not want it.
-    No,
+    /// The session there has all subscriptions that are wanted.
+    subscribed: bool,
 }
 
 /// How an attempt ended.
@@ -102,9 +92,9 @@ impl Bridge {
     /// Runs until it is told to stop.
     pub async fn run(self) {
         let settings = &self.settings;
-        let private = if settings.try_private { Private::Try } else { Private::No };
+        let tolerance = Tolerance::new(settings.try_private);
         let backoff = Backoff::new(settings.backoff);
-        let mut course = Course { backoff, at: 0, private, asks: true, accepted_at: None };
+        let mut course = Course { backoff, at: 0, tolerance, accepted_at: None, subscribed: false };
         loop {
             match self.attempt(&mut course).await {
                 Outcome::Stopped => return,
@@ -145,14 +135,17 @@ impl Bridge {
                     bridge = %name, %address,
                     "Error creating bridge: {error} (bridge {name}, {address})."
                 );
+                course.tolerance.fail();
                 // The other addresses have their turn before anybody waits.
                 return Outcome::Again { at_once: course.at < addresses.len() };
             }
         };
         let opening = Opening {
-            private: course.private == Private::Try,
-            asks: course.asks,
+            private: course.tolerance.private(),
+            probes: course.tolerance.probes(),
+            asks: course.tolerance.asks(),
             elsewhere: course.accepted_at.is_some_and(|before| before != at),
+            subscribed: course.subscribed,
             broker_id: self.driver.broker_id(),
         };
         let conversation = Conversation::new(settings, &self.driver, stream, opening);
@@ -193,7 +186,7 @@ impl Bridge {
                             target: NOTICE, bridge = %name,
                             "Bridge {name} goes back to {}.", self.settings.addresses[0]
                         );
-                        course.at = 0;
+                        (course.at, course.subscribed) = (0, false);
                         self.leave(conversation).await;
                         return Outcome::Again { at_once: true };
                     }
@@ -201,20 +194,19 @@ impl Bridge {
                 }
             }
         };
+        if matches!(end, End::Fault(Fault::TakenWithoutBit)) {
+            say_goodbye(&mut conversation).await;
+        }
         let account = conversation.finish(&end);
         self.log_end(&end, address, &account);
         if account.accepted {
             course.accepted_at = Some(at);
+            course.subscribed = account.subscribed;
         }
-        // Some close the connection on a subscription that they do not allow.
-        course.asks &= !account.asking;
-        let was = course.private;
-        course.private = was.after(&end, account.accepted);
+        let otherwise = course.tolerance.learn(&end, &account);
         if account.accepted && !self.settings.round_robin {
             course.at = 0;
         }
-        let otherwise =
-            !account.accepted && course.private != was && course.private != Private::Try;
         if otherwise {
             course.at -= 1; // the same address once more
         }
@@ -223,9 +215,7 @@ impl Bridge {
 
     /// An orderly end on both sides.
     async fn leave(&self, mut conversation: Conversation<'_>) -> Outcome {
-        conversation.leave();
-        // Who does not take the goodbye publishes the Will.
-        let _ = timeout(LEAVE_MAX, poll_fn(|cx| conversation.poll_leave(cx))).await;
+        say_goodbye(&mut conversation).await;
         conversation.finish(&End::Closed);
         Outcome::Stopped
     }
@@ -276,19 +266,10 @@ pub async fn release(settings: &Settings, driver: &Arc<Driver>, unwanted: bool) 
     driver.own_bridge(&settings.local_client_id, false);
 }
 
-impl Private {
-    /// What the next attempt does. Some brokers close the connection instead of refusing the level;
-    /// others may close it for any reason: then both ways are tried in turn.
-    fn after(self, end: &End, accepted: bool) -> Self {
-        let refused = ConnectReturnCode::UnacceptableProtocolVersion;
-        match (self, end) {
-            (Self::Try, End::Fault(Fault::Refused(code))) if *code == refused => Self::No,
-            (Self::Try, End::Closed | End::Socket(_)) if !accepted => Self::Doubted,
-            (Self::Doubted, _) if accepted => Self::No,
-            (Self::Doubted, _) => Self::Try,
-            (now, _) => now,
-        }
-    }
+async fn say_goodbye(conversation: &mut Conversation<'_>) {
+    conversation.leave();
+    // Who does not take the goodbye publishes the Will.
+    let _ = timeout(LEAVE_MAX, poll_fn(|cx| conversation.poll_leave(cx))).await;
 }
 
 impl End {
@@ -311,35 +292,14 @@ impl End {
                 };
                 format!("Connection Refused: {words}")
             }
+            Self::Fault(Fault::TakenWithoutBit) => {
+                "it takes connections that do not say that they are bridges".to_owned()
+            }
             Self::Fault(Fault::Silent(what)) => format!("no {what} within 30 s"),
             Self::Fault(Fault::Unexpected(what)) => format!("the other broker sent {what}"),
             Self::Farewell(farewell) => {
                 format!("this broker ended the bridge's link: {farewell:?}")
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bit_is_given_up_when_it_is_refused_and_doubted_when_nobody_says_why() {
-        use Private::{Doubted, No, Try};
-        let refused = || End::Fault(Fault::Refused(ConnectReturnCode::UnacceptableProtocolVersion));
-        let denied = || End::Fault(Fault::Refused(ConnectReturnCode::NotAuthorized));
-        let rows: [(Private, End, bool, Private); 7] = [
-            (Try, refused(), false, No),
-            (Try, denied(), false, Try),
-            (Try, End::Closed, false, Doubted),
-            (Try, End::Closed, true, Try),
-            (Doubted, End::Closed, true, No),
-            (Doubted, End::Closed, false, Try),
-            (No, End::Closed, false, No),
-        ];
-        for (before, end, accepted, after) in rows {
-            assert_eq!(before.after(&end, accepted), after, "{before:?} {end:?} {accepted}");
         }
     }
 }

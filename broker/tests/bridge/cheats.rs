@@ -2,9 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use crate::broker::Broker;
+use martlet_engine::behind::QUESTION;
+
+use crate::broker::{Broker, PATIENCE};
 use crate::raw::client::Client;
 use crate::talk::{expect_next, message, publish, subscriber};
 
@@ -92,4 +95,27 @@ fn a_server_that_wants_no_private_level_is_spoken_to_without() {
     ));
     broker.said().wait_for("Connection Refused: unacceptable protocol version", 1);
     broker.said().wait_for("Bridge b is connected to", 1);
+}
+
+#[test]
+fn who_closes_on_the_question_is_asked_again_but_not_each_time() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (asked, hears) = sync_channel(10);
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut bytes = [0; 4096];
+            let _ = stream.read(&mut bytes);
+            let _ = stream.write_all(b"\x20\x02\x00\x00");
+            let len = stream.read(&mut bytes).unwrap_or(0);
+            let _ = asked.send(String::from_utf8_lossy(&bytes[..len]).contains(QUESTION));
+        }
+    });
+    let _broker = Broker::start(&format!(
+        "[[bridge]]\nname = 'b'\naddresses = ['127.0.0.1:{port}']\ntopics = ['t both']\n\
+         restart = '1'\nnotifications = false\nattempt_unsubscribe = false\n"
+    ));
+    // It may have been cut off by chance the first time, so that it would be silly to give up.
+    let questions = [0; 4].map(|_| hears.recv_timeout(PATIENCE).unwrap());
+    assert_eq!(questions, [true, true, false, true]);
 }

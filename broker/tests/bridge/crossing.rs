@@ -161,3 +161,38 @@ fn a_queue_drains_no_faster_than_it_may() {
     let took = began.elapsed();
     assert!(took.as_millis() > 1900, "{took:?} for 149 messages");
 }
+
+#[test]
+fn what_was_retained_does_not_come_back_over_what_is_newer() {
+    let (far, wire) = (Broker::start(""), Wire::new());
+    let near = Broker::start(&format!(
+        "[[bridge]]\nname = 'b'\nremote_client_id = 'gateway'\nrestart = '1'\n\
+         addresses = ['127.0.0.1:{}']\ntopics = ['# both 1']\n",
+        wire.port()
+    ));
+    let retained = |broker: &Broker, topic: &str, payload: &str| {
+        let message = Publish { retain: true, ..message(topic, payload, 1) };
+        publish(&mut Client::connect(broker.address(), "p"), message);
+    };
+    // What was published before it has crossed.
+    let has_crossed = |from: &Broker, to: &Broker, mark: &str| {
+        let mut hearer = subscriber(to.address(), "h", mark, 1);
+        publish(&mut Client::connect(from.address(), "p"), message(mark, "m", 1));
+        expect_next(&mut hearer, &format!("{mark} m q1"));
+    };
+    wire.lead(far.address());
+    wait_for_state(far.address(), "gateway", "1");
+    retained(&far, "t", "v1");
+    has_crossed(&far, &near, "mark1");
+    wire.cut();
+    wait_for_state(near.address(), "gateway", "0");
+    retained(&near, "t", "v2");
+    wire.lead(far.address());
+    wait_for_state(near.address(), "gateway", "1");
+    has_crossed(&near, &far, "mark2");
+    has_crossed(&far, &near, "mark3");
+    for broker in [&near, &far] {
+        let mut client = subscriber(broker.address(), "reads", "t", 1);
+        expect_next(&mut client, "t v2 q1 retained");
+    }
+}

@@ -23,10 +23,14 @@ use crate::bridge::Settings;
 pub(in crate::bridge) struct Opening {
     /// Its CONNECT says that it is a bridge.
     pub(in crate::bridge) private: bool,
+    /// It only looks whether it is accepted without that.
+    pub(in crate::bridge) probes: bool,
     /// It asks the other broker who it is.
     pub(in crate::bridge) asks: bool,
     /// The connection before this one went to another address: its session is none of this one's.
     pub(in crate::bridge) elsewhere: bool,
+    /// All that is wanted was granted to the session of the connection before.
+    pub(in crate::bridge) subscribed: bool,
     /// Who this broker is.
     pub(in crate::bridge) broker_id: u64,
 }
@@ -72,9 +76,12 @@ impl Relay<'_> {
         }
         // 3.1 cannot say whether there is a session: then there may be none.
         let told = self.settings.version != ProtocolVersion::V31 && !self.opening.elsewhere;
-        self.phase = Phase::Accepted { session_present: told && connack.session_present };
+        let session_present = told && connack.session_present;
+        self.phase = Phase::Accepted { session_present };
+        // To subscribe again brings what is retained there once more, older than what waits here.
+        self.subscribed = session_present && self.opening.subscribed;
         self.answer_by = None;
-        Ok(())
+        if self.opening.probes { Err(Fault::TakenWithoutBit) } else { Ok(()) }
     }
 
     /// The engine has taken us in, and has these ids in use. What the other broker has forgotten is
@@ -147,8 +154,9 @@ impl Relay<'_> {
     }
 
     fn begin_subscribing(&mut self, unsubscribe: Option<PacketId>, subscribe: Option<PacketId>) {
-        let unsubscribing = self.unsubscribe(unsubscribe);
-        let subscribing = self.subscribe(subscribe);
+        let wants = !self.subscribed;
+        let unsubscribing = self.unsubscribe(unsubscribe.filter(|_| wants));
+        let subscribing = self.subscribe(subscribe.filter(|_| wants));
         self.phase = Phase::Subscribing { unsubscribing, subscribing };
         self.open_if_subscribed();
     }
@@ -192,6 +200,7 @@ impl Relay<'_> {
         match self.phase {
             Phase::Asking { unsubscribe, subscribe, answer } if subscribe == suback.id => {
                 self.introduce(answer, say);
+                say.append(&mut self.early);
                 self.begin_subscribing(unsubscribe, Some(subscribe));
                 return Ok(());
             }
@@ -206,6 +215,7 @@ impl Relay<'_> {
             filters.zip(suback.codes.as_bytes()).filter(|(_, code)| **code == REFUSED)
         {
             let filter = filter.as_str();
+            self.refused = true;
             tracing::warn!(
                 bridge = %name, filter,
                 "Bridge {name}: the other broker refuses the subscription to {filter}: nothing of \
@@ -230,6 +240,7 @@ impl Relay<'_> {
     fn open_if_subscribed(&mut self) {
         if self.phase == (Phase::Subscribing { unsubscribing: None, subscribing: None }) {
             self.phase = Phase::Open;
+            self.subscribed = !self.refused;
             self.answer_by = None;
         }
     }

@@ -11,6 +11,8 @@ use crate::bridge::backoff::Bounds;
 use crate::bridge::topics::{Topic, Topics};
 use crate::bridge::{Login, Notifications, Start};
 
+mod opening;
+
 fn settings(lines: &[&str]) -> Settings {
     let second = Duration::from_secs(1);
     Settings {
@@ -60,7 +62,14 @@ impl<'s> World<'s> {
     fn new(settings: &'s Settings) -> Self {
         let now = Time(1_000_000);
         let private = settings.try_private;
-        let opening = Opening { private, asks: false, elsewhere: false, broker_id: 0xA };
+        let opening = Opening {
+            private,
+            probes: false,
+            asks: false,
+            elsewhere: false,
+            subscribed: false,
+            broker_id: 0xA,
+        };
         Self { relay: Relay::begin(settings, opening, now), now }
     }
 
@@ -314,7 +323,14 @@ fn packets_that_no_server_sends_end_it() {
 #[test]
 fn a_session_at_another_address_is_not_gone_on_with() {
     let settings = settings(&["# in 2"]);
-    let opening = Opening { private: false, asks: true, elsewhere: true, broker_id: 0xA };
+    let opening = Opening {
+        private: false,
+        probes: false,
+        asks: true,
+        elsewhere: true,
+        subscribed: false,
+        broker_id: 0xA,
+    };
     let mut world = World::with(&settings, opening);
     world.remote(b"\x20\x02\x01\x00").expect("CONNACK with a session");
     assert_eq!(world.relay.accepted(), Some(false));
@@ -335,7 +351,14 @@ fn both_brokers_are_told_who_is_there_before_anything_is_wanted_of_them() {
     let answer = "00000000000000fa";
     for lines in [&["# both 1"], &["# in 1 l/ \"\""]] {
         let settings = settings(lines);
-        let opening = Opening { private: true, asks: true, elsewhere: false, broker_id: 0xA };
+        let opening = Opening {
+            private: true,
+            probes: false,
+            asks: true,
+            elsewhere: false,
+            subscribed: false,
+            broker_id: 0xA,
+        };
         let mut world = World::with(&settings, opening);
         world.sent();
         let said = world.accept(true, &Ids::default());
@@ -361,7 +384,14 @@ fn both_brokers_are_told_who_is_there_before_anything_is_wanted_of_them() {
 #[test]
 fn a_broker_that_does_not_say_who_it_is_is_told_nothing() {
     let settings = settings(&["# in 1"]);
-    let opening = Opening { private: true, asks: true, elsewhere: false, broker_id: 0xA };
+    let opening = Opening {
+        private: true,
+        probes: false,
+        asks: true,
+        elsewhere: false,
+        subscribed: false,
+        broker_id: 0xA,
+    };
     let mut world = World::with(&settings, opening);
     world.accept(true, &Ids::default());
     let question = world.sent().pop().expect("the question");
