@@ -15,9 +15,10 @@ use utoipa::ToSchema;
 use crate::http::Shared;
 use crate::http::login::{Caller, Visitor};
 use crate::http::params;
+use crate::http::placed::{Before, Recorded};
 use crate::http::problem::Problem;
 use crate::http::push::{
-    OPEN_MAX, Publisher, PushParams, Recorded, Upload, message_bytes_max, qos, too_large,
+    OPEN_MAX, Publisher, PushParams, Upload, message_bytes_max, qos, too_large,
 };
 
 /// One line of a batch.
@@ -59,8 +60,10 @@ pub(super) async fn publish(
 ) -> Result<Response, Problem> {
     let mut place = visitor.publisher.lock().await;
     let publisher = Publisher::at(&mut place, shared, caller);
-    let (rest, line, published, last) = (Vec::new(), 0, 0, None);
-    let mut batch = Batch { shared, publisher, otherwise, rest, line, published, last };
+    let (rest, line, published, kept) = (Vec::new(), 0, 0, 0);
+    let (last, before) = (None, None);
+    let mut batch =
+        Batch { shared, publisher, otherwise, rest, line, published, kept, last, before };
     let done = async {
         while let Some(bytes) = upload.next().await? {
             batch.take(&bytes).await?;
@@ -92,8 +95,10 @@ struct Batch<'b> {
     rest: Vec<u8>,
     line: u64,
     published: u64,
-    /// The last one that is acknowledged.
+    /// Those of them that are acknowledged, the last one, and where streams ended not long before.
+    kept: usize,
     last: Option<Message>,
+    before: Option<Before>,
 }
 
 impl Batch<'_> {
@@ -117,8 +122,10 @@ impl Batch<'_> {
     async fn finish(&mut self) -> Result<Vec<Recorded>, Problem> {
         self.end_line().await?;
         self.publisher.settle(0).await?;
-        match (&self.last, self.shared.log.get()) {
-            (Some(last), Some(log)) => self.publisher.find(log, last.topic()).await,
+        match (&self.last, self.before.take()) {
+            (Some(last), Some(before)) => {
+                Ok(before.find(last.topic(), self.publisher.client_id()).await)
+            }
             _ => Ok(Vec::new()),
         }
     }
@@ -133,11 +140,20 @@ impl Batch<'_> {
         // What is received at QoS 2 has a bound of its own, at which the broker ends the link.
         let open_max = if message.qos() == QoS::ExactlyOnce { 0 } else { OPEN_MAX };
         self.publisher.settle(open_max).await?;
-        let last = (message.qos() > QoS::AtMostOnce).then(|| message.clone());
+        if message.qos() > QoS::AtMostOnce {
+            self.note_kept(&message);
+        }
         self.publisher.begin(message).map_err(|problem| at(self.line, &problem))?;
-        self.last = last.or(self.last.take());
         self.published += 1;
         Ok(())
+    }
+
+    fn note_kept(&mut self, message: &Message) {
+        if self.kept.is_multiple_of(OPEN_MAX) {
+            self.before = self.shared.log.get().map(Before::of);
+        }
+        self.kept += 1;
+        self.last = Some(message.clone());
     }
 
     fn message(&self, line: &[u8]) -> Result<Message, Problem> {

@@ -101,7 +101,7 @@ pub(super) struct CursorPosition {
 }
 
 /// Bytes of payloads that are taken at a time, and of the record that exceeds them.
-const TAKEN_BYTES_MAX: usize = 8 << 20;
+pub(super) const TAKEN_BYTES_MAX: usize = 8 << 20;
 
 /// A day: who needs longer takes less.
 const LEASE_S_MAX: u64 = 86_400;

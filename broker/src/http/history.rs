@@ -50,7 +50,7 @@ pub(super) struct ConsumeParams {
 pub(super) struct LatestParams {
     /// Which stream; without it the only one.
     stream: Option<String>,
-    /// Records at the most.
+    /// Records at the most; of 8 MiB of payloads, and the record that exceeds them.
     #[param(default = 10, minimum = 1, maximum = 10000)]
     n: usize,
     /// Instead of the last: the next ones that this cursor has not consumed, on a lease, which
@@ -256,7 +256,8 @@ pub(super) async fn latest(
         return Err(Problem::bad(format!("n is 1 to {LAST_MAX}, not {}", params.n)));
     }
     let read = spawn_blocking(move || {
-        let records = log.last(&stream, Some(filter), params.n)?;
+        let bounds = (params.n, cursors::TAKEN_BYTES_MAX);
+        let records = log.last_within(&stream, Some(filter), bounds)?;
         let next = log.stats(&stream)?.next_offset;
         Ok::<_, LogError>((records, next))
     });

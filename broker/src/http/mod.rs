@@ -36,6 +36,7 @@ mod metrics;
 mod origin;
 mod params;
 mod patience;
+mod placed;
 mod problem;
 #[expect(unused_qualifications, reason = "what utoipa's macro writes")]
 mod push;

@@ -1,6 +1,6 @@
 //! `POST /push/{topic}`: a message, or many as JSON lines, and an answer once it is on disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,11 +18,9 @@ use martlet_codec::packet::Delivery;
 use martlet_codec::reason::QoS;
 use martlet_codec::topic::TopicName;
 use martlet_engine::effects::{Farewell, OutPacket};
-use martlet_engine::filter::Filter;
-use martlet_engine::input::{InPacket, Time};
+use martlet_engine::input::InPacket;
 use martlet_engine::message::Message;
 use serde::{Deserialize, Serialize};
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 
@@ -31,10 +29,9 @@ use crate::http::link::{self, Client};
 use crate::http::login::{Caller, Visitor};
 use crate::http::message::rfc3339;
 use crate::http::params::{self, Params, Rest};
+use crate::http::placed::{Before, Recorded};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::{Shared, batch, history};
-use crate::telemetry::LogError;
-use crate::telemetry::log::Log;
+use crate::http::{Shared, batch};
 
 /// How a message is published.
 #[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
@@ -73,15 +70,6 @@ pub(super) struct Pushed {
     records: Vec<Recorded>,
 }
 
-/// A place in a stream.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Recorded {
-    stream: String,
-    offset: u64,
-    /// When the broker received it, in UTC.
-    time: String,
-}
-
 /// A client that publishes, for as long as one connection of HTTP asks it to.
 #[derive(Debug)]
 pub(super) struct Publisher {
@@ -91,8 +79,6 @@ pub(super) struct Publisher {
     last: PacketId,
     /// Those that are not settled yet.
     open: BTreeSet<PacketId>,
-    /// The last offset of each stream that was told of.
-    told: BTreeMap<Arc<str>, u64>,
     /// Their PINGRESP says that what came before it at QoS 0 was taken.
     pinging: bool,
 }
@@ -152,12 +138,13 @@ pub(super) async fn push(
     let message = Message::new(topic, &payload, qos, params.retain);
     let mut place = visitor.publisher.lock().await;
     let publisher = Publisher::at(&mut place, &shared, &caller);
+    let before = shared.log.get().filter(|_| qos > QoS::AtMostOnce).map(Before::of);
     let done = async {
         publisher.begin(message)?;
         publisher.settle(0).await?;
-        match (qos, shared.log.get()) {
-            (QoS::AtMostOnce, _) | (_, None) => Ok(Vec::new()),
-            (_, Some(log)) => publisher.find(log, topic).await,
+        match before {
+            Some(before) => Ok(before.find(topic, publisher.client_id()).await),
+            None => Ok(Vec::new()),
         }
     };
     let records = match done.await {
@@ -242,9 +229,13 @@ impl Publisher {
             caller: caller.clone(),
             last: PacketId::FIRST,
             open: BTreeSet::new(),
-            told: BTreeMap::new(),
             pinging: false,
         })
+    }
+
+    /// Under which it publishes.
+    pub(super) fn client_id(&self) -> &str {
+        &self.caller.client_id
     }
 
     /// Publishes, or says why this user may not; what comes of it is for [`settle`](Self::settle).
@@ -292,39 +283,6 @@ impl Publisher {
              system's words. Sent again, it may be there twice",
             rfc3339(since)
         )))
-    }
-
-    /// Where the message of this topic is recorded that was just settled: nobody else publishes
-    /// under this client id, and what was told of before is not told again.
-    pub(super) async fn find(
-        &mut self,
-        log: &Log,
-        topic: TopicName<'_>,
-    ) -> Result<Vec<Recorded>, Problem> {
-        const LOOKED_AT: usize = 16;
-        let Ok(filter) = Filter::parse(topic.as_str()) else { return Ok(Vec::new()) };
-        let log = log.clone();
-        let read = spawn_blocking(move || {
-            let last = |stream: Arc<str>| {
-                let records = log.last(&stream, Some(filter.clone()), LOOKED_AT)?;
-                Ok((stream, records))
-            };
-            log.streams().into_iter().map(last).collect::<Result<Vec<_>, LogError>>()
-        });
-        let found = read.await.expect("a read does not panic").map_err(history::wrong)?;
-        let mut records = Vec::new();
-        for (stream, last) in found {
-            let own = Some(&self.caller.client_id);
-            let newest = last.iter().rev().find(|record| record.client_id.as_ref() == own);
-            let Some(record) = newest else { continue };
-            if self.told.get(&stream).is_some_and(|told| record.offset <= *told) {
-                continue;
-            }
-            let time = rfc3339(Time(record.time_ms));
-            records.push(Recorded { stream: stream.to_string(), offset: record.offset, time });
-            self.told.insert(stream, record.offset);
-        }
-        Ok(records)
     }
 
     /// Lets the broker have what was begun, and waits for nothing.

@@ -20,11 +20,11 @@ use crate::telemetry::columns::Column;
 use crate::telemetry::cursors::Shelf;
 use crate::telemetry::look::ReadOnly;
 use crate::telemetry::reader::Reader;
-use crate::telemetry::room;
 use crate::telemetry::seal::Outcome;
 use crate::telemetry::stream::Stream;
 use crate::telemetry::topics::{self, Topics};
 use crate::telemetry::{KeptRecord, LogError, Position, StreamStats};
+use crate::telemetry::{plan, room};
 
 /// What the log is told.
 #[derive(Clone, Debug)]
@@ -197,7 +197,20 @@ impl Log {
         filter: Option<Filter>,
         count: usize,
     ) -> Result<Vec<KeptRecord>, LogError> {
-        topics::last(&*self.stream(stream)?, filter, count.min(LAST_MAX))
+        self.last_within(stream, filter, (count, usize::MAX))
+    }
+
+    /// As [`last`](Self::last), and only until their payloads have so many bytes.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn last_within(
+        &self,
+        stream: &str,
+        filter: Option<Filter>,
+        (count, bytes_max): (usize, usize),
+    ) -> Result<Vec<KeptRecord>, LogError> {
+        topics::last(&*self.stream(stream)?, filter, (count.min(LAST_MAX), bytes_max))
     }
 
     /// The topics of a stream that begin with `prefix` and come after `after`; `limit` at most.
@@ -230,6 +243,11 @@ impl Log {
     pub fn stats(&self, stream: &str) -> Result<StreamStats, LogError> {
         let is_stopped = self.0.stopped.lock().contains(stream);
         Ok(StreamStats { is_stopped, ..self.stream(stream)?.stats() })
+    }
+
+    /// The offset of each stream at which what comes next can be read.
+    pub fn next_offsets(&self) -> Vec<(Arc<str>, u64)> {
+        self.all().iter().map(|stream| (stream.name.clone(), plan::bounds(stream).1)).collect()
     }
 
     /// Ready once there are records at or above `offset` to read; answers the offset behind the

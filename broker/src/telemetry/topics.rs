@@ -112,25 +112,27 @@ impl TopicStats {
     }
 }
 
-/// The last `count` records that `filter` matches, oldest first.
+/// The last `count` records that `filter` matches, oldest first; fewer where their payloads have
+/// `bytes_max` bytes before, and that of the record that exceeds them.
 pub(super) fn last(
     stream: &Stream,
     filter: Option<Filter>,
-    count: usize,
+    (count, bytes_max): (usize, usize),
 ) -> Result<Vec<KeptRecord>, LogError> {
     let wanted = Wanted { filter, deleted: stream.deleted(), ..Wanted::everything() };
     let (bases, mut below) = plan::segments(stream);
-    let mut last = VecDeque::new();
+    let (mut last, mut bytes) = (VecDeque::new(), 0);
     for base in bases.into_iter().rev() {
         let Some(mut plan) = plan::next(stream, base, &wanted)? else { continue };
         for at in (0..plan.blocks.len()).rev() {
             let found = in_block(stream, &mut plan, at, (&wanted, below))?;
             for record in found.into_iter().rev() {
-                if last.len() < count {
+                if last.len() < count && bytes < bytes_max {
+                    bytes += record.payload.len();
                     last.push_front(record);
                 }
             }
-            if last.len() >= count {
+            if last.len() >= count || bytes >= bytes_max {
                 return Ok(last.into());
             }
         }

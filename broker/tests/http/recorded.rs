@@ -113,6 +113,46 @@ fn a_push_says_where_it_is_recorded() {
     let pushed = http.ask("POST /push/", &[LINES], batch.as_bytes()).json();
     let last = &pushed["records"][0];
     assert_eq!((&last["stream"], &last["offset"]), (&json!("plant"), &json!(4)), "{pushed}");
+    let batch = "{\"topic\":\"sensors/e\",\"payload\":1}\n\
+                 {\"topic\":\"sensors/e\",\"payload\":2,\"qos\":0}\n";
+    let pushed = http.ask("POST /push/", &[LINES], batch.as_bytes()).json();
+    assert_eq!(pushed["records"][0]["offset"], json!(6), "nobody waited for the later one");
+}
+
+/// Whatever a topic's history is like, who publishes to it does not wait for it.
+#[test]
+fn a_push_reads_nothing_of_what_was_recorded_before() {
+    const BLOCK: usize = 64 * 1024;
+    let broker = Recording::start();
+    let mut http = broker.open();
+    http.ask("POST /push/sensors/a", &[], b"old");
+    for _ in 0..3 {
+        assert_eq!(http.ask("POST /push/sensors/b", &[], &[b'x'; BLOCK]).status, 200);
+    }
+    let segment = broker.folder.path().join("telemetry/plant/00000000000000000000.log");
+    let mut bytes = std::fs::read(&segment).expect("it is there");
+    bytes[70] ^= 1;
+    std::fs::write(&segment, bytes).expect("a folder of ours");
+    let pushed = http.ask("POST /push/sensors/a", &[], b"new").json();
+    assert_eq!(pushed["records"][0]["offset"], 4, "{pushed}");
+    assert_eq!(http.get("/streams").json()[0]["damaged_bytes"], 0, "nobody came upon it");
+    let damaged = http.get("/consume/sensors/a").json()["damaged_bytes"].as_u64();
+    assert!(damaged > Some(0), "it is there");
+}
+
+/// In bytes, too: not every record is a number.
+#[test]
+fn the_last_records_are_so_many_or_so_large() {
+    const MIB: usize = 1 << 20;
+    let broker = Recording::start();
+    let mut http = broker.open();
+    for _ in 0..10 {
+        assert_eq!(http.ask("POST /push/sensors/a", &[], &[b'x'; MIB]).status, 200);
+    }
+    let page = http.get("/latest/sensors/a?n=10").json();
+    let records = page["records"].as_array().expect("a list").iter();
+    let offsets: Vec<u64> = records.filter_map(|record| record["offset"].as_u64()).collect();
+    assert_eq!(offsets, (2..10).collect::<Vec<_>>());
 }
 
 #[test]
