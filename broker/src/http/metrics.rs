@@ -59,16 +59,19 @@ const STREAM_ROWS: [StreamRow; 9] = [
         stats.parquet_files
     }),
     ("parquet_bytes", "Bytes of these", Kind::Now, |stats| stats.parquet_bytes),
-    ("parquet_records", "Records that were sealed into these", Kind::Now, |stats| {
-        stats.parquet_records
-    }),
+    ("parquet_records", "Records in these", Kind::Now, |stats| stats.parquet_records),
     ("seal_failures", "How often a segment was not sealed", Kind::Total, |stats| {
         stats.seal_failures
     }),
     ("damaged_bytes", "Bytes of damage that readers came upon", Kind::Total, |stats| {
         stats.damaged_bytes
     }),
-    ("expired", "Records that were kept long enough and went", Kind::Total, |stats| stats.expired),
+    (
+        "expired",
+        "Records that were kept long enough, or made room, and went",
+        Kind::Total,
+        |stats| stats.expired,
+    ),
 ];
 
 /// As for streams.

@@ -35,8 +35,8 @@ pub(super) fn load(disk: &dyn Disk, folder: &Path, limit: Option<u64>) -> Result
 
 fn load_once(disk: &dyn Disk, folder: &Path, limit: Option<u64>) -> Result<Inner, LogError> {
     disk.create_folder(folder).map_err(|source| LogError::io("making", folder, source))?;
-    let Names { segments: mut bases, parquet, begun } = sealed::names(disk, folder)?;
-    for path in begun {
+    let Names { segments: mut bases, parquet, begun, orphans } = sealed::names(disk, folder)?;
+    for path in begun.into_iter().chain(orphans) {
         disk.remove(&path).map_err(|source| LogError::io("removing", &path, source))?;
     }
     let mut sealed = Vec::new();

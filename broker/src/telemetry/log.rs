@@ -270,7 +270,7 @@ impl Log {
             let Ok(stream) = self.stream(&settings.name) else { continue };
             room::expire(&stream, settings, now_ms);
             let is_stopped = stopped.contains(&settings.name);
-            match room::is_full(&*self.0.disk, &stream, settings, is_stopped) {
+            match room::is_full(&*self.0.disk, &stream, settings, (is_stopped, now_ms)) {
                 true => stopped.insert(settings.name.clone()),
                 false => stopped.remove(&settings.name),
             };

@@ -137,7 +137,7 @@ pub struct StreamStats {
     pub parquet_files: u64,
     /// Bytes of these.
     pub parquet_bytes: u64,
-    /// Records that were sealed into these.
+    /// Records in these.
     pub parquet_records: u64,
     /// How often a segment was not sealed since the start: it or what was made of it is damaged, or
     /// the disk refused. The log says which.
@@ -150,7 +150,8 @@ pub struct StreamStats {
     pub last_time_ms: Option<u64>,
     /// Bytes that the disk did not take yet; they are in the journal.
     pub unwritten_bytes: u64,
-    /// Records that were deleted since the start: they were too old, or too many.
+    /// Records that were deleted since the start: they were too old, or too many, or the disk was
+    /// full.
     pub expired: u64,
     /// It records nothing for now: the disk is full.
     pub is_stopped: bool,

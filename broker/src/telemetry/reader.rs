@@ -9,7 +9,7 @@ use crate::telemetry::batch::{self, Batch, HEADER_BYTES, Place};
 use crate::telemetry::columnar::Fault;
 use crate::telemetry::index::Block;
 use crate::telemetry::plan::{self, Plan, Wanted};
-use crate::telemetry::stream::Stream;
+use crate::telemetry::stream::{self, READS_MAX, Stream};
 use crate::telemetry::{LogError, Position, Record};
 
 /// Reads one stream. It holds a block of records at a time, whatever the stream holds.
@@ -40,7 +40,7 @@ pub struct Reader {
 struct Tail {
     /// The block's file, by its first offset, where the block begins in it, and how often the
     /// files had been looked at anew.
-    block: (u64, u64, u64),
+    block: stream::Place,
     skip: u64,
 }
 
@@ -100,7 +100,8 @@ impl Reader {
     /// The next record; `None`: there is none yet.
     ///
     /// # Errors
-    /// When the disk cannot be read. Asked again, it tries again.
+    /// When the disk cannot be read. Asked again, it tries again, and passes over what cannot be
+    /// read again and again.
     #[expect(clippy::should_implement_trait, reason = "what it lends ends with the next call")]
     pub fn next(&mut self) -> Result<Option<Record<'_>>, LogError> {
         let mut all = u64::MAX;
@@ -220,16 +221,20 @@ impl Reader {
             return Ok(false);
         };
         let skip = skipped(self.tail, plan, &block);
+        let at = place(plan, &block);
         (self.batch_at, self.record_at) = (0, 0);
         match plan.read(&block, skip, &mut self.bytes) {
-            Ok(()) => {}
+            Ok(()) => self.stream.note_read(at),
             Err(Fault::Damaged { reason, bytes }) => {
                 self.bytes.clear();
                 self.note_damage(bytes, &reason);
             }
             Err(Fault::Io(source)) => {
                 self.bytes.clear();
-                return Err(LogError::io("reading", &self.stream.folder, source));
+                if self.stream.note_failure(at) < READS_MAX {
+                    return Err(LogError::io("reading", &self.stream.folder, source));
+                }
+                self.note_damage(block.bytes - skip, &source.to_string());
             }
         }
         self.begun += 1;
@@ -269,6 +274,6 @@ fn skipped(tail: Option<Tail>, plan: &Plan, block: &Block) -> u64 {
     tail.filter(|tail| tail.block == place(plan, block)).map_or(0, |tail| tail.skip)
 }
 
-fn place(plan: &Plan, block: &Block) -> (u64, u64, u64) {
+fn place(plan: &Plan, block: &Block) -> stream::Place {
     (plan.file, block.at, plan.loads)
 }

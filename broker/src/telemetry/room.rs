@@ -10,11 +10,16 @@ use crate::telemetry::stream::{Inner, Stream};
 /// A stream that has stopped goes on once so many fourths of what must be free are free.
 const FOURTHS_TO_GO_ON: u64 = 5;
 
+/// How long a disk may take to give back what was deleted: some do so later, and a file that is
+/// being read stays until then.
+const GIVEN_BACK_AFTER_MS: u64 = 30_000;
+
 /// Deletes whole segments that are older than the stream keeps them, or more than that.
 pub(super) fn expire(stream: &Stream, settings: &StreamSettings, now_ms: u64) {
     let keep_ms = settings.keep.map(|keep| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
     let oldest = keep_ms.map(|keep| now_ms.saturating_sub(keep));
     let name = &settings.name;
+    stream.remove_left();
     match stream.expire(oldest, settings.keep_bytes) {
         Ok(0) => {}
         Ok(gone) => tracing::info!("Stream {name}: {gone} records were kept long enough and go."),
@@ -27,15 +32,21 @@ pub(super) fn is_full(
     disk: &dyn Disk,
     stream: &Stream,
     settings: &StreamSettings,
-    is_stopped: bool,
+    (is_stopped, now_ms): (bool, u64),
 ) -> bool {
     let (name, min) = (&settings.name, settings.free_bytes_min);
     // Where nobody knows how much is free, the disk itself will say.
-    let free = || disk.free_bytes(&stream.folder).unwrap_or(u64::MAX);
+    let told = || disk.free_bytes(&stream.folder).unwrap_or(u64::MAX);
+    let mut free = told().max(stream.promised(now_ms));
     let wanted = if is_stopped { min / 4 * FOURTHS_TO_GO_ON } else { min };
-    while settings.full == WhenFull::DropOldest && free() < wanted {
+    while settings.full == WhenFull::DropOldest && free < wanted {
         match stream.remove_oldest(|_| true) {
-            Ok(Some(records)) => {
+            Ok(Some((records, bytes))) => {
+                let (found, owed) = (told(), free + bytes);
+                free = found.max(owed);
+                if found < owed {
+                    stream.promise(owed, now_ms + GIVEN_BACK_AFTER_MS);
+                }
                 tracing::warn!("Stream {name}: the disk is full; its oldest {records} records go.");
             }
             Ok(None) => break,
@@ -45,7 +56,6 @@ pub(super) fn is_full(
             }
         }
     }
-    let free = free();
     let is_full = free < wanted;
     if is_full && !is_stopped {
         tracing::error!(
@@ -68,14 +78,17 @@ impl Stream {
                 || bytes.is_some_and(|bytes| inner.bytes() > bytes)
         };
         let mut gone = 0;
-        while let Some(records) = self.remove_oldest(may_go)? {
+        while let Some((records, _)) = self.remove_oldest(may_go)? {
             gone += records;
         }
         Ok(gone)
     }
 
-    /// Deletes the oldest file, if it may go; how many records it held.
-    fn remove_oldest(&self, may_go: impl Fn(&Inner) -> bool) -> Result<Option<u64>, LogError> {
+    /// Deletes the oldest file, if it may go; how many records it held, and bytes.
+    fn remove_oldest(
+        &self,
+        may_go: impl Fn(&Inner) -> bool,
+    ) -> Result<Option<(u64, u64)>, LogError> {
         let oldest = {
             let mut inner = self.lock();
             match inner.sealed.first() {
@@ -86,7 +99,7 @@ impl Stream {
                 _ => return Ok(None),
             }
         };
-        let records = oldest.end - oldest.base;
+        let (records, bytes) = (oldest.end - oldest.base, oldest.bytes);
         let removed = sealed::remove(&*self.disk, &oldest.path(&self.folder));
         let mut inner = self.lock();
         match removed {
@@ -94,7 +107,7 @@ impl Stream {
             // It is still there: it counts, and goes later.
             Err(_) => inner.sealed.insert(0, oldest),
         }
-        removed.map(|()| Some(records))
+        removed.map(|()| Some((records, bytes)))
     }
 }
 

@@ -13,11 +13,11 @@ use crate::telemetry::catalog::Deleted;
 use crate::telemetry::columnar::Fault;
 use crate::telemetry::columnar::write::Writer;
 use crate::telemetry::columns::Column;
-use crate::telemetry::index::Index;
+use crate::telemetry::index::{Index, UNKNOWN};
 use crate::telemetry::log::Sealing;
 use crate::telemetry::sealed::{self, Form, Part, Sealed, index_path};
 use crate::telemetry::segment;
-use crate::telemetry::stream::Stream;
+use crate::telemetry::stream::{READS_MAX, Stream};
 use crate::telemetry::{LogError, Record};
 
 /// Waits so long; `false`: it is to stop.
@@ -73,7 +73,10 @@ impl Stream {
         let new = match named.and_then(|()| Sealed::open_parquet(&*self.disk, &self.folder, range))
         {
             Ok(Some(new)) => new,
-            Ok(None) => return Ok(Outcome::Damaged),
+            Ok(None) => {
+                self.let_stay(oldest.base);
+                return Ok(Outcome::Damaged);
+            }
             Err(error) => {
                 // Nobody would own it while retention deletes the segment.
                 let _ = sealed::remove(&*self.disk, &done);
@@ -88,7 +91,7 @@ impl Stream {
         );
         // Retention may have been faster.
         let gone = if self.replace(&oldest, Some(new)) { path } else { done };
-        sealed::remove(&*self.disk, &gone)?;
+        self.remove_for_sure(gone);
         Ok(Outcome::Sealed)
     }
 
@@ -128,7 +131,7 @@ impl Stream {
         ((sealing, columns), go_on): (How<'_>, GoOn<'_>),
     ) -> Result<Option<Vec<u8>>, Refused> {
         let path = segment.path(&self.folder);
-        let reading = |source| Refused::Log(LogError::io("reading", &path, source));
+        let reading = |source| Refused::Unread(LogError::io("reading", &path, source));
         let writing = |fault| match fault {
             Fault::Io(source) => Refused::Log(LogError::io("writing", begun, source)),
             Fault::Damaged { reason, .. } => Refused::Differs(reason),
@@ -177,6 +180,13 @@ impl Stream {
         let outcome = match written {
             Ok(_) => return Ok(Outcome::Stopped),
             Err(Refused::Log(error)) => return Err(error),
+            Err(Refused::Unread(error)) => {
+                if self.note_failure((segment.base, UNKNOWN, 0)) < READS_MAX {
+                    return Err(error);
+                }
+                tracing::error!(%error, "{error}, again and again: it stays, and is not sealed.");
+                Outcome::Damaged
+            }
             Err(Refused::Damaged) => {
                 tracing::error!("A part of {name} cannot be read: it stays, and is not sealed.");
                 Outcome::Damaged
@@ -194,6 +204,8 @@ impl Stream {
 /// Why a segment is not sealed.
 enum Refused {
     Log(LogError),
+    /// The disk does not read it.
+    Unread(LogError),
     /// Not all of it can be read.
     Damaged,
     /// What was written is not what was read.

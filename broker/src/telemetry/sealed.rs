@@ -14,6 +14,7 @@ use crate::telemetry::segment::{self, Scanned};
 
 const SEGMENT: &str = ".log";
 const PARQUET: &str = ".parquet";
+const INDEX: &str = ".index";
 /// A Parquet file that is being written.
 pub(super) const PARQUET_BEGUN: &str = ".parquet.begun";
 /// What every file is called that is being written.
@@ -30,6 +31,8 @@ pub(super) struct Sealed {
     /// next file begins.
     pub(super) end: u64,
     pub(super) bytes: u64,
+    /// Records, if it is a Parquet file.
+    pub(super) rows: u64,
     /// 0 and [`UNKNOWN`] where damage has taken them.
     pub(super) time_min: u64,
     pub(super) time_max: u64,
@@ -55,6 +58,8 @@ pub(super) struct Names {
     pub(super) parquet: Vec<(u64, u64)>,
     /// Files that nobody finished.
     pub(super) begun: Vec<PathBuf>,
+    /// Indexes without a file: who read one while it was removed may have made it again.
+    pub(super) orphans: Vec<PathBuf>,
 }
 
 pub(super) fn segment_path(folder: &Path, base: u64) -> PathBuf {
@@ -81,6 +86,14 @@ pub(super) fn names(disk: &dyn Disk, folder: &Path) -> Result<Names, LogError> {
         names.segments.extend(name.strip_suffix(SEGMENT).and_then(|base| base.parse::<u64>().ok()));
         names.parquet.extend(name.strip_suffix(PARQUET).and_then(range));
     }
+    let is_of = |index: &str, ending: &str| {
+        listed.iter().any(|name| name.strip_suffix(ending).is_some_and(|stem| stem == index))
+    };
+    let indexes = listed.iter().filter_map(|name| name.strip_suffix(INDEX));
+    let is_ours = |stem: &&str| stem.parse::<u64>().is_ok() || range(stem).is_some();
+    let orphans =
+        indexes.filter(is_ours).filter(|stem| !is_of(stem, SEGMENT) && !is_of(stem, PARQUET));
+    names.orphans = orphans.map(|stem| folder.join(format!("{stem}{INDEX}"))).collect();
     names.segments.sort_unstable();
     names.parquet.sort_unstable();
     Ok(names)
@@ -124,6 +137,7 @@ impl Sealed {
             base,
             end: index.end().unwrap_or(base),
             bytes,
+            rows: 0,
             time_min: times.start,
             time_max: times.end,
             unsafe_yet: Some((file, Arc::new(index))),
@@ -165,7 +179,7 @@ impl Sealed {
             Err(Fault::Io(error)) if error.kind() == io::ErrorKind::Unsupported => {
                 let unknown = Written::default();
                 let mut sealed = Self::of(Form::Parquet, (base, end), bytes, &unknown);
-                sealed.time_max = UNKNOWN;
+                (sealed.time_max, sealed.rows) = (UNKNOWN, end - base);
                 Ok(Some(sealed))
             }
             Err(Fault::Io(error)) => Err(reading(error)),
@@ -175,7 +189,11 @@ impl Sealed {
     fn of(form: Form, (base, end): (u64, u64), bytes: u64, index: &Written) -> Self {
         let times = index::times(&index.blocks);
         let (time_min, time_max) = (times.start, times.end);
-        Self { form, base, end, bytes, time_min, time_max, unsafe_yet: None }
+        let rows = match form {
+            Form::Segment => 0,
+            Form::Parquet => index.blocks.iter().map(|block| block.bytes).sum(),
+        };
+        Self { form, base, end, bytes, rows, time_min, time_max, unsafe_yet: None }
     }
 
     pub(super) fn path(&self, folder: &Path) -> PathBuf {

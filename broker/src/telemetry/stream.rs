@@ -1,6 +1,6 @@
 //! One stream: its segments on disk, the newest of which grows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -24,6 +24,12 @@ use crate::telemetry::{LogError, StreamStats};
 /// store's commits fail, so that no acknowledgement leaves, until the disk takes them.
 pub(super) const UNWRITTEN_BYTES_MAX: usize = 16 << 20;
 
+/// How often it is tried to read what the disk does not read: then it counts as damage.
+pub(super) const READS_MAX: u32 = 3;
+
+/// Places that are remembered because the disk did not read them.
+const FAILURES_MAX: usize = 4096;
+
 /// A stream. The store's thread appends; anybody reads.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -40,9 +46,18 @@ pub(super) struct Stream {
     /// Segments that are not sealed, by their first offsets: they are damaged.
     staying: Mutex<BTreeSet<u64>>,
     seal_failures: AtomicU64,
+    /// What the disk did not read, by the place, and how often in a row.
+    unread: Mutex<BTreeMap<Place, u32>>,
+    /// Files that are nobody's any more, and that the disk did not remove yet.
+    left: Mutex<Vec<PathBuf>>,
+    /// What is to be free, until when, as soon as the disk gives back what was deleted.
+    promised: Mutex<(u64, u64)>,
     /// Bytes that readers had to pass over.
     unread_bytes: AtomicU64,
 }
+
+/// A block: its file, where it begins in it, and how often the files had been looked at anew.
+pub(super) type Place = (u64, u64, u64);
 
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -75,7 +90,8 @@ impl Stream {
         let inner = Inner { settled: limit.unwrap_or(0), ..load(&*disk, &folder, limit)? };
         let inner = Mutex::new(inner);
         let (news, syncing) = (Condvar::new(), Mutex::new(()));
-        let (deleted, staying) = (Mutex::default(), Mutex::default());
+        let (deleted, staying, unread) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (left, promised) = (Mutex::default(), Mutex::default());
         let (seal_failures, unread_bytes) = (AtomicU64::default(), AtomicU64::default());
         Ok(Self {
             name,
@@ -88,6 +104,9 @@ impl Stream {
             deleted,
             staying,
             seal_failures,
+            unread,
+            left,
+            promised,
             unread_bytes,
         })
     }
@@ -254,7 +273,7 @@ impl Stream {
             segments: inner.sealed.len() as u64 + u64::from(active.is_some()),
             parquet_files: parquet.clone().count() as u64,
             parquet_bytes: parquet.clone().map(|sealed| sealed.bytes).sum(),
-            parquet_records: parquet.map(|sealed| sealed.end - sealed.base).sum(),
+            parquet_records: parquet.map(|sealed| sealed.rows).sum(),
             seal_failures: self.seal_failures.load(Ordering::Relaxed),
             damaged_bytes: self.unread_bytes.load(Ordering::Relaxed),
             first_time_ms: times.clone().map(|times| times.start).filter(|time| *time > 0).min(),
@@ -335,6 +354,45 @@ impl Stream {
     /// A segment was not sealed.
     pub(super) fn note_seal_failure(&self) {
         self.seal_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The disk did not read this: how often in a row.
+    pub(super) fn note_failure(&self, place: Place) -> u32 {
+        let mut unread = self.unread.lock();
+        if unread.len() >= FAILURES_MAX {
+            unread.clear();
+        }
+        let times = unread.entry(place).or_default();
+        *times += 1;
+        *times
+    }
+
+    /// The disk read this.
+    pub(super) fn note_read(&self, place: Place) {
+        self.unread.lock().remove(&place);
+    }
+
+    /// Removes a file that is nobody's any more; if the disk refuses, it is tried again.
+    pub(super) fn remove_for_sure(&self, path: PathBuf) {
+        if let Err(error) = sealed::remove(&*self.disk, &path) {
+            tracing::warn!(%error, "Stream {}: {error}; it will be tried again.", self.name);
+            self.left.lock().push(path);
+        }
+    }
+
+    /// Removes what could not be removed before.
+    pub(super) fn remove_left(&self) {
+        self.left.lock().retain(|path| sealed::remove(&*self.disk, path).is_err());
+    }
+
+    /// How much is to be free on the disk at this time, by what was deleted.
+    pub(super) fn promised(&self, now_ms: u64) -> u64 {
+        let (free, until_ms) = *self.promised.lock();
+        if now_ms < until_ms { free } else { 0 }
+    }
+
+    pub(super) fn promise(&self, free: u64, until_ms: u64) {
+        *self.promised.lock() = (free, until_ms);
     }
 
     /// A reader came upon so many bytes that cannot be read.

@@ -43,6 +43,10 @@ struct World {
     capacity: Option<u64>,
     /// Files stay, whoever removes them.
     keeps_all: bool,
+    /// What it says is free, whatever is.
+    told_free: Option<u64>,
+    /// Bytes of a file that cannot be read.
+    unreadable: Option<(PathBuf, std::ops::Range<u64>)>,
     dice: Dice,
     counts: Counts,
     cuts: Cuts,
@@ -192,6 +196,16 @@ impl Simulated {
     /// From here on no file can be removed, or any again.
     pub fn refuse_to_remove(&self, refuse: bool) {
         self.0.lock().keeps_all = refuse;
+    }
+
+    /// From here on it says that so much is free, whatever is.
+    pub fn tell_free(&self, bytes: u64) {
+        self.0.lock().told_free = Some(bytes);
+    }
+
+    /// From here on these bytes of a file cannot be read, or all again.
+    pub fn refuse_to_read(&self, what: Option<(PathBuf, std::ops::Range<u64>)>) {
+        self.0.lock().unreadable = what;
     }
 
     /// Bytes of all files.
@@ -443,6 +457,9 @@ impl Disk for Simulated {
 
     fn free_bytes(&self, _: &Path) -> io::Result<u64> {
         let world = self.0.lock();
+        if let Some(free) = world.told_free {
+            return Ok(free);
+        }
         Ok(world.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(world.used())))
     }
 }
@@ -496,6 +513,13 @@ impl File for Handle {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let world = self.world.lock();
         let start = offset as usize;
+        let end = offset + out.len() as u64;
+        let is_bad = |(path, bad): &(PathBuf, std::ops::Range<u64>)| {
+            *path == self.path && offset < bad.end && bad.start < end
+        };
+        if world.unreadable.as_ref().is_some_and(is_bad) {
+            return Err(io::Error::other("a sector cannot be read"));
+        }
         let bytes = world.inodes[self.inode].live.get(start..start + out.len());
         out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())

@@ -289,3 +289,55 @@ fn a_reader_that_finds_little_stops_in_between() {
     }
     assert_eq!(found, 100);
 }
+
+#[test]
+fn what_the_disk_does_not_read_counts_as_damage_in_the_end() {
+    let (disk, all) = stopped(false);
+    let log = sealing_log(&disk, 20_000);
+    open(&disk, &log).load().expect("loaded");
+    let (in_it, len) = (held(&all, 1), disk.files()[&all[1]].len() as u64);
+    disk.refuse_to_read(Some((all[1].clone(), 2_000..2_001)));
+    let mut reader = log.reader("all", Position::Earliest, None).expect("there");
+    let (mut found, mut refused) = (Vec::new(), 0);
+    loop {
+        match reader.next() {
+            Ok(Some(record)) => found.push(record.offset),
+            Ok(None) => break,
+            Err(_) => refused += 1,
+        }
+    }
+    let rest: Vec<u64> = (0..1_000).filter(|offset| !in_it.contains(offset)).collect();
+    assert_eq!((refused, reader.damaged_bytes()), (2, len), "twice it may be a moment's");
+    assert_eq!(found, rest);
+    (0..3).for_each(|_| seal(&log));
+    assert_eq!(stats(&log).parquet_files, stats(&log).segments - 2, "all but this are sealed");
+    assert!(disk.files().contains_key(&all[1]), "it stays");
+    disk.refuse_to_read(None);
+    assert_eq!(read(&log, None), ((0..1_000).collect(), 0), "it was the disk");
+}
+
+#[test]
+fn a_segment_that_is_sealed_and_that_the_disk_does_not_remove_goes_later() {
+    let (disk, all) = stopped(false);
+    let log = sealing_log(&disk, 20_000);
+    open(&disk, &log).load().expect("loaded");
+    disk.refuse_to_remove(true);
+    seal(&log);
+    assert_eq!(files(&disk, "parquet").len(), all.len() - 1, "one after the other");
+    log.tend(0);
+    assert_eq!(files(&disk, "log").len(), all.len());
+    disk.refuse_to_remove(false);
+    log.tend(0);
+    assert_eq!(files(&disk, "log"), all[all.len() - 1..]);
+    assert_eq!(read(&log, None), ((0..1_000).collect(), 0));
+}
+
+#[test]
+fn an_index_without_its_file_goes_at_a_start() {
+    let (disk, all) = stopped(false);
+    let orphan = all[0].with_file_name("00000000000000005000.index");
+    disk.put(&orphan, b"made by who read while it was removed".to_vec());
+    open(&disk, &sealing_log(&disk, 20_000)).load().expect("loaded");
+    assert!(!disk.files().contains_key(&orphan));
+    assert!(disk.files().contains_key(&all[0].with_extension("index")));
+}

@@ -82,3 +82,22 @@ fn a_stream_that_drops_the_oldest_makes_room_and_goes_on() {
     disk.set_capacity(FREE_MIN / 2);
     assert_eq!(stopped(&log), Some(true));
 }
+
+/// Some disks give back later what was deleted, and a file that is being read stays until then.
+#[test]
+fn a_disk_that_gives_back_late_does_not_cost_everything() {
+    let disk = Simulated::new(1);
+    let (mut store, log) = stream(&disk, WhenFull::DropOldest);
+    commit(&mut store, 0..200);
+    disk.tell_free(FREE_MIN - 5000);
+    let first = |now_ms| {
+        assert_eq!(log.tend(now_ms), None, "it records on");
+        log.stats("all").expect("a stream").first_offset
+    };
+    let at_once = first(1);
+    assert!((40..=100).contains(&at_once), "as few as must go: {at_once}");
+    assert_eq!(first(1_000), at_once, "it waits");
+    assert_eq!(first(30_000), at_once, "it waits");
+    let later = first(30_001);
+    assert!(at_once < later && later < 180, "it was not enough: {later}");
+}
