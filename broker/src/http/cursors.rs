@@ -91,6 +91,8 @@ pub(super) struct LeaseBody {
     /// To acknowledge the records with.
     lease: u64,
     records: Vec<RecordBody>,
+    /// There may be more to take now, also where this has found none in 256 MiB.
+    more: bool,
 }
 
 /// Where a cursor is now.
@@ -102,6 +104,9 @@ pub(super) struct CursorPosition {
 
 /// Bytes of payloads that are taken at a time, and of the record that exceeds them.
 pub(super) const TAKEN_BYTES_MAX: usize = 8 << 20;
+
+/// Blocks of 64 KiB that are looked through at a time. At the bound: who takes is told so.
+const TAKEN_BLOCKS_MAX: u64 = 4096;
 
 /// A day: who needs longer takes less.
 const LEASE_S_MAX: u64 = 86_400;
@@ -115,7 +120,8 @@ pub(super) async fn cursors(
     caller: Caller,
 ) -> Result<Json<Vec<CursorBody>>, Problem> {
     caller.must_be_admin()?;
-    let cursors = shared.log.get().map(Log::cursors).unwrap_or_default();
+    let Some(log) = shared.log.get().cloned() else { return Ok(Json(Vec::new())) };
+    let cursors = asked(move || Ok(log.cursors())).await?;
     Ok(Json(cursors.into_iter().map(CursorBody::from).collect()))
 }
 
@@ -165,7 +171,7 @@ pub(super) async fn delete(
     Rest(name): Rest,
 ) -> Result<axum::http::StatusCode, Problem> {
     caller.must_be_admin()?;
-    let (log, _) = of(&shared, &name)?;
+    let (log, _) = of(&shared, &name).await?;
     asked(move || log.drop_cursor(&name)).await?;
     Ok(axum::http::StatusCode::NO_CONTENT)
 }
@@ -187,13 +193,13 @@ pub(super) async fn take(
     Params(params): Params<TakeParams>,
 ) -> Result<Response, Problem> {
     caller.must_be_admin()?;
-    let (log, _) = of(&shared, &name)?;
-    let Taken { lease, records } = take_from(&shared, log, name, params).await?;
+    let (log, _) = of(&shared, &name).await?;
+    let Taken { lease, records, is_more } = take_from(&shared, log, name, params).await?;
     let mut out = format!("{{\"lease\":{lease},\"records\":[").into_bytes();
     for (before, record) in (0..).zip(&records) {
         Form::Json.write(&mut out, &record.lend(), before);
     }
-    out.extend_from_slice(b"]}\n");
+    out.extend_from_slice(format!("],\"more\":{is_more}}}\n").as_bytes());
     Ok(([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], out).into_response())
 }
 
@@ -207,7 +213,7 @@ pub(super) async fn not_consumed(
     params: TakeParams,
 ) -> Result<(Taken, u64), Problem> {
     caller.must_be_admin()?;
-    let (log, cursor) = of(shared, &name)?;
+    let (log, cursor) = of(shared, &name).await?;
     let reads = cursor.filter.as_deref().unwrap_or("#");
     if filter.as_str() != reads {
         let asked = filter.as_str();
@@ -230,8 +236,13 @@ async fn take_from(
         return Err(Problem::bad(detail));
     }
     let Time(now_ms) = shared.driver.now();
-    let (records_max, bytes_max) = (params.n, TAKEN_BYTES_MAX);
-    let terms = Terms { records_max, bytes_max, until_ms: now_ms + params.lease_s * 1000, now_ms };
+    let terms = Terms {
+        records_max: params.n,
+        bytes_max: TAKEN_BYTES_MAX,
+        blocks_max: TAKEN_BLOCKS_MAX,
+        until_ms: now_ms + params.lease_s * 1000,
+        now_ms,
+    };
     let taken = asked(move || {
         let taken = log.take(&name, terms)?;
         if params.commit && !taken.records.is_empty() {
@@ -259,15 +270,16 @@ pub(super) async fn acknowledge(
     Params(AckParams { lease }): Params<AckParams>,
 ) -> Result<Json<CursorPosition>, Problem> {
     caller.must_be_admin()?;
-    let (log, _) = of(&shared, &name)?;
+    let (log, _) = of(&shared, &name).await?;
     let position = asked(move || log.acknowledge(&name, lease)).await?;
     Ok(Json(CursorPosition { position }))
 }
 
 /// The log, and a cursor of it.
-fn of(shared: &Shared, name: &str) -> Result<(Log, CursorStats), Problem> {
+async fn of(shared: &Shared, name: &str) -> Result<(Log, CursorStats), Problem> {
     let log = shared.log.get().ok_or_else(|| Problem::not_found("nothing is recorded"))?;
-    let cursors = log.cursors();
+    let asking = log.clone();
+    let cursors = asked(move || Ok(asking.cursors())).await?;
     let known = cursors.iter().map(|cursor| &*cursor.name).collect::<Vec<_>>().join(", ");
     let found = cursors.iter().find(|cursor| cursor.name == name).cloned();
     let none = || Problem::not_found(format!("there is no cursor {name:?}; there are: {known}"));

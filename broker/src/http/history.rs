@@ -54,7 +54,8 @@ pub(super) struct LatestParams {
     #[param(default = 10, minimum = 1, maximum = 10000)]
     n: usize,
     /// Instead of the last: the next ones that this cursor has not consumed, on a lease, which
-    /// `Martlet-Lease` names. For admins; see `/cursors/`.
+    /// `Martlet-Lease` names; `Martlet-More` says whether there may be more to take now. For
+    /// admins; see `/cursors/`.
     cursor: Option<String>,
     /// With a cursor: acknowledge them at once. What is lost on the way is lost.
     #[param(default = false)]
@@ -247,8 +248,9 @@ pub(super) async fn latest(
         let LatestParams { n, lease_s, commit, .. } = params;
         let params = TakeParams { n, lease_s, commit };
         let taken = cursors::not_consumed(&shared, &caller, cursor, &filter, params);
-        let (Taken { lease, records }, next) = taken.await?;
-        let lease = [(LEASE, HeaderValue::from(lease))];
+        let (Taken { lease, records, is_more }, next) = taken.await?;
+        let more = HeaderValue::from_static(if is_more { "true" } else { "false" });
+        let lease = [(LEASE, HeaderValue::from(lease)), (MORE, more)];
         return Ok((lease, written(form, &caller, &records, next)).into_response());
     }
     let (log, stream) = stream(&shared, params.stream.as_deref())?;
@@ -267,6 +269,9 @@ pub(super) async fn latest(
 
 /// Names the lease of an answer, in all its forms.
 const LEASE: HeaderName = HeaderName::from_static("martlet-lease");
+
+/// Whether there may be more to take now.
+const MORE: HeaderName = HeaderName::from_static("martlet-more");
 
 /// Records that are few, as an answer.
 fn written(form: Form, caller: &Caller, records: &[KeptRecord], next: u64) -> Response {

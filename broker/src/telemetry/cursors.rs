@@ -2,8 +2,10 @@
 //! one: each takes records on a lease, and what is not acknowledged in time another one gets.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use martlet_engine::filter::Filter;
+use parking_lot::Mutex;
 
 use crate::telemetry::catalog::{Catalog, Cursor};
 use crate::telemetry::log::{Log, is_name};
@@ -39,6 +41,8 @@ pub struct Taken {
     pub lease: u64,
     /// The records, in order.
     pub records: Vec<KeptRecord>,
+    /// It stopped before the end of the stream: there may be more to take now.
+    pub is_more: bool,
 }
 
 /// How much is taken, and for how long.
@@ -48,6 +52,8 @@ pub struct Terms {
     pub records_max: usize,
     /// Bytes of payloads after which no more records are taken.
     pub bytes_max: usize,
+    /// Blocks of the log after which no more are read, so that one who finds little stops, too.
+    pub blocks_max: u64,
     /// Until when, in Unix milliseconds, they must be acknowledged.
     pub until_ms: u64,
     /// The time.
@@ -67,6 +73,8 @@ pub(super) struct Shelf {
 struct Group {
     /// Everything below was handed out.
     next: u64,
+    /// Held by who takes, so that the next one begins behind it; the shelf is free meanwhile.
+    turn: Arc<Mutex<()>>,
     /// What was, and is not below the position yet, by the first offset.
     leases: BTreeMap<u64, Lease>,
 }
@@ -79,7 +87,67 @@ struct Lease {
     is_acknowledged: bool,
 }
 
+/// A plan and a block of it: who reads no more than that has come on.
+const PROGRESS_BLOCKS: u64 = 2;
+
+/// Offsets of which somebody takes the records.
+struct Span {
+    lease: u64,
+    stream: String,
+    filter: Option<Filter>,
+    first: u64,
+    /// Of a lease whose time is over: all of it is handed out again.
+    end: Option<u64>,
+}
+
+/// What was found in a span, and how far it was read.
+struct Found {
+    records: Vec<KeptRecord>,
+    end: u64,
+    is_more: bool,
+}
+
 impl Shelf {
+    fn turn(&mut self, name: &str) -> Result<Arc<Mutex<()>>, LogError> {
+        let next = self.cursor(name)?.position;
+        let group = self.groups.entry(name.to_owned()).or_insert_with(|| Group {
+            next,
+            turn: Arc::default(),
+            leases: BTreeMap::new(),
+        });
+        Ok(Arc::clone(&group.turn))
+    }
+
+    /// The group of who has this turn; `None`: the cursor was put elsewhere or deleted since.
+    fn group(&mut self, name: &str, turn: &Arc<Mutex<()>>) -> Option<&mut Group> {
+        self.groups.get_mut(name).filter(|group| Arc::ptr_eq(&group.turn, turn))
+    }
+
+    /// What is to be taken. A lease that is over is nobody else's from here on.
+    fn begin(
+        &mut self,
+        name: &str,
+        turn: &Arc<Mutex<()>>,
+        terms: &Terms,
+    ) -> Result<Option<Span>, LogError> {
+        let Cursor { stream, filter, .. } = self.cursor(name)?.clone();
+        let filter = filter.as_deref().map(Filter::parse).transpose();
+        let filter = filter.expect("it was a filter when it was put");
+        self.next_lease += 1;
+        let lease = self.next_lease;
+        let Some(group) = self.group(name, turn) else { return Ok(None) };
+        let overdue = group.overdue(terms.now_ms);
+        if overdue.is_none() && group.leases.len() >= LEASES_MAX {
+            return Err(LogError::TooMany { what: "leases", most: LEASES_MAX });
+        }
+        if let Some((first, end)) = overdue {
+            group.lend(first, Lease::new(lease, end, terms));
+        }
+        let (first, end) = (overdue.map_or(group.next, |(first, _)| first), overdue);
+        let end = end.map(|(_, end)| end);
+        Ok(Some(Span { lease, stream, filter, first, end }))
+    }
+
     fn cursor(&self, name: &str) -> Result<&Cursor, LogError> {
         self.catalog.cursors.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.catalog.cursors.keys().map(String::as_str).collect();
@@ -89,7 +157,28 @@ impl Shelf {
     }
 }
 
+impl Lease {
+    fn new(id: u64, end: u64, terms: &Terms) -> Self {
+        Self { id, end, until_ms: terms.until_ms, is_acknowledged: false }
+    }
+}
+
 impl Group {
+    fn lend(&mut self, first: u64, lease: Lease) {
+        self.next = self.next.max(lease.end);
+        self.leases.insert(first, lease);
+    }
+
+    /// Notes what was taken of a span.
+    fn finish(&mut self, span: &Span, found: &Found, terms: &Terms) {
+        if found.end > span.first {
+            let is_acknowledged = found.records.is_empty(); // nothing there that it wants
+            let lease = Lease::new(span.lease, found.end, terms);
+            self.lend(span.first, Lease { is_acknowledged, ..lease });
+        }
+        self.settle();
+    }
+
     /// A lease whose time is over: its records are to be handed out again.
     fn overdue(&self, now_ms: u64) -> Option<(u64, u64)> {
         let is_over = |lease: &Lease| !lease.is_acknowledged && lease.until_ms < now_ms;
@@ -182,42 +271,50 @@ impl Log {
     }
 
     /// Takes the next records of a cursor on a lease: those first whose lease is over. None: there
-    /// is nothing new, and the lease need not be acknowledged.
+    /// is nothing new unless [`Taken::is_more`], and the lease need not be acknowledged.
     ///
     /// # Errors
     /// When there is no such cursor, too many leases are out, or the disk cannot be read.
     pub fn take(&self, name: &str, terms: Terms) -> Result<Taken, LogError> {
-        let mut shelf = self.shelf();
-        let cursor = shelf.cursor(name)?.clone();
-        shelf.next_lease += 1;
-        let lease = shelf.next_lease;
-        let group = shelf
-            .groups
-            .entry(name.to_owned())
-            .or_insert_with(|| Group { next: cursor.position, leases: BTreeMap::new() });
-        let overdue = group.overdue(terms.now_ms);
-        if overdue.is_none() && group.leases.len() >= LEASES_MAX {
-            return Err(LogError::TooMany { what: "leases", most: LEASES_MAX });
+        loop {
+            let turn = self.shelf().turn(name)?;
+            let _mine = turn.lock();
+            let Some(span) = self.shelf().begin(name, &turn, &terms)? else { continue };
+            let found = self.search(&span, &terms)?;
+            let mut shelf = self.shelf();
+            if let Some(group) = shelf.group(name, &turn) {
+                group.finish(&span, &found, &terms);
+                let Found { records, is_more, .. } = found;
+                return Ok(Taken { lease: span.lease, records, is_more });
+            }
         }
-        let (first, end) = overdue.unwrap_or((group.next, u64::MAX));
-        let filter = cursor.filter.as_deref().map(Filter::parse).transpose();
-        let filter = filter.expect("it was a filter when it was put");
-        let mut reader = self.reader(&cursor.stream, Position::Offset(first), filter)?;
-        let (mut records, mut bytes) = (Vec::new(), 0);
-        while overdue.is_some() || records.len() < terms.records_max && bytes < terms.bytes_max {
-            let Some(record) = reader.next()?.filter(|record| record.offset < end) else { break };
-            bytes += record.payload.len();
-            records.push(record.keep());
+    }
+
+    fn search(&self, span: &Span, terms: &Terms) -> Result<Found, LogError> {
+        let first = Position::Offset(span.first);
+        let mut reader = self.reader(&span.stream, first, span.filter.clone())?;
+        let (mut records, mut bytes, mut blocks) = (Vec::new(), 0, 0);
+        let is_enough = |records: usize, bytes: usize, blocks: u64| {
+            let are_many = records >= terms.records_max || bytes >= terms.bytes_max;
+            span.end.is_none() && (are_many || blocks >= terms.blocks_max.max(PROGRESS_BLOCKS))
+        };
+        let mut is_more = true;
+        while is_more && !is_enough(records.len(), bytes, blocks) {
+            if span.end.is_some_and(|end| reader.offset() >= end) {
+                break;
+            }
+            let mut left = 1;
+            match reader.next_within(&mut left)? {
+                Some(record) if span.end.is_some_and(|end| record.offset >= end) => break,
+                Some(record) => {
+                    bytes += record.payload.len();
+                    records.push(record.keep());
+                }
+                None => is_more = left == 0,
+            }
+            blocks += 1 - left;
         }
-        let end = if overdue.is_some() { end } else { reader.offset() };
-        group.next = group.next.max(end);
-        if end > first {
-            let is_acknowledged = records.is_empty(); // nothing there that it wants
-            let lease = Lease { id: lease, end, until_ms: terms.until_ms, is_acknowledged };
-            group.leases.insert(first, lease);
-        }
-        group.settle();
-        Ok(Taken { lease, records })
+        Ok(Found { records, end: span.end.unwrap_or(reader.offset()), is_more })
     }
 
     /// The records of this lease are done with; they do not come again. Where the cursor is now.

@@ -10,7 +10,8 @@ use crate::simulated::{Simulated, Stop};
 use crate::workload::filter;
 
 fn take(log: &Log, records_max: usize, now_ms: u64) -> Taken {
-    let terms = Terms { records_max, bytes_max: 1 << 20, until_ms: now_ms + 100, now_ms };
+    let terms =
+        Terms { records_max, bytes_max: 1 << 20, blocks_max: 100, until_ms: now_ms + 100, now_ms };
     log.take("c", terms).expect("taken")
 }
 
@@ -38,6 +39,55 @@ fn readers_share_a_cursor_and_each_record_goes_to_one_of_them() {
     assert_eq!(log.acknowledge("c", late.lease).expect("its own"), 1_000);
     assert_eq!(take(&log, 10, 101).records, []);
     assert_eq!((cursor().position, cursor().lag, cursor().leases), (1_000, 0, 0));
+}
+
+/// Who looks for little in much stops, says so, and goes on from there.
+#[test]
+fn a_search_for_a_cursor_is_bounded_and_goes_on() {
+    let (_store, log) = filled(&Simulated::new(1), 20_000);
+    log.put_cursor("c", "all", Some(&filter("t/3")), Position::Earliest).expect("put");
+    let terms =
+        Terms { records_max: 1_000, bytes_max: 1 << 20, blocks_max: 1, until_ms: 100, now_ms: 0 };
+    let (mut found, mut takes) = (Vec::new(), 0);
+    loop {
+        let taken = log.take("c", terms).expect("taken");
+        found.extend(offsets(&taken.records));
+        takes += 1;
+        if !taken.is_more {
+            break;
+        }
+    }
+    assert_eq!(found, (3..1_000).step_by(10).collect::<Vec<u64>>());
+    assert!(takes > 2, "{takes}");
+    // A lease that is over is handed out whole, and no more than that.
+    let first = offsets(&log.take("c", Terms { now_ms: 101, ..terms }).expect("taken").records);
+    assert!(found.starts_with(&first) && first.len() < found.len(), "{first:?}");
+}
+
+/// None comes to two of them, and none is left out, whoever comes in between.
+#[test]
+fn readers_that_take_at_the_same_time_share_all_records() {
+    let (_store, log) = filled(&Simulated::new(1), 20_000);
+    log.put_cursor("c", "all", None, Position::Earliest).expect("put");
+    let reader = || {
+        let mut found = Vec::new();
+        loop {
+            let taken = take(&log, 7, 0);
+            if taken.records.is_empty() {
+                return found;
+            }
+            assert_eq!(log.cursors().len(), 1);
+            log.acknowledge("c", taken.lease).expect("its own");
+            found.extend(offsets(&taken.records));
+        }
+    };
+    let mut all: Vec<u64> = std::thread::scope(|threads| {
+        let readers = [(); 4].map(|()| threads.spawn(reader));
+        readers.into_iter().flat_map(|reader| reader.join().expect("it took")).collect()
+    });
+    all.sort_unstable();
+    assert_eq!(all, (0..1_000).collect::<Vec<_>>());
+    assert_eq!(log.cursors()[0].position, 1_000);
 }
 
 #[test]
@@ -68,7 +118,7 @@ fn wrong_names_and_too_many_are_refused() {
     assert!(matches!(put("c", Position::Offset(1_001)), Err(LogError::Beyond { .. })));
     put("c", Position::Earliest).expect("put");
     (0..LEASES_MAX).for_each(|_| drop(take(&log, 1, 0)));
-    let terms = Terms { records_max: 1, bytes_max: 1, until_ms: 9, now_ms: 0 };
+    let terms = Terms { records_max: 1, bytes_max: 1, blocks_max: 1, until_ms: 9, now_ms: 0 };
     assert!(matches!(log.take("c", terms), Err(LogError::TooMany { what: "leases", .. })));
     (1..CURSORS_MAX).for_each(|at| put(&format!("c{at}"), Position::Latest).expect("put"));
     assert!(matches!(put("more", Position::Latest), Err(LogError::TooMany { .. })));
