@@ -141,9 +141,13 @@ impl<'s> Conversation<'s> {
             tally: self.relay.tally,
         };
         let traffic = &self.driver.traffic;
+        // A session that ends with its connection takes its numbers along.
+        let ends = self.client.as_ref().filter(|_| self.settings.local_clean_session);
+        let dropped = ends.map_or(0, |client| client.tally().dropped);
         traffic.bridges.lock().count(&self.settings.name, |count| {
             count.connected = false;
             count.unsent += account.unsent;
+            count.dropped += dropped;
         });
         traffic.messages_unsent.fetch_add(account.unsent, Ordering::Relaxed);
         if let Some(mut client) = self.client {

@@ -25,6 +25,8 @@ pub struct Bridge {
     settings: Settings,
     driver: Arc<Driver>,
     orders: watch::Receiver<Orders>,
+    /// Where the last connection that was accepted went, if it ran before with other settings.
+    accepted_at: Option<Remote>,
 }
 
 /// What a bridge is told while it runs.
@@ -42,8 +44,8 @@ struct Course {
     /// Which address is next.
     at: usize,
     tolerance: Tolerance,
-    /// Which address the last connection that was accepted went to.
-    accepted_at: Option<usize>,
+    /// Where the last connection that was accepted went.
+    accepted_at: Option<Remote>,
     /// The session there has all subscriptions that are wanted.
     subscribed: bool,
 }
@@ -66,11 +68,16 @@ const LEAVE_MAX: Duration = Duration::from_secs(2);
 const RETURN_EVERY: Duration = Duration::from_secs(30);
 
 impl Bridge {
-    /// A bridge of this broker.
-    pub fn new(settings: Settings, driver: &Arc<Driver>, orders: watch::Receiver<Orders>) -> Self {
+    /// A bridge of this broker; its session was last connected to `accepted_at`, if that is known.
+    pub fn new(
+        settings: Settings,
+        driver: &Arc<Driver>,
+        orders: watch::Receiver<Orders>,
+        accepted_at: Option<Remote>,
+    ) -> Self {
         driver.traffic.bridges.lock().add(&settings.name, &settings.local_client_id);
         driver.own_bridge(&settings.local_client_id, true);
-        Self { settings, driver: Arc::clone(driver), orders }
+        Self { settings, driver: Arc::clone(driver), orders, accepted_at }
     }
 
     /// Makes its session, so that nothing is missed that is published from here on.
@@ -89,14 +96,21 @@ impl Bridge {
         );
     }
 
-    /// Runs until it is told to stop.
-    pub async fn run(self) {
+    /// Runs until it is told to stop; where its last connection that was accepted went.
+    pub async fn run(self) -> Option<Remote> {
         let settings = &self.settings;
         let tolerance = Tolerance::new(settings.try_private);
         let backoff = Backoff::new(settings.backoff);
-        let mut course = Course { backoff, at: 0, tolerance, accepted_at: None, subscribed: false };
+        let accepted_at = self.accepted_at.clone();
+        let mut course = Course { backoff, at: 0, tolerance, accepted_at, subscribed: false };
+        self.go_on(&mut course).await;
+        course.accepted_at
+    }
+
+    async fn go_on(&self, course: &mut Course) {
+        let settings = &self.settings;
         loop {
-            match self.attempt(&mut course).await {
+            match self.attempt(course).await {
                 Outcome::Stopped => return,
                 Outcome::Again { at_once: true } => {}
                 Outcome::Again { .. } if settings.start == Start::Once => {
@@ -144,7 +158,7 @@ impl Bridge {
             private: course.tolerance.private(),
             probes: course.tolerance.probes(),
             asks: course.tolerance.asks(),
-            elsewhere: course.accepted_at.is_some_and(|before| before != at),
+            elsewhere: is_elsewhere(course.accepted_at.as_ref(), addresses, address),
             subscribed: course.subscribed,
             broker_id: self.driver.broker_id(),
         };
@@ -178,7 +192,7 @@ impl Bridge {
                     self.settings.remote.client_id
                 );
                 course.backoff.reset();
-                course.accepted_at = Some(at);
+                course.accepted_at = Some(address.clone());
                 tokio::select! {
                     end = poll_fn(|cx| conversation.poll(cx)) => end,
                     () = self.first_is_back(address) => {
@@ -200,7 +214,7 @@ impl Bridge {
         let account = conversation.finish(&end);
         self.log_end(&end, address, &account);
         if account.accepted {
-            course.accepted_at = Some(at);
+            course.accepted_at = Some(address.clone());
             course.subscribed = account.subscribed;
         }
         let otherwise = course.tolerance.learn(&end, &account);
@@ -266,6 +280,12 @@ pub async fn release(settings: &Settings, driver: &Arc<Driver>, unwanted: bool) 
     driver.own_bridge(&settings.local_client_id, false);
 }
 
+/// Whether the session at this address is none that the last connection was to: or may be none,
+/// where it is not known to which of several that was.
+fn is_elsewhere(before: Option<&Remote>, addresses: &[Remote], address: &Remote) -> bool {
+    before.map_or(addresses.len() > 1, |before| before != address)
+}
+
 async fn say_goodbye(conversation: &mut Conversation<'_>) {
     conversation.leave();
     // Who does not take the goodbye publishes the Will.
@@ -300,6 +320,30 @@ impl End {
             Self::Farewell(farewell) => {
                 format!("this broker ended the bridge's link: {farewell:?}")
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_another_broker_is_taken_for_one() {
+        let [one, two] = [1, 2].map(|port| Remote { host: "h".into(), port });
+        let both = [one.clone(), two.clone()];
+        for (before, addresses, elsewhere) in [
+            (None, &both[..1], false),
+            (None, &both, true),
+            (Some(&one), &both, false),
+            (Some(&two), &both, true),
+            (Some(&two), &both[..1], true),
+        ] {
+            assert_eq!(
+                is_elsewhere(before, addresses, &one),
+                elsewhere,
+                "{before:?} {addresses:?}"
+            );
         }
     }
 }

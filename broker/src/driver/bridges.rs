@@ -30,6 +30,8 @@ pub struct BridgeCount {
     pub lost: u64,
     /// Messages at QoS 0 that were still to be sent when a connection ended.
     pub unsent: u64,
+    /// Messages that sessions of it lost to a bound which ended with their connection.
+    pub dropped: u64,
 }
 
 /// One bridge with what waits for it.
@@ -41,7 +43,7 @@ pub struct BridgeView {
     pub count: BridgeCount,
     /// Messages in its session here that the other broker has not acknowledged.
     pub queued: u64,
-    /// Messages that its session lost to a bound.
+    /// Messages that its session, and those before it, lost to a bound.
     pub dropped: u64,
 }
 
@@ -97,7 +99,7 @@ impl Driver {
             let session = core.engine.session_of(&count.client_id);
             let queued =
                 session.as_ref().map_or(0, |session| session.queued + session.unacknowledged);
-            let dropped = session.map_or(0, |session| session.tally.dropped);
+            let dropped = count.dropped + session.map_or(0, |session| session.tally.dropped);
             BridgeView { name, count, queued, dropped }
         };
         let views = each.into_iter().map(view).collect();

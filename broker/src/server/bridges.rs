@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::bridge::task::{Bridge, Orders, release};
 use crate::bridge::tls::{Connector, Fault};
-use crate::bridge::{self, tls};
+use crate::bridge::{self, Remote, Start, tls};
 use crate::driver::Driver;
 use crate::server::Settings;
 use crate::server::reload::{Change, Part};
@@ -21,6 +21,8 @@ pub(super) struct Bridges {
     driver: Arc<Driver>,
     wanted: watch::Receiver<Vec<Wanted>>,
     running: BTreeMap<Box<str>, Running>,
+    /// Where sessions were connected last, by their client ids.
+    accepted_at: BTreeMap<Box<str>, Remote>,
 }
 
 /// The same, as a part that takes new settings.
@@ -37,7 +39,7 @@ struct Wanted {
 struct Running {
     settings: bridge::Settings,
     orders: watch::Sender<Orders>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Option<Remote>>,
 }
 
 /// The bridges of these settings, and the part that changes them.
@@ -55,7 +57,10 @@ pub(super) fn bridges(
     }
     let (sender, wanted) = watch::channel(wanted);
     let driver = Arc::clone(driver);
-    Ok((Bridges { driver, wanted, running: BTreeMap::new() }, Bridging(sender)))
+    Ok((
+        Bridges { driver, wanted, running: BTreeMap::new(), accepted_at: BTreeMap::new() },
+        Bridging(sender),
+    ))
 }
 
 fn read(settings: &[bridge::Settings]) -> Result<Vec<Wanted>, Vec<Fault>> {
@@ -90,12 +95,20 @@ impl Bridges {
     /// Lets those run that are wanted, and no others.
     pub(super) async fn settle(&mut self) {
         let wanted = self.wanted.borrow_and_update().clone();
-        let (stay, leave) = std::mem::take(&mut self.running)
-            .into_iter()
-            .partition(|(_, running)| wanted.iter().any(|one| one.settings == running.settings));
+        let (stay, leave) =
+            std::mem::take(&mut self.running).into_iter().partition(|(_, running)| {
+                // One that has panicked is not one that runs.
+                let runs = running.settings.start == Start::Once || !running.task.is_finished();
+                runs && wanted.iter().any(|one| one.settings == running.settings)
+            });
         self.running = stay;
-        for bridge in end(leave).await {
-            self.part_with(bridge, &wanted).await;
+        for (settings, accepted_at) in end(leave).await {
+            let traffic = &self.driver.traffic;
+            traffic.bridges.lock().count(&settings.name, |count| count.connected = false);
+            if let Some(address) = accepted_at {
+                self.accepted_at.insert(settings.local_client_id.clone(), address);
+            }
+            self.part_with(settings, &wanted).await;
         }
         let mut begun = Vec::new();
         for Wanted { settings, tls } in wanted {
@@ -117,7 +130,8 @@ impl Bridges {
         tls: Option<Connector>,
     ) -> (bridge::Settings, watch::Sender<Orders>, Bridge) {
         let (orders, told) = watch::channel(Orders { stop: false, tls });
-        let bridge = Bridge::new(settings.clone(), &self.driver, told);
+        let accepted_at = self.accepted_at.get(&settings.local_client_id).cloned();
+        let bridge = Bridge::new(settings.clone(), &self.driver, told, accepted_at);
         bridge.prepare().await;
         (settings, orders, bridge)
     }
@@ -138,15 +152,15 @@ impl Bridges {
 }
 
 /// Ends all of these, at the same time; what they were.
-async fn end(running: BTreeMap<Box<str>, Running>) -> Vec<bridge::Settings> {
+async fn end(running: BTreeMap<Box<str>, Running>) -> Vec<(bridge::Settings, Option<Remote>)> {
     for one in running.values() {
         one.orders.send_modify(|orders| orders.stop = true);
     }
     let mut ended = Vec::new();
     for (_, Running { settings, task, .. }) in running {
         // A panic in there has been reported by the panic itself.
-        let _ = task.await;
-        ended.push(settings);
+        let accepted_at = task.await.ok().flatten();
+        ended.push((settings, accepted_at));
     }
     ended
 }
