@@ -219,9 +219,9 @@ fn what_a_peer_has_announced_takes_no_memory() {
         runtime.block_on(async {
             publisher.write_all(&head).await.expect("it takes bytes");
             while received.load(Ordering::Relaxed) < all {
-                tokio::task::yield_now().await;
+                turn::yield_now().await;
             }
-            tokio::task::yield_now().await;
+            turn::yield_now().await;
         });
     });
     assert!(allocations.bytes_max < 10_000, "{allocations:?}");

@@ -139,7 +139,7 @@ impl Filler<'_> {
 
     fn close(&mut self, at: usize) {
         let Some(open) = self.open[at].take() else { return };
-        let (cost, is_ours) = open.outbox.close();
+        let (cost, is_ours) = open.outbox.close(turn::of_this_thread());
         self.aftermath.cost += cost;
         if is_ours {
             self.aftermath.to_send.push(Arc::clone(open.edge));

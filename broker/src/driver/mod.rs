@@ -174,7 +174,7 @@ impl Driver {
             }
             self.turn();
             // Even with more to do at once: this worker may be the one that watches the sockets.
-            tokio::task::yield_now().await;
+            turn::yield_now().await;
         }
     }
 

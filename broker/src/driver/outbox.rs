@@ -57,8 +57,9 @@ struct State {
     again: bool,
     /// The socket took no more: only the link's own task goes on.
     blocked: bool,
-    /// In a driver's list of links to send on.
-    listed: bool,
+    /// The thread that has it in its list of those to send when its turn ends; 0 is none. Each
+    /// sends only its own list, so that nobody waits for another thread's turn.
+    listed_by: u32,
     /// Nothing comes after what is here.
     farewell: Option<Farewell>,
     /// The link's own task.
@@ -140,9 +141,10 @@ impl Filling<'_> {
         packets.push(queued);
     }
 
-    /// What was put in takes so much; `true` if whoever did must see that it is sent.
-    pub(super) fn close(mut self) -> (u64, bool) {
-        (self.cost, !std::mem::replace(&mut self.state.listed, true))
+    /// What was put in takes so much; `true` if the thread `by`, which did, must see that it is
+    /// sent.
+    pub(super) fn close(mut self, by: u32) -> (u64, bool) {
+        (self.cost, std::mem::replace(&mut self.state.listed_by, by) != by)
     }
 }
 
@@ -174,7 +176,7 @@ impl Outbox {
     /// all of it waits for a commit later than `committed`.
     pub(super) fn begin(&self, own_task: bool, committed: u64) -> Option<Packets> {
         let mut state = self.0.lock();
-        state.listed = false;
+        state.listed_by = 0;
         if state.sending {
             state.again = true;
             return None;
@@ -277,9 +279,13 @@ mod tests {
 
     /// `true`: whoever did must see that they are sent.
     fn push_all(outbox: &Outbox, packets: impl IntoIterator<Item = Queued>) -> bool {
+        push_all_by(1, outbox, packets)
+    }
+
+    fn push_all_by(by: u32, outbox: &Outbox, packets: impl IntoIterator<Item = Queued>) -> bool {
         let mut filling = outbox.fill();
         packets.into_iter().for_each(|queued| filling.push(queued));
-        filling.close().1
+        filling.close(by).1
     }
 
     fn all_of(packets: &Packets) -> Sent {
@@ -301,6 +307,16 @@ mod tests {
         assert_eq!(outbox.end(all_of(&more), 1000).0.map(|more| more.len()), None);
         assert!(outbox.begin(false, 0).is_none(), "empty");
         assert_eq!(outbox.standing(Waker::noop()).freed, 3 * COST as u32);
+    }
+
+    #[test]
+    fn each_thread_that_fills_it_sees_to_it() {
+        let outbox = Outbox::default();
+        assert!(push_all_by(1, &outbox, [ping(0)]));
+        assert!(push_all_by(2, &outbox, [ping(0)]), "the first may take its time");
+        assert!(!push_all_by(2, &outbox, [ping(0)]));
+        assert_eq!(outbox.begin(false, 0).expect("three packets").len(), 3);
+        assert!(push_all_by(2, &outbox, [ping(0)]), "its list was sent");
     }
 
     #[test]

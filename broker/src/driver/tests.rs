@@ -23,12 +23,17 @@ struct Counting {
     link: Link,
     pongs: AtomicU32,
     messages: AtomicU32,
+    gathers: bool,
 }
 
 impl Counting {
     fn new(driver: &Arc<Driver>) -> Arc<Self> {
+        Self::that_gathers(driver, false)
+    }
+
+    fn that_gathers(driver: &Arc<Driver>, gathers: bool) -> Arc<Self> {
         let link = Link::new(Arc::clone(driver));
-        Arc::new(Self { link, pongs: AtomicU32::new(0), messages: AtomicU32::new(0) })
+        Arc::new(Self { link, pongs: AtomicU32::new(0), messages: AtomicU32::new(0), gathers })
     }
 }
 
@@ -50,6 +55,10 @@ impl Edge for Counting {
             }
             next = self.link.end(sent);
         }
+    }
+
+    fn gathers(&self) -> bool {
+        self.gathers
     }
 
     fn peer(&self) -> &dyn std::fmt::Display {
@@ -128,6 +137,40 @@ fn threads_that_find_the_engine_busy_lose_nothing_and_are_woken() {
         pump.turn();
         assert_eq!(edge.pongs.load(Ordering::Relaxed), PINGS - 1);
     }
+}
+
+#[test]
+fn what_a_turn_brings_does_not_wait_for_the_turn_of_another_thread() {
+    let settings = Settings { outbox_bytes_max: 1 << 20, ..settings() };
+    let driver = Driver::start(settings, Clock::start(), Box::new(Volatile));
+    let driver = driver.expect("nothing to read");
+    let edge = Counting::that_gathers(&driver, true);
+    let as_edge: Arc<dyn Edge> = edge.clone();
+    let link = edge.link.attach(Arc::clone(&as_edge));
+    edge.link.submit(&as_edge, &mut vec![connect(link)]);
+    let ping = || {
+        turn::end(); // from here on the thread says when its turns end
+        let ping = Input::Packet { link, packet: InPacket::PingReq };
+        edge.link.submit(&as_edge, &mut vec![ping]);
+        edge.pongs.load(Ordering::Relaxed)
+    };
+    let (goes_on, long) = mpsc::sync_channel::<()>(0);
+    let (filled, fills) = mpsc::sync_channel(0);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            filled.send(ping()).expect("the test waits for it");
+            let _ = long.recv(); // its turn goes on until the test is over
+        });
+        assert_eq!(fills.recv(), Ok(0), "gathered");
+        let other = scope.spawn(|| {
+            assert_eq!(ping(), 0, "gathered");
+            turn::end();
+            edge.pongs.load(Ordering::Relaxed)
+        });
+        let sent = other.join();
+        drop(goes_on);
+        assert_eq!(sent.expect("it does not panic"), 2);
+    });
 }
 
 #[test]

@@ -11,14 +11,20 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::driver::AbortOnPanic;
 use crate::driver::link::Edge;
 
 /// How often somebody comes to a socket, or fills outboxes, before what stands in them is sent.
 const PASSES_MAX: u32 = 128;
 
+/// How many threads have a name.
+static NAMED: AtomicU32 = AtomicU32::new(0);
+
 thread_local! {
     static TURN: RefCell<Turn> = RefCell::default();
+    static NAME: u32 = NAMED.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
 }
 
 /// One thread's.
@@ -38,6 +44,19 @@ struct Turn {
 pub fn end() {
     TURN.with_borrow_mut(|turn| turn.ends = true);
     send_all();
+}
+
+/// Lets the other tasks of this worker have their turn. The runtime then looks at the sockets as if
+/// it parked, but says so to nobody: what stands in outboxes is sent before.
+#[expect(clippy::disallowed_methods, reason = "what this turn has brought is sent")]
+pub async fn yield_now() {
+    send_all();
+    tokio::task::yield_now().await;
+}
+
+/// The name of this thread among those that fill outboxes; never 0.
+pub(super) fn of_this_thread() -> u32 {
+    NAME.with(|name| *name)
 }
 
 /// Somebody who may do so again and again comes to a socket.
@@ -68,13 +87,18 @@ pub(super) fn send(edges: &mut Vec<Arc<dyn Edge>>, cost: u64, cost_max: u64) {
 }
 
 fn send_all() {
+    // What one edge's panic would keep from those behind it, nobody else sends.
+    let _abort = AbortOnPanic;
     let mut to_send = TURN.with_borrow_mut(|turn| {
         (turn.cost, turn.passes) = (0, 0);
         std::mem::take(&mut turn.to_send)
     });
     to_send.drain(..).for_each(|edge| edge.send());
-    // Nothing was added meanwhile: whoever sends brings no inputs.
-    TURN.with_borrow_mut(|turn| turn.to_send = to_send);
+    TURN.with_borrow_mut(|turn| {
+        // Whatever was added meanwhile stays; the room is kept.
+        to_send.append(&mut turn.to_send);
+        turn.to_send = to_send;
+    });
 }
 
 impl Turn {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::driver::report::SessionView;
+use crate::driver::turn;
 use crate::http::Shared;
 use crate::http::login::Caller;
 use crate::http::message::rfc3339;
@@ -113,7 +114,7 @@ pub(super) async fn clients(
                 clients.push(ClientBody::new(view));
             }
         }
-        tokio::task::yield_now().await;
+        turn::yield_now().await;
     }
     Ok(Json(Clients { clients, next }))
 }
