@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use crate::config::{self, Config, Resolved, Sources};
@@ -199,17 +199,9 @@ fn exists_here(address: SocketAddr) -> bool {
     exists
 }
 
-/// One worker for each processor that this process may use. One alone needs no threads.
+/// One worker for each processor that this process may use.
 fn runtime() -> std::io::Result<Runtime> {
-    let mut builder = match available_parallelism().map_or(1, usize::from) {
-        1 => Builder::new_current_thread(),
-        workers => {
-            let mut builder = Builder::new_multi_thread();
-            builder.worker_threads(workers);
-            builder
-        }
-    };
-    builder.enable_all().on_thread_park(turn::end).build()
+    turn::runtime(available_parallelism().map_or(1, usize::from)).build()
 }
 
 /// A broker that runs, as an operator may change it.

@@ -21,7 +21,6 @@ use raw::client::Client;
 use raw::{AckKind, Id, Packet, Publish};
 use running::settings;
 use tempfile::TempDir;
-use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 /// A broker with a store on disk that records `sensors/#` as the stream `plant`.
@@ -55,10 +54,8 @@ impl Recording {
         let says = said.clone();
         let thread = std::thread::spawn(move || {
             let listen = says.clone();
-            let runtime = Builder::new_multi_thread()
-                .worker_threads(2)
+            let runtime = martlet::driver::turn::runtime(2)
                 .on_thread_start(move || std::mem::forget(listen.listen()))
-                .enable_all()
                 .build();
             runtime.expect("a runtime of tokio's").block_on(async {
                 let _says = says.listen();

@@ -201,6 +201,20 @@ fn bad_frames_close_one_connection_with_a_reason() {
     }
 }
 
+/// Both come in one read: what was right is answered, although the turn ends behind the Close.
+#[test]
+fn what_came_before_a_violation_is_acknowledged() {
+    let broker = start();
+    let mut client = connect(&broker, "half-right");
+    client.ping();
+    let right = frame(FINAL | BINARY, &publish("t", "x", 1, 1).encode());
+    let wrong = frame(FINAL | BINARY, &[0xff, 0xff]);
+    client.websocket().send_raw(&[right, wrong].concat());
+    client.expect("puback 1");
+    client.expect_closed();
+    assert_eq!(client.websocket().heard, [(CLOSE, 1000_u16.to_be_bytes().to_vec())]);
+}
+
 /// The server closes the connection below, whoever closes the WebSocket first.
 #[test]
 fn both_sides_take_leave() {

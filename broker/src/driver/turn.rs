@@ -13,6 +13,8 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use tokio::runtime::Builder;
+
 use crate::driver::AbortOnPanic;
 use crate::driver::link::Edge;
 
@@ -38,6 +40,20 @@ struct Turn {
     cost: u64,
     /// Since the first of them came.
     passes: u32,
+}
+
+/// What makes a runtime that says when the turns of its workers end. One alone needs no threads.
+#[expect(clippy::disallowed_methods, reason = "its turns end")]
+pub fn runtime(workers: usize) -> Builder {
+    let mut builder = match workers {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    if workers > 1 {
+        builder.worker_threads(workers);
+    }
+    builder.enable_all().on_thread_park(end);
+    builder
 }
 
 /// Ends this thread's turn. For `on_thread_park` of the runtime.

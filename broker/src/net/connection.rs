@@ -308,6 +308,8 @@ impl Connection {
     /// Says that nothing more comes and reads until the peer closes too: closing a socket that
     /// holds unread bytes would reset the connection, and the peer might lose our last packet.
     async fn linger(&self, incoming: &mut Incoming) {
+        // What this turn has brought goes before.
+        self.send_now(true);
         self.writer.shut_down();
         // A peer that does not close in time is cut off.
         let _ = timeout(LINGER, poll_fn(|cx| incoming.poll_closed(cx))).await;

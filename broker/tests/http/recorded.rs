@@ -10,7 +10,6 @@ use martlet::telemetry::log::{Log, Settings, StreamSettings};
 use martlet_engine::filter::Filter;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 use crate::client::{Http, Lines};
@@ -50,7 +49,7 @@ impl Recording {
         let (started, window) = std::sync::mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
-            let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            let runtime = martlet::driver::turn::runtime(2).build();
             runtime.expect("a runtime of tokio's").block_on(async {
                 let server = Server::start(settings, Box::new(store)).expect("a server starts");
                 let server = server.tending(log);

@@ -8,7 +8,6 @@ use martlet::store::{Store, StoreError};
 use martlet_engine::change::Change;
 use martlet_engine::snapshot::Snapshot;
 use serde_json::{Value, json};
-use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 use crate::client::{Answer, Http};
@@ -154,7 +153,7 @@ fn a_store_that_fails_is_not_ready_until_it_works_again() {
     let (started, window) = std::sync::mpsc::sync_channel(1);
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = std::thread::spawn(move || {
-        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = martlet::driver::turn::runtime(2).build();
         runtime.expect("a runtime of tokio's").block_on(async {
             let server = Server::start(settings(), Box::new(disk)).expect("a server starts");
             started.send(server.window().expect("it has one")).expect("the test waits");

@@ -9,14 +9,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use martlet::access::{self, Policy};
-use martlet::driver::{self, Driver};
+use martlet::driver::{self, Driver, turn};
 use martlet::net::listener;
 use martlet::server::reload::Reloader;
 use martlet::server::{Server, Settings};
 use martlet::store::memory::Memory;
 use martlet_codec::decode::DecodeLimits;
 use martlet_engine::limits::Limits;
-use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 /// How long something may take that happens at once where nothing else runs.
@@ -119,9 +118,7 @@ impl Running {
         let (started, addresses) = std::sync::mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            let runtime = Builder::new_multi_thread()
-                .worker_threads(2)
-                .enable_all()
+            let runtime = turn::runtime(2)
                 .on_thread_start({
                     let log = log.clone();
                     move || std::mem::forget(log.listen())
