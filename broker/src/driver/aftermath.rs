@@ -88,9 +88,9 @@ impl Driver {
         AFTERMATH.set(aftermath);
     }
 
-    /// What one worker may put into outboxes until its turn ends: with the largest batch on top it is
-    /// below half an outbox, which is all the room that the engine is sure to know of. Workers that
-    /// fill the same outbox may put as much there each.
+    /// What one worker may put into outboxes until its turn ends: with the largest batch on top it
+    /// is below half an outbox, which is all the room that the engine is sure to know of. Workers
+    /// that fill the same outbox may put as much there each.
     fn turn_cost_max(&self) -> u64 {
         u64::from(self.outbox_bytes_max) / 32
     }
