@@ -74,7 +74,7 @@ fn row(load: Load) -> Row {
 
 impl World {
     fn new(load: Load) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = martlet::driver::turn::runtime(1).build();
         let runtime = runtime.expect("a runtime");
         let (driver, clients) = runtime.block_on(async {
             let mut settings = running::settings();

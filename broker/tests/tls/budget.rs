@@ -23,7 +23,7 @@ fn idle_bytes<T: Send + 'static>(
     connect: impl Fn(SocketAddr, &str) -> T + Send + 'static,
 ) -> i64 {
     settings.driver.connection_messages = false;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = martlet::driver::turn::runtime(1).build();
     let runtime = runtime.expect("a runtime");
     let address = runtime.block_on(async {
         let server = Server::start(settings, Box::new(Volatile)).expect("it starts");
