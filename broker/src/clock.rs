@@ -32,6 +32,12 @@ impl Clock {
     }
 }
 
+/// The monotonic clock, for what takes less than a millisecond.
+#[expect(clippy::disallowed_methods, reason = "this is the room that reads the clock")]
+pub fn monotonic() -> Instant {
+    Instant::now()
+}
+
 /// The wall clock, which somebody may set: for people who read the log, never for the engine.
 #[expect(clippy::disallowed_methods, reason = "this is the room that reads the clock")]
 pub fn wall() -> SystemTime {

@@ -201,7 +201,7 @@ fn exists_here(address: SocketAddr) -> bool {
 
 /// One worker for each processor that this process may use.
 fn runtime() -> std::io::Result<Runtime> {
-    turn::runtime(available_parallelism().map_or(1, usize::from)).build()
+    turn::runtime(available_parallelism().map_or(1, usize::from), turn::WAIT_MAX).build()
 }
 
 /// A broker that runs, as an operator may change it.

@@ -40,7 +40,7 @@ const PUBLISH_QOS1: &[u8] = b"\x32\x0f\x00\x03a/b\x00\x0112345678";
 
 impl World {
     fn new(subscribers: usize, qos: u8) -> Self {
-        let runtime = turn::runtime(1).build().expect("a runtime");
+        let runtime = turn::runtime(1, Duration::MAX).build().expect("a runtime");
         let (driver, address, publisher, subscribers) = runtime.block_on(async {
             let mut settings = running::settings();
             settings.driver.connection_messages = false;

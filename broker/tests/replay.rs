@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use martlet::driver::turn;
 use martlet::server::reload::Reloader;
 use martlet::server::{self, Server};
 use martlet::store::disk::Real;
@@ -54,7 +55,7 @@ impl Recording {
         let says = said.clone();
         let thread = std::thread::spawn(move || {
             let listen = says.clone();
-            let runtime = martlet::driver::turn::runtime(2)
+            let runtime = turn::runtime(2, turn::WAIT_MAX)
                 .on_thread_start(move || std::mem::forget(listen.listen()))
                 .build();
             runtime.expect("a runtime of tokio's").block_on(async {

@@ -2,6 +2,7 @@ use std::future::Future;
 use std::sync::atomic::AtomicU32;
 use std::sync::mpsc;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use martlet_codec::ids::PacketId;
 use martlet_codec::reason::{ProtocolVersion, QoS};
@@ -149,7 +150,7 @@ fn what_a_turn_brings_does_not_wait_for_the_turn_of_another_thread() {
     let link = edge.link.attach(Arc::clone(&as_edge));
     edge.link.submit(&as_edge, &mut vec![connect(link)]);
     let ping = || {
-        turn::end(); // from here on the thread says when its turns end
+        turn::end(Duration::MAX); // from here on the thread says when its turns end
         let ping = Input::Packet { link, packet: InPacket::PingReq };
         edge.link.submit(&as_edge, &mut vec![ping]);
         edge.pongs.load(Ordering::Relaxed)
@@ -164,7 +165,7 @@ fn what_a_turn_brings_does_not_wait_for_the_turn_of_another_thread() {
         assert_eq!(fills.recv(), Ok(0), "gathered");
         let other = scope.spawn(|| {
             assert_eq!(ping(), 0, "gathered");
-            turn::end();
+            turn::end(Duration::MAX);
             edge.pongs.load(Ordering::Relaxed)
         });
         let sent = other.join();

@@ -5,21 +5,27 @@
 //! in that time is one write. A message that comes alone waits for nothing, since nothing else is
 //! ready, and no task needs to be woken.
 //!
-//! The runtime says when a turn ends, if it is told to ([`end`]); where nobody does, each batch is
-//! sent at once. A turn that goes on and on is ended by those who come to a socket ([`pass`]), or
-//! by what it has filled.
+//! The runtime says when a turn ends, if it is told to ([`runtime`]); where nobody does, each batch
+//! is sent at once. A turn that goes on and on is ended by those who come to a socket ([`pass`]),
+//! by the time, or by what it has filled.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
 
+use crate::clock;
 use crate::driver::AbortOnPanic;
 use crate::driver::link::Edge;
 
 /// How often somebody comes to a socket, or fills outboxes, before what stands in them is sent.
 const PASSES_MAX: u32 = 128;
+
+/// How long it may stand in them meanwhile, as one who comes may take long: a handshake of TLS, or
+/// messages that nobody wants.
+pub const WAIT_MAX: Duration = Duration::from_millis(5);
 
 /// How many threads have a name.
 static NAMED: AtomicU32 = AtomicU32::new(0);
@@ -32,19 +38,22 @@ thread_local! {
 /// One thread's.
 #[derive(Default)]
 struct Turn {
-    /// Somebody says when it ends.
-    ends: bool,
+    /// Somebody says when it ends; so long may what is to send wait for that.
+    wait_max: Option<Duration>,
     /// To send when it ends.
     to_send: Vec<Arc<dyn Edge>>,
     /// What was put into their outboxes, in the unit of `OutPacket::cost`.
     cost: u64,
     /// Since the first of them came.
     passes: u32,
+    /// When that was seen.
+    since: Option<Instant>,
 }
 
-/// What makes a runtime that says when the turns of its workers end. One alone needs no threads.
+/// What makes a runtime that says when the turns of its workers end, in which nothing waits longer
+/// than `wait_max` for that ([`WAIT_MAX`], where no test counts). One alone needs no threads.
 #[expect(clippy::disallowed_methods, reason = "its turns end")]
-pub fn runtime(workers: usize) -> Builder {
+pub fn runtime(workers: usize, wait_max: Duration) -> Builder {
     let mut builder = match workers {
         1 => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
@@ -52,13 +61,13 @@ pub fn runtime(workers: usize) -> Builder {
     if workers > 1 {
         builder.worker_threads(workers);
     }
-    builder.enable_all().on_thread_park(end);
+    builder.enable_all().on_thread_park(move || end(wait_max));
     builder
 }
 
-/// Ends this thread's turn. For `on_thread_park` of the runtime.
-pub fn end() {
-    TURN.with_borrow_mut(|turn| turn.ends = true);
+/// Ends this thread's turn.
+pub(super) fn end(wait_max: Duration) {
+    TURN.with_borrow_mut(|turn| turn.wait_max = Some(wait_max));
     send_all();
 }
 
@@ -95,7 +104,7 @@ pub(super) fn send(edges: &mut Vec<Arc<dyn Edge>>, cost: u64, cost_max: u64) {
     let is_over = TURN.with_borrow_mut(|turn| {
         turn.to_send.append(edges);
         turn.cost += cost;
-        turn.is_over_after_pass() || turn.cost >= cost_max || !turn.ends
+        turn.is_over_after_pass() || turn.cost >= cost_max || turn.wait_max.is_none()
     });
     if is_over {
         send_all();
@@ -106,7 +115,7 @@ fn send_all() {
     // What one edge's panic would keep from those behind it, nobody else sends.
     let _abort = AbortOnPanic;
     let mut to_send = TURN.with_borrow_mut(|turn| {
-        (turn.cost, turn.passes) = (0, 0);
+        (turn.cost, turn.passes, turn.since) = (0, 0, None);
         std::mem::take(&mut turn.to_send)
     });
     to_send.drain(..).for_each(|edge| edge.send());
@@ -119,8 +128,13 @@ fn send_all() {
 
 impl Turn {
     fn is_over_after_pass(&mut self) -> bool {
-        self.passes += u32::from(!self.to_send.is_empty());
-        self.passes >= PASSES_MAX
+        !self.to_send.is_empty() && self.is_over_at(clock::monotonic())
+    }
+
+    fn is_over_at(&mut self, now: Instant) -> bool {
+        self.passes += 1;
+        let waits = now.saturating_duration_since(*self.since.get_or_insert(now));
+        self.passes >= PASSES_MAX || self.wait_max.is_some_and(|most| waits >= most)
     }
 }
 
@@ -180,7 +194,7 @@ mod tests {
                     send(&mut vec![filled], cost, COST_MAX);
                 }
                 Step::Pass => pass(),
-                Step::End => end(),
+                Step::End => end(Duration::MAX),
             }
             edges.iter().map(|edge| edge.sends.load(Ordering::Relaxed)).sum()
         };
@@ -215,6 +229,14 @@ mod tests {
         assert_eq!(sends(&[Step::End, FILL, half, FILL]), [0, 0, 0, 0]);
         let full = Step::Fill { gathers: true, cost: COST_MAX };
         assert_eq!(sends(&[Step::End, FILL, full, FILL]), [0, 0, 2, 2]);
+    }
+
+    #[test]
+    fn a_turn_that_goes_on_is_ended_by_the_time() {
+        let wait_max = Some(Duration::from_millis(5));
+        let (mut turn, begin) = (Turn { wait_max, ..Turn::default() }, clock::monotonic());
+        let seen = [0, 4, 5].map(|ms| turn.is_over_at(begin + Duration::from_millis(ms)));
+        assert_eq!(seen, [false, false, true]);
     }
 
     #[test]

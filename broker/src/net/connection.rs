@@ -72,8 +72,8 @@ pub struct Connection {
     pub(super) link: Link,
     /// What the socket did not take; touched only by whoever is sending.
     pub(super) unsent: Mutex<Option<Box<Unsent>>>,
-    /// Why writing failed.
-    pub(super) broken: OnceLock<Arc<str>>,
+    /// Why writing failed; a word less while it works.
+    pub(super) broken: OnceLock<Box<Arc<str>>>,
     /// Set by CONNECT.
     pub(super) version: OnceLock<ProtocolVersion>,
     /// Seconds, set by CONNECT.

@@ -68,7 +68,7 @@ impl Connection {
 
     /// A write failed: from here on nothing is sent, and the connection's own task ends it.
     pub(super) fn fail(&self, error: &io::Error) {
-        self.broken.get_or_init(|| error.to_string().into());
+        self.broken.get_or_init(|| Box::new(error.to_string().into()));
         self.link.outbox().wake();
     }
 

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use martlet::driver::Driver;
+use martlet::driver::{Driver, turn};
 use martlet::server::Server;
 use martlet::store::memory::Volatile;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -74,7 +75,7 @@ fn row(load: Load) -> Row {
 
 impl World {
     fn new(load: Load) -> Self {
-        let runtime = martlet::driver::turn::runtime(1).build();
+        let runtime = turn::runtime(1, Duration::MAX).build();
         let runtime = runtime.expect("a runtime");
         let (driver, clients) = runtime.block_on(async {
             let mut settings = running::settings();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use martlet::driver::turn;
 use martlet::server::Server;
 use martlet::store::disk::Real;
 use martlet::store::durable;
@@ -49,7 +50,7 @@ impl Recording {
         let (started, window) = std::sync::mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
-            let runtime = martlet::driver::turn::runtime(2).build();
+            let runtime = turn::runtime(2, turn::WAIT_MAX).build();
             runtime.expect("a runtime of tokio's").block_on(async {
                 let server = Server::start(settings, Box::new(store)).expect("a server starts");
                 let server = server.tending(log);

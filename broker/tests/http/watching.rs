@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use martlet::driver::turn;
 use martlet::server::Server;
 use martlet::store::{Store, StoreError};
 use martlet_engine::change::Change;
@@ -153,7 +154,7 @@ fn a_store_that_fails_is_not_ready_until_it_works_again() {
     let (started, window) = std::sync::mpsc::sync_channel(1);
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = std::thread::spawn(move || {
-        let runtime = martlet::driver::turn::runtime(2).build();
+        let runtime = turn::runtime(2, turn::WAIT_MAX).build();
         runtime.expect("a runtime of tokio's").block_on(async {
             let server = Server::start(settings(), Box::new(disk)).expect("a server starts");
             started.send(server.window().expect("it has one")).expect("the test waits");

@@ -118,7 +118,7 @@ impl Running {
         let (started, addresses) = std::sync::mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            let runtime = turn::runtime(2)
+            let runtime = turn::runtime(2, turn::WAIT_MAX)
                 .on_thread_start({
                     let log = log.clone();
                     move || std::mem::forget(log.listen())

@@ -5,7 +5,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
+use martlet::driver::turn;
 use martlet::net::tls::settings::ClientCertificates;
 use martlet::server::{Server, Settings};
 use martlet::store::memory::Volatile;
@@ -23,7 +25,7 @@ fn idle_bytes<T: Send + 'static>(
     connect: impl Fn(SocketAddr, &str) -> T + Send + 'static,
 ) -> i64 {
     settings.driver.connection_messages = false;
-    let runtime = martlet::driver::turn::runtime(1).build();
+    let runtime = turn::runtime(1, Duration::MAX).build();
     let runtime = runtime.expect("a runtime");
     let address = runtime.block_on(async {
         let server = Server::start(settings, Box::new(Volatile)).expect("it starts");

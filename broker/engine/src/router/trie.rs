@@ -240,7 +240,7 @@ impl Trie {
     pub(super) fn fetch<'t>(&self, topics: impl Iterator<Item = TopicName<'t>>) {
         let from_root = |topic: TopicName<'t>| Step { node: ROOT, rest: Some(topic.as_bytes()) };
         let mut steps: Vec<Step<'t>> = topics.map(from_root).collect();
-        while (1..STEPS_MAX).contains(&steps.len()) {
+        while (2..STEPS_MAX).contains(&steps.len()) {
             self.touch(&steps);
             let mut below = Vec::with_capacity(2 * steps.len());
             for step in steps {
