@@ -80,20 +80,20 @@ impl Driver {
         for (notice, edge) in aftermath.notices.drain(..) {
             log::write(&notice, edge.as_deref(), self.logs_connections(), self.wording());
         }
-        turn::send(&mut aftermath.to_send, aftermath.cost, self.turn_cost_max());
+        turn::send(&mut aftermath.to_send, aftermath.cost, self.turn_cost_max);
         for edge in aftermath.to_resume.drain(..) {
             edge.link().resume();
         }
         (aftermath.packets, aftermath.cost) = (0, 0);
         AFTERMATH.set(aftermath);
     }
+}
 
-    /// What one worker may put into outboxes until its turn ends: with the largest batch on top it
-    /// is below half an outbox, which is all the room that the engine is sure to know of. Workers
-    /// that fill the same outbox may put as much there each.
-    fn turn_cost_max(&self) -> u64 {
-        u64::from(self.outbox_bytes_max) / 32
-    }
+/// What one of so many workers may put into outboxes until its turn ends: should all fill the same
+/// outbox, they fill a quarter of it, and the largest batch finds room on top in the half that the
+/// engine is sure to know of.
+pub(super) fn turn_cost_max(outbox_bytes_max: u32, workers: usize) -> u64 {
+    u64::from(outbox_bytes_max) / (4 * workers.max(8) as u64)
 }
 
 /// Answers with the links that hold promises.
@@ -155,5 +155,18 @@ impl Filler<'_> {
         self.close(1);
         self.close(0);
         self.promised
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::turn_cost_max;
+
+    #[test]
+    fn all_workers_together_fill_a_quarter_of_an_outbox() {
+        for workers in [1, 2, 8, 16, 128] {
+            let all = turn_cost_max(1 << 20, workers) * workers as u64;
+            assert!((1..=1 << 18).contains(&all), "{workers} workers: {all}");
+        }
     }
 }

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread::available_parallelism;
 
 use martlet_engine::Engine;
 use martlet_engine::effects::Effects;
@@ -18,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::driver::aftermath::{AFTERMATH, Aftermath};
+use crate::driver::aftermath::{AFTERMATH, Aftermath, turn_cost_max};
 use crate::driver::commits::Commits;
 use crate::driver::link::Edge;
 use crate::driver::table::LinkTable;
@@ -69,6 +70,7 @@ pub struct Settings {
 /// The pump around one engine.
 pub struct Driver {
     outbox_bytes_max: u32,
+    turn_cost_max: u64,
     connection_messages: AtomicBool,
     /// [`Wording::V20`] is in use.
     old_wording: AtomicBool,
@@ -139,8 +141,10 @@ impl Driver {
         settings.wording.take_up(settings.connection_messages);
         let pump = Arc::new(Notify::new());
         let (commits, committer) = Commits::start(store, Arc::clone(&pump), clock);
+        let workers = available_parallelism().map_or(1, usize::from);
         Ok(Arc::new(Self {
             outbox_bytes_max: settings.outbox_bytes_max,
+            turn_cost_max: turn_cost_max(settings.outbox_bytes_max, workers),
             connection_messages: AtomicBool::new(settings.connection_messages),
             old_wording: AtomicBool::new(settings.wording == Wording::V20),
             clock,
