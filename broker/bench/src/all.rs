@@ -15,13 +15,12 @@ use crate::subject::Source;
 use crate::turns::{self, Journal, Turns};
 
 /// Other windows, fixed rates, TLS, WebSocket.
-const BESIDES: [&str; 12] = [
+const BESIDES: [&str; 11] = [
     "p2p-q0-w1",
     "p2p-q1-w1",
     "p2p-q0-w1000",
     "fan-in-q0-w10",
     "fan-in-q0-w100",
-    "fan-in-q2-w20",
     "rate-q0",
     "rate-q1",
     "rate-q0-r100",
