@@ -90,8 +90,8 @@ impl Driver {
 }
 
 /// What one of so many workers may put into outboxes until its turn ends: should all fill the same
-/// outbox, they fill a quarter of it, and the largest batch finds room on top in the half that the
-/// engine is sure to know of.
+/// outbox, they fill a quarter of it, and their last batches come on top. The engine is sure to
+/// know of half of one as room.
 pub(super) fn turn_cost_max(outbox_bytes_max: u32, workers: usize) -> u64 {
     u64::from(outbox_bytes_max) / (4 * workers.max(8) as u64)
 }

@@ -98,10 +98,14 @@ impl Queue {
             self.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        let is_grave = matches!(line.kind, Kind::Error | Kind::Warning);
         state.bytes += bytes;
         state.lines.push_back(line);
         drop(state);
         self.came.notify_one();
+        if is_grave {
+            self.changed.notify_all(); // it may be the last one
+        }
     }
 
     /// From the next line on they go there.

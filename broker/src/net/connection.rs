@@ -367,6 +367,7 @@ impl Edge for Connection {
         &self.peer.address
     }
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
