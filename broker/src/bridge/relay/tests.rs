@@ -50,6 +50,16 @@ fn publish(topic: &str, payload: &str, delivery: Delivery) -> OutPacket {
     OutPacket::Publish { message, delivery, retain: true }
 }
 
+/// A bridge that says that it is one, and asks who is there.
+const ASKS: Opening = Opening {
+    private: true,
+    probes: false,
+    asks: true,
+    elsewhere: false,
+    subscribed: false,
+    broker_id: 0xA,
+};
+
 const ONCE: Delivery = Delivery::ExactlyOnce { id: PacketId::FIRST, dup: false };
 
 /// A relay with the other broker's and the engine's side in the test's hands.
@@ -62,14 +72,7 @@ impl<'s> World<'s> {
     fn new(settings: &'s Settings) -> Self {
         let now = Time(1_000_000);
         let private = settings.try_private;
-        let opening = Opening {
-            private,
-            probes: false,
-            asks: false,
-            elsewhere: false,
-            subscribed: false,
-            broker_id: 0xA,
-        };
+        let opening = Opening { private, asks: false, ..ASKS };
         Self { relay: Relay::begin(settings, opening, now), now }
     }
 
@@ -323,14 +326,7 @@ fn packets_that_no_server_sends_end_it() {
 #[test]
 fn a_session_at_another_address_is_not_gone_on_with() {
     let settings = settings(&["# in 2"]);
-    let opening = Opening {
-        private: false,
-        probes: false,
-        asks: true,
-        elsewhere: true,
-        subscribed: false,
-        broker_id: 0xA,
-    };
+    let opening = Opening { private: false, elsewhere: true, ..ASKS };
     let mut world = World::with(&settings, opening);
     world.remote(b"\x20\x02\x01\x00").expect("CONNACK with a session");
     assert_eq!(world.relay.accepted(), Some(false));
@@ -351,15 +347,7 @@ fn both_brokers_are_told_who_is_there_before_anything_is_wanted_of_them() {
     let answer = "00000000000000fa";
     for lines in [&["# both 1"], &["# in 1 l/ \"\""]] {
         let settings = settings(lines);
-        let opening = Opening {
-            private: true,
-            probes: false,
-            asks: true,
-            elsewhere: false,
-            subscribed: false,
-            broker_id: 0xA,
-        };
-        let mut world = World::with(&settings, opening);
+        let mut world = World::with(&settings, ASKS);
         world.sent();
         let said = world.accept(true, &Ids::default());
         assert!(stated(&said).is_empty(), "what was known holds until there is an answer");
@@ -384,15 +372,7 @@ fn both_brokers_are_told_who_is_there_before_anything_is_wanted_of_them() {
 #[test]
 fn a_broker_that_does_not_say_who_it_is_is_told_nothing() {
     let settings = settings(&["# in 1"]);
-    let opening = Opening {
-        private: true,
-        probes: false,
-        asks: true,
-        elsewhere: false,
-        subscribed: false,
-        broker_id: 0xA,
-    };
-    let mut world = World::with(&settings, opening);
+    let mut world = World::with(&settings, ASKS);
     world.accept(true, &Ids::default());
     let question = world.sent().pop().expect("the question");
     let said = world.remote(&answer(&question).expect("SUBACK")).expect("SUBACK");
@@ -401,8 +381,7 @@ fn a_broker_that_does_not_say_who_it_is_is_told_nothing() {
     let [subscribe] = &sent[..] else { panic!("{sent:?}") };
     assert!(subscribe.ends_with(b"\x00\x01#\x01"));
     // One that is not asked is not told, either.
-    let opening = Opening { asks: false, ..opening };
-    let mut world = World::with(&settings, opening);
+    let mut world = World::with(&settings, Opening { asks: false, ..ASKS });
     assert_eq!(stated(&world.accept(true, &Ids::default())), [""]);
 }
 

@@ -5,14 +5,7 @@ use super::*;
 #[test]
 fn who_only_looks_leaves_with_a_goodbye_once_accepted() {
     let settings = settings(&["# both 1"]);
-    let opening = Opening {
-        private: false,
-        probes: true,
-        asks: true,
-        elsewhere: false,
-        subscribed: false,
-        broker_id: 0xA,
-    };
+    let opening = Opening { private: false, probes: true, ..ASKS };
     let mut world = World::with(&settings, opening);
     world.sent();
     let fault = world.remote(b"\x20\x02\x00\x00").expect_err("all is known");
@@ -24,14 +17,7 @@ fn who_only_looks_leaves_with_a_goodbye_once_accepted() {
 #[test]
 fn what_the_other_broker_keeps_is_not_subscribed_to_again() {
     let settings = settings(&["# in 1"]);
-    let opening = Opening {
-        subscribed: true,
-        elsewhere: false,
-        private: true,
-        probes: false,
-        asks: true,
-        broker_id: 0xA,
-    };
+    let opening = Opening { subscribed: true, ..ASKS };
     for asks in [false, true] {
         for (session_present, elsewhere, again) in
             [(true, false, false), (false, false, true), (true, true, true)]
@@ -75,15 +61,7 @@ fn a_refused_subscription_is_asked_for_again() {
 #[test]
 fn what_comes_before_it_is_known_from_whom_waits_for_that() {
     let settings = settings(&["# in 1"]);
-    let opening = Opening {
-        subscribed: false,
-        elsewhere: false,
-        private: true,
-        probes: false,
-        asks: true,
-        broker_id: 0xA,
-    };
-    let mut world = World::with(&settings, opening);
+    let mut world = World::with(&settings, ASKS);
     world.accept(true, &Ids::default());
     let question = world.sent().pop().expect("the question");
     assert!(world.remote(b"\x32\x06\x00\x01t\x00\x07m").expect("PUBLISH").is_empty());
@@ -91,14 +69,14 @@ fn what_comes_before_it_is_known_from_whom_waits_for_that() {
     assert_eq!(stated(&said[..1]), [""]);
     assert!(matches!(&said[1..], [InPacket::Publish { .. }]), "{said:?}");
     // Not more than there is room for, and nothing is forgotten at the end.
-    let mut world = World::with(&settings, opening);
+    let mut world = World::with(&settings, ASKS);
     world.accept(true, &Ids::default());
     assert!(world.remote(b"\x32\x06\x00\x01t\x00\x07m").expect("PUBLISH").is_empty());
     let body = vec![b'x'; HELD_BYTES_MAX];
     world.relay.pass_in(None, body.len(), &mut Vec::new());
     let said = world.remote(b"\x32\x06\x00\x01t\x00\x08m").expect("PUBLISH");
     assert_eq!(said.len(), 1, "{said:?}");
-    let mut world = World::with(&settings, opening);
+    let mut world = World::with(&settings, ASKS);
     world.accept(true, &Ids::default());
     world.remote(b"\x30\x04\x00\x01tm").expect("PUBLISH");
     assert_eq!(world.relay.take_early().len(), 1);
