@@ -158,6 +158,39 @@ fn a_reader_finds_places_topics_and_times() {
     }
 }
 
+/// How many blocks are read, and files looked at, of the records from one time to another, and how
+/// many records those are.
+fn blocks_between(log: &Log, from: u64, until: u64) -> (u64, usize) {
+    let reader = log.reader("all", Position::Time(from), None).expect("there");
+    let (mut reader, mut left, mut records) = (reader.until(until), u64::MAX, 0);
+    while reader.next_within(&mut left).expect("read").is_some() {
+        records += 1;
+    }
+    (u64::MAX - left, records)
+}
+
+#[test]
+fn who_asks_for_an_hour_of_a_day_reads_an_hour() {
+    const HOUR: u64 = 1_000; // as many records, every 10 ms
+    let disk = Simulated::new(1);
+    let log = log(&disk, 2 << 20);
+    let mut store = open(&disk, &log);
+    store.load().expect("loaded");
+    for first in (0..24 * HOUR).step_by(100) {
+        let commit = (first..first + 100).map(|offset| record(offset, "t/1", &[b'x'; 500]));
+        store.commit(&commit.collect::<Vec<_>>()).expect("committed");
+    }
+    let (day, records) = blocks_between(&log, 0, u64::MAX);
+    assert_eq!(records, 24 * HOUR as usize);
+    assert!(day > 24 * 4, "{day} blocks");
+    let begin = 1_000 + 10 * 7 * HOUR;
+    let (hour, records) = blocks_between(&log, begin, begin + 10 * HOUR - 1);
+    assert_eq!(records, HOUR as usize);
+    // One at either end that is not wholly wanted, and each file is asked for its times.
+    let files = log.stats("all").expect("there").segments;
+    assert!(hour <= day / 24 + 2 + files, "{hour} of {day} blocks, {files} files");
+}
+
 #[test]
 fn topics_come_in_pages_with_what_they_hold() {
     for segment_bytes in [1, 20_000, 1 << 30] {
