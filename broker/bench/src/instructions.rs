@@ -147,19 +147,8 @@ impl World {
     }
 
     fn open(&mut self, slot: u32) {
-        let connect = Connect {
-            version: VERSION,
-            client_id: format!("client {slot}").into(),
-            clean_session: true,
-            bridge: false,
-            inside: false,
-            keep_alive_s: 60,
-            will: None,
-            user_name: None,
-            permit: None,
-            room_bytes: 1 << 20,
-            nonce: 0,
-        };
+        let connect = Connect::clean(format!("client {slot}"), 1 << 20);
+        let connect = Connect { keep_alive_s: 60, ..connect };
         let link = LinkId { slot, ..PUBLISHER };
         self.handle(Input::Open { link, connect: Box::new(connect) });
     }

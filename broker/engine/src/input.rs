@@ -189,6 +189,24 @@ pub enum InPacket {
 }
 
 impl Connect {
+    /// A client of MQTT 3.1.1 with Clean Session that says no more than who it is, and may do
+    /// everything.
+    pub fn clean(client_id: impl Into<Box<str>>, room_bytes: u32) -> Self {
+        Self {
+            version: ProtocolVersion::V311,
+            client_id: client_id.into(),
+            clean_session: true,
+            bridge: false,
+            inside: false,
+            keep_alive_s: 0,
+            will: None,
+            user_name: None,
+            permit: None,
+            room_bytes,
+            nonce: 0,
+        }
+    }
+
     /// What the engine must know of a CONNECT of somebody who may do everything. `room_bytes` and
     /// `nonce`: see the fields.
     pub fn from_packet(packet: &packet::Connect<'_>, room_bytes: u32, nonce: u64) -> Self {

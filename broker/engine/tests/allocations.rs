@@ -2,7 +2,7 @@
 
 use martlet_codec::ids::PacketId;
 use martlet_codec::packet::Delivery;
-use martlet_codec::reason::{ProtocolVersion, QoS};
+use martlet_codec::reason::QoS;
 use martlet_codec::topic::TopicName;
 use martlet_engine::Engine;
 use martlet_engine::effects::Effects;
@@ -24,19 +24,8 @@ fn house(filter: &str, clean_session: bool) -> Engine {
     let mut engine = Engine::new(limits, Snapshot::default(), Time(0));
     let mut fx = Effects::default();
     for slot in 0..=SUBSCRIBERS {
-        let connect = Connect {
-            version: ProtocolVersion::V311,
-            client_id: format!("client {slot}").into(),
-            clean_session,
-            bridge: false,
-            inside: false,
-            keep_alive_s: 60,
-            will: None,
-            user_name: None,
-            permit: None,
-            room_bytes: 1 << 20,
-            nonce: 0,
-        };
+        let connect = Connect::clean(format!("client {slot}"), 1 << 20);
+        let connect = Connect { clean_session, keep_alive_s: 60, ..connect };
         engine.handle(Time(0), Input::Open { link: link(slot), connect: connect.into() }, &mut fx);
         if slot > 0 {
             let subscriptions =

@@ -5,7 +5,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use martlet_codec::ids::PacketId;
-use martlet_codec::reason::{ProtocolVersion, QoS};
+use martlet_codec::reason::QoS;
 use martlet_codec::topic::TopicName;
 use martlet_engine::change::Change;
 use martlet_engine::effects::OutPacket;
@@ -71,19 +71,7 @@ impl Edge for Counting {
 const ROOM_BYTES: u32 = 16 * OutPacket::COST_BASE;
 
 fn connect(link: LinkId) -> Input {
-    let connect = Connect {
-        version: ProtocolVersion::V311,
-        client_id: format!("c{}", link.slot).into(),
-        clean_session: true,
-        bridge: false,
-        inside: false,
-        keep_alive_s: 0,
-        will: None,
-        user_name: None,
-        permit: None,
-        room_bytes: ROOM_BYTES,
-        nonce: 0,
-    };
+    let connect = Connect::clean(format!("c{}", link.slot), ROOM_BYTES);
     Input::Open { link, connect: Box::new(connect) }
 }
 

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use martlet_codec::reason::ProtocolVersion;
 use martlet_engine::input::Connect;
 use martlet_engine::permit::Permission;
 
@@ -15,17 +14,11 @@ use crate::http::login::{Caller, Gate};
 /// A link for this caller, with a session that ends with it.
 pub(super) fn open(driver: &Arc<Driver>, gate: &Arc<Gate>, caller: &Caller) -> Client {
     let connect = Connect {
-        version: ProtocolVersion::V311,
-        client_id: caller.client_id.clone(),
-        clean_session: true,
-        bridge: false,
         inside: true,
-        keep_alive_s: 0,
-        will: None,
         user_name: caller.user.clone(),
         permit: caller.permit.clone(),
-        room_bytes: driver.outbox_bytes_max(),
         nonce: nonce(),
+        ..Connect::clean(caller.client_id.clone(), driver.outbox_bytes_max())
     };
     let holder = Visit { gate: Arc::clone(gate), caller: caller.clone() };
     Client::new(driver, Box::new(holder), connect)

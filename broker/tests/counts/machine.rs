@@ -2,7 +2,7 @@
 
 use martlet_codec::ids::PacketId;
 use martlet_codec::packet::Delivery;
-use martlet_codec::reason::{ProtocolVersion, QoS};
+use martlet_codec::reason::QoS;
 use martlet_codec::topic::TopicName;
 use martlet_engine::Engine;
 use martlet_engine::effects::{Effects, OutPacket};
@@ -71,19 +71,8 @@ impl World {
     }
 
     fn open(&mut self, link: LinkId) {
-        let connect = Connect {
-            version: ProtocolVersion::V311,
-            client_id: format!("client {}", link.slot).into(),
-            clean_session: true,
-            bridge: false,
-            inside: false,
-            keep_alive_s: 60,
-            will: None,
-            user_name: None,
-            permit: None,
-            room_bytes: 1 << 20,
-            nonce: 0,
-        };
+        let connect = Connect::clean(format!("client {}", link.slot), 1 << 20);
+        let connect = Connect { keep_alive_s: 60, ..connect };
         self.handle(Input::Open { link, connect: Box::new(connect) });
     }
 

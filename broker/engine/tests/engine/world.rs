@@ -2,7 +2,7 @@
 
 use martlet_codec::ids::PacketId;
 use martlet_codec::packet::Delivery;
-use martlet_codec::reason::{ConnectReturnCode, ProtocolVersion, QoS};
+use martlet_codec::reason::{ConnectReturnCode, QoS};
 use martlet_codec::topic::TopicName;
 use martlet_engine::Engine;
 use martlet_engine::change::Change;
@@ -283,19 +283,7 @@ pub(crate) fn retained(topic: &str, payload: &str, code: u8) -> Message {
 }
 
 pub(crate) fn clean(client_id: &str) -> Connect {
-    Connect {
-        version: ProtocolVersion::V311,
-        client_id: client_id.into(),
-        clean_session: true,
-        bridge: false,
-        inside: false,
-        keep_alive_s: 0,
-        will: None,
-        user_name: None,
-        permit: None,
-        room_bytes: ROOM,
-        nonce: 0xABCD,
-    }
+    Connect { nonce: 0xABCD, ..Connect::clean(client_id, ROOM) }
 }
 
 pub(crate) fn durable(client_id: &str) -> Connect {
