@@ -32,7 +32,8 @@ impl Engine {
 
     pub(crate) fn on_pubrel(&mut self, from: SessionIndex, id: PacketId, fx: &mut Effects) {
         let session = &mut self.sessions[from];
-        if session.received.forget(id) && session.durable {
+        let forgotten = session.rare.changed().is_some_and(|rare| rare.received.forget(id));
+        if forgotten && session.durable {
             let client_id = session.client_id.clone();
             fx.changes.push(Change::ForgetReceived { client_id, id });
         }

@@ -58,6 +58,8 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    pub(crate) const NOBODY: Self = Self { broker: None, spoke: false, stated: false };
+
     /// Another connection begins.
     pub(crate) fn begin(&mut self, bridge: bool) {
         *self = Self { broker: self.broker.filter(|_| bridge), ..Self::default() };
@@ -78,9 +80,10 @@ impl Engine {
             return false;
         }
         let asks = filter.as_str() == QUESTION;
-        session.known.spoke |= asks;
-        if !session.known.spoke {
-            session.known.broker = None;
+        let known = &mut session.rare.known;
+        known.spoke |= asks;
+        if !known.spoke {
+            known.broker = None;
         }
         if asks {
             let answer = write(self.limits.broker_id);
@@ -101,13 +104,13 @@ impl Engine {
     ) -> bool {
         let session = &mut self.sessions[from];
         let states = session.bridge
-            && !session.known.stated
+            && !session.rare.known.stated
             && delivery == Delivery::AtMostOnce
             && message.topic().as_str() == STATEMENT;
         if states {
-            let before = session.known.broker;
+            let before = session.rare.known.broker;
             let broker = parse(message.payload());
-            session.known = Known { broker, spoke: true, stated: true };
+            session.rare.known = Known { broker, spoke: true, stated: true };
             if let Some(broker) = broker.filter(|broker| Some(*broker) != before) {
                 self.notice_other(from, broker, fx);
             }
@@ -118,7 +121,7 @@ impl Engine {
     /// Two ways to one broker, one of them a bridge of this one, are worth a line of the log.
     fn notice_other(&self, from: SessionIndex, broker: u64, fx: &mut Effects) {
         let leads_there = |index: SessionIndex| {
-            index != from && self.sessions[index].known.broker == Some(broker)
+            index != from && self.sessions[index].rare.known.broker == Some(broker)
         };
         let client_id = &self.sessions[from].client_id;
         let other = if self.own_bridges.contains(client_id) {
@@ -142,7 +145,7 @@ impl Engine {
         if publisher.client_id == Some(&session.client_id) {
             return false;
         }
-        let is_there = publisher.behind.is_some() && publisher.behind == session.known.broker;
+        let is_there = publisher.behind.is_some() && publisher.behind == session.rare.known.broker;
         self.counters.left_out += u64::from(is_there);
         !is_there
     }

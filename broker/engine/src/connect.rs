@@ -162,7 +162,9 @@ impl Engine {
             fx.changes.push(Change::Detach { client_id, since: None });
         }
         session.bridge = connect.bridge;
-        session.known.begin(connect.bridge);
+        if let Some(rare) = session.rare.changed() {
+            rare.known.begin(connect.bridge);
+        }
         session.permit.clone_from(&connect.permit);
         let user_name = connect.user_name.as_deref().filter(|_| self.recording.is_on());
         session.user_name = user_name.map(Arc::from);

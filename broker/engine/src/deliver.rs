@@ -12,7 +12,7 @@ use crate::limits::Limits;
 use crate::message::Message;
 use crate::publish::Routed;
 use crate::router::shares::Readiness;
-use crate::session::deliveries::{OptionalKey, Outbound};
+use crate::session::deliveries::{Deliveries, OptionalKey, Outbound};
 use crate::session::{Attachment, Session, SessionIndex};
 
 /// With so many messages in flight a member of a share is passed over for those that have fewer:
@@ -78,7 +78,7 @@ impl Engine {
     pub(crate) fn pump(&mut self, index: SessionIndex, fx: &mut Effects) {
         let session = &mut self.sessions[index];
         while session.has_room()
-            && let Some(packet) = session.deliveries.resend()
+            && let Some(packet) = session.deliveries.changed().and_then(Deliveries::resend)
         {
             session.send(packet, &mut self.counters, fx);
         }
@@ -109,7 +109,7 @@ impl Engine {
             };
             session.send(packet, &mut self.counters, fx);
         }
-        if !session.replays.is_empty() {
+        if !session.rare.replays.is_empty() {
             self.go_on_with_replays(index, fx);
         }
         self.go_on_with_histories(index, fx);
@@ -120,9 +120,12 @@ impl Engine {
         let session = &mut self.sessions[index];
         let Attachment::Attached(attached) = &mut session.attachment else { return };
         attached.room = (attached.room + i64::from(bytes)).min(i64::from(attached.room_max));
-        let calm = session.dropping.map(|taken| taken + u64::from(bytes));
-        // It has caught up when it took two outboxes without a loss: one full one proves nothing.
-        session.dropping = calm.filter(|&taken| taken < 2 * u64::from(attached.room_max));
+        if let Some(rare) = session.rare.changed() {
+            let calm = rare.dropping.map(|taken| taken + u64::from(bytes));
+            // It has caught up when it took two outboxes without a loss: one full one proves
+            // nothing.
+            rare.dropping = calm.filter(|&taken| taken < 2 * u64::from(attached.room_max));
+        }
         self.pump(index, fx);
     }
 
@@ -154,7 +157,7 @@ impl Engine {
         if bound == Bound::QueueQos0 {
             return; // what was asked for is no news
         }
-        if session.dropping.replace(0).is_none() {
+        if session.rare.dropping.replace(0).is_none() {
             let client_id = session.client_id.clone();
             fx.notices.push(Notice::Dropping { client_id, limit: bound.name() });
         }

@@ -46,7 +46,7 @@ impl Engine {
     fn leave_shares(&mut self, index: SessionIndex, fx: &mut Effects) {
         let session = &self.sessions[index];
         if !session.durable {
-            let filters = session.subscriptions.keys();
+            let filters = session.subscriptions.iter().map(|(filter, _)| filter);
             let shared: Vec<_> = filters.filter(|f| f.share().is_some()).cloned().collect();
             for filter in shared {
                 self.unsubscribe(index, &filter, fx);
@@ -58,7 +58,7 @@ impl Engine {
     /// deliver goes to them; says how many messages nobody gets now.
     pub(crate) fn end_session(&mut self, index: SessionIndex, fx: &mut Effects) -> u64 {
         let session = self.sessions.remove(index);
-        for subscription in session.subscriptions.values() {
+        for (_, subscription) in session.subscriptions.iter() {
             self.router.unsubscribe(subscription.id);
         }
         if session.durable {
@@ -103,7 +103,9 @@ impl Engine {
             let cause = cause.clone();
             fx.notices.push(Notice::Disconnected { link: attached.link, client_id, cause });
         }
-        session.deliveries.rewind();
+        if let Some(deliveries) = session.deliveries.changed() {
+            deliveries.rewind();
+        }
         if session.durable {
             let client_id = session.client_id.clone();
             let since = Some(self.now);

@@ -79,14 +79,14 @@ impl Engine {
             }
             Delivery::ExactlyOnce { id, .. } => {
                 let session = &mut self.sessions[from];
-                if !session.received.contains(id) {
-                    if session.received.len() >= usize::from(self.limits.received_max) {
+                if !session.rare.received.contains(id) {
+                    if session.rare.received.len() >= usize::from(self.limits.received_max) {
                         self.counters.count_drop(Bound::Received);
                         let limit = Bound::Received.name();
                         // [MQTT-4.8.0-2]
                         return self.close(from, Farewell::LimitReached { limit }, fx);
                     }
-                    session.received.mark(id);
+                    session.rare.received.mark(id);
                     if session.durable {
                         let client_id = session.client_id.clone();
                         fx.changes.push(Change::MarkReceived { client_id, id });
@@ -115,7 +115,7 @@ impl Engine {
         let publisher = Publisher {
             client_id: Some(&client_id),
             user_name: user_name.as_ref(),
-            behind: session.known.broker,
+            behind: session.rare.known.broker,
         };
         self.accept(publisher, message, delivery, allowed, fx);
     }

@@ -60,7 +60,7 @@ impl Engine {
             }
             let session = &mut self.sessions[index];
             let kept = session.durable;
-            session.replays.insert(filter.clone(), Replay { cursor, kept });
+            session.rare.replays.insert(filter.clone(), Replay { cursor, kept });
             if kept {
                 fx.changes.push(is_pending(session, filter, true));
             }
@@ -73,7 +73,7 @@ impl Engine {
     /// Goes on with all replays of a session.
     pub(crate) fn go_on_with_replays(&mut self, index: SessionIndex, fx: &mut Effects) {
         let mut steps = STEPS_PER_INPUT;
-        while let Some((filter, mut replay)) = self.sessions[index].replays.pop_first() {
+        while let Some((filter, mut replay)) = self.sessions[index].next_replay() {
             let stop = self.replay(index, &filter, &mut replay.cursor, &mut steps, fx);
             let session = &mut self.sessions[index];
             if stop == Stop::Done {
@@ -82,7 +82,7 @@ impl Engine {
                 }
                 continue;
             }
-            session.replays.insert(filter, replay);
+            session.rare.replays.insert(filter, replay);
             if stop == Stop::OutOfSteps {
                 self.schedule(index);
             }
@@ -114,7 +114,8 @@ impl Engine {
         steps: &mut u32,
         fx: &mut Effects,
     ) -> Stop {
-        let granted = self.sessions[index].subscriptions[filter].qos;
+        let granted = self.sessions[index].subscriptions.get(filter);
+        let granted = granted.expect("a subscription that ends takes its replay along").qos;
         while has_room_for_replay(&self.sessions[index]) {
             let message = match self.retained.search(filter.topic_filter(), cursor, steps) {
                 Search::Found(message) => message.clone(),

@@ -79,7 +79,7 @@ impl Engine {
         let in_flight = || session.deliveries.in_flight();
         let released = in_flight().filter(|(_, awaiting)| awaiting.outbound().is_none());
         Some(Ids {
-            received: session.received.iter().collect(),
+            received: session.rare.received.iter().collect(),
             in_flight: in_flight().map(|(id, _)| id).collect(),
             released: released.map(|(id, _)| id).collect(),
         })
@@ -94,7 +94,7 @@ impl Engine {
     /// subscriptions asked for.
     pub fn is_replaying(&self, link: LinkId) -> bool {
         let session = self.links.session(link);
-        session.is_some_and(|session| !self.sessions[session].replays.is_empty())
+        session.is_some_and(|session| !self.sessions[session].rare.replays.is_empty())
     }
 }
 

@@ -17,8 +17,10 @@ use crate::input::{LinkId, Time};
 use crate::limits::Limits;
 use crate::message::Message;
 use crate::router::retained::is_sys;
-use crate::session::deliveries::{Awaiting, Deliveries, OptionalKey, Outbound, SomeDeliveries};
-use crate::session::{Attachment, Replay, Session, SessionIndex, Subscription};
+use crate::session::deliveries::{Awaiting, Deliveries, OptionalKey, Outbound};
+use crate::session::seldom::Seldom;
+use crate::session::subscriptions::Subscription;
+use crate::session::{Attachment, Replay, Session, SessionIndex};
 use crate::snapshot::{KeptDelivery, KeptMessage, KeptSession, KeptSubscription, Snapshot};
 use crate::will::TakenWill;
 
@@ -99,7 +101,9 @@ impl Engine {
                     KeptDelivery::Sent(passage) => Some((*id, Awaiting::sent(outbound(passage)?))),
                 }),
             );
-            session.deliveries = SomeDeliveries::new(deliveries);
+            if deliveries.are_some() {
+                session.deliveries = Seldom::from(deliveries);
+            }
             for outbound in session.deliveries.queue() {
                 let key = outbound.key.get().filter(|key| messages[key].references > 1);
                 self.queues.add(&outbound.message, key.is_none_or(|key| shared.insert(key)));
@@ -108,7 +112,7 @@ impl Engine {
             self.waiting.messages += waiting.messages;
             self.waiting.bytes += waiting.bytes;
             for id in kept.received {
-                session.received.mark(id);
+                session.rare.received.mark(id);
             }
             let index = self.sessions.insert(session);
             let gone = self.restore_subscriptions(index, kept.subscriptions).into_iter();
@@ -136,7 +140,8 @@ impl Engine {
             let id = self.router.subscribe(&filter, index, qos);
             let session = &mut self.sessions[index];
             if replay {
-                session.replays.insert(filter.clone(), Replay { kept: true, ..Replay::default() });
+                let replay = Replay { kept: true, ..Replay::default() };
+                session.rare.replays.insert(filter.clone(), replay);
             }
             session.subscriptions.insert(filter, Subscription { id, qos });
         }
@@ -227,7 +232,7 @@ impl Engine {
     /// What this client has subscribed to, with the granted QoS.
     pub fn grants_of(&self, client_id: &str) -> impl Iterator<Item = (&Filter, QoS)> {
         let session = self.sessions.find(client_id).map(|index| &self.sessions[index]);
-        let subscriptions = session.into_iter().flat_map(|session| &session.subscriptions);
+        let subscriptions = session.into_iter().flat_map(|session| session.subscriptions.iter());
         subscriptions.map(|(filter, subscription)| (filter, subscription.qos))
     }
 
@@ -271,7 +276,7 @@ fn keep_session(
         });
     let in_flight = in_flight.collect();
     let subscriptions = session.subscriptions.iter().map(|(filter, subscription)| {
-        let replay = session.replays.get(filter).is_some_and(|replay| replay.kept);
+        let replay = session.rare.replays.get(filter).is_some_and(|replay| replay.kept);
         (filter.clone(), KeptSubscription { qos: subscription.qos, replay })
     });
     KeptSession {
@@ -282,7 +287,7 @@ fn keep_session(
         subscriptions: subscriptions.collect(),
         in_flight,
         queue: session.deliveries.queue().map(keep).collect(),
-        received: session.received.iter().collect(),
+        received: session.rare.received.iter().collect(),
     }
 }
 

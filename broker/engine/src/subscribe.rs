@@ -9,7 +9,8 @@ use crate::change::Change;
 use crate::counters::Bound;
 use crate::effects::{Effects, Notice, OutPacket};
 use crate::filter::Filter;
-use crate::session::{SessionIndex, Subscription};
+use crate::session::SessionIndex;
+use crate::session::subscriptions::Subscription;
 
 /// SUBACK's failure [MQTT-3.9.3-2].
 const REFUSED: u8 = 0x80;
@@ -85,7 +86,7 @@ impl Engine {
         if let Some(subscription) = session.subscriptions.get_mut(filter) {
             subscription.qos = qos;
             self.router.change_qos(subscription.id, qos);
-            session.replays.remove(filter); // begins again
+            session.forget_replay(filter); // begins again
         } else {
             if !self.has_place(index) {
                 return REFUSED;
@@ -118,7 +119,7 @@ impl Engine {
         let session = &mut self.sessions[index];
         let Some(subscription) = session.subscriptions.remove(filter) else { return };
         self.router.unsubscribe(subscription.id);
-        session.replays.remove(filter);
+        session.forget_replay(filter);
         if session.durable {
             let client_id = session.client_id.clone();
             fx.changes.push(Change::Unsubscribe { client_id, filter: filter.clone() });

@@ -7,7 +7,6 @@
 //! | PUBREL         | `PubComp`      | PUBREL again              | PUBCOMP               |
 
 use std::collections::VecDeque;
-use std::ops::{Deref, DerefMut};
 
 use martlet_codec::ids::PacketId;
 use martlet_codec::packet::Delivery;
@@ -19,6 +18,7 @@ use crate::effects::OutPacket;
 use crate::filter::Filter;
 use crate::limits::Limits;
 use crate::message::Message;
+use crate::session::seldom::Unchanged;
 
 /// One message for one session. There may be millions: 32 bytes each.
 #[derive(Clone, Debug)]
@@ -79,45 +79,6 @@ pub(crate) struct Waiting {
     pub(crate) bytes: u64,
 }
 
-/// The deliveries of a session that may never have any: it takes a word until there is one.
-#[derive(Default)]
-pub(crate) struct SomeDeliveries(Option<Box<Deliveries>>);
-
-static NONE: Deliveries = Deliveries::none();
-
-impl SomeDeliveries {
-    pub(crate) fn new(deliveries: Deliveries) -> Self {
-        let are_some = !deliveries.queue.is_empty() || !deliveries.in_flight.is_empty();
-        Self(are_some.then(|| Box::new(deliveries)))
-    }
-
-    /// As [`Deliveries::rewind`].
-    pub(crate) fn rewind(&mut self) {
-        if let Some(deliveries) = &mut self.0 {
-            deliveries.rewind();
-        }
-    }
-
-    /// As [`Deliveries::resend`].
-    pub(crate) fn resend(&mut self) -> Option<OutPacket> {
-        self.0.as_mut()?.resend()
-    }
-}
-
-impl Deref for SomeDeliveries {
-    type Target = Deliveries;
-
-    fn deref(&self) -> &Deliveries {
-        self.0.as_deref().unwrap_or(&NONE)
-    }
-}
-
-impl DerefMut for SomeDeliveries {
-    fn deref_mut(&mut self) -> &mut Deliveries {
-        self.0.get_or_insert_with(|| Box::new(Deliveries::none()))
-    }
-}
-
 /// The deliveries of one session. What adds or takes a message keeps the `total` of all sessions.
 pub(crate) struct Deliveries {
     queue: VecDeque<Outbound>,
@@ -142,6 +103,14 @@ pub(crate) struct Deliveries {
 struct Slot {
     id: PacketId,
     awaiting: Option<Awaiting>,
+}
+
+impl Unchanged for Deliveries {
+    const SHARED: &'static Self = &Self::none();
+
+    fn new() -> Self {
+        Self::none()
+    }
 }
 
 impl Deliveries {
@@ -183,6 +152,10 @@ impl Deliveries {
                 .is_sorted_by_key(|slot| distance(in_flight[0].id, slot.id)),
             in_flight,
         }
+    }
+
+    pub(crate) fn are_some(&self) -> bool {
+        !self.queue.is_empty() || !self.in_flight.is_empty()
     }
 
     /// Whether a message of this QoS, 1 or 2, may be sent: resending is over, and what is in

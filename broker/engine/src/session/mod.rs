@@ -3,6 +3,8 @@
 pub(crate) mod deliveries;
 pub(crate) mod queues;
 pub(crate) mod received;
+pub(crate) mod seldom;
+pub(crate) mod subscriptions;
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
@@ -24,10 +26,11 @@ use crate::limits::Limits;
 use crate::message::Message;
 use crate::permit::Permission;
 use crate::report::Tally;
-use crate::router::SubscriptionId;
 use crate::router::retained::Cursor;
-use crate::session::deliveries::SomeDeliveries;
+use crate::session::deliveries::Deliveries;
 use crate::session::received::Received;
+use crate::session::seldom::{Seldom, Unchanged};
+use crate::session::subscriptions::Subscriptions;
 
 /// A session's place in the table; used again when the session ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -52,23 +55,30 @@ pub(crate) struct Session {
     pub(crate) durable: bool,
     /// Its last connection was a bridge's.
     pub(crate) bridge: bool,
-    /// Who is behind it.
-    pub(crate) known: Known,
     /// A replay of its waits for its turn in the engine's list.
     pub(crate) scheduled: bool,
-    /// It has lost a message and the log was told; how much its links took since the last loss.
-    pub(crate) dropping: Option<u64>,
     pub(crate) attachment: Attachment,
-    pub(crate) deliveries: SomeDeliveries,
-    pub(crate) received: Received,
-    pub(crate) subscriptions: BTreeMap<Filter, Subscription>,
-    /// Retained messages still to be sent, for which of its subscriptions.
-    pub(crate) replays: BTreeMap<Filter, Replay>,
+    pub(crate) deliveries: Seldom<Deliveries>,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) rare: Seldom<Rare>,
     pub(crate) will: Option<Message>,
     /// What its client may do. `None` also when that is not known: after a restart, and after the
     /// rules changed while it was away.
     pub(crate) permit: Permission,
     pub(crate) tally: Tally,
+}
+
+/// What few sessions have.
+#[derive(Default)]
+pub(crate) struct Rare {
+    /// Who is behind it.
+    pub(crate) known: Known,
+    /// It has lost a message and the log was told; how much its links took since the last loss.
+    pub(crate) dropping: Option<u64>,
+    /// What came at QoS 2.
+    pub(crate) received: Received,
+    /// Retained messages still to be sent, for which of its subscriptions.
+    pub(crate) replays: BTreeMap<Filter, Replay>,
 }
 
 /// Whether a session has a connection (I4). A connection is a part of its session, and cannot
@@ -89,18 +99,25 @@ pub(crate) struct Attached {
     pub(crate) last_seen: Time,
 }
 
-/// A subscription as its session sees it.
-pub(crate) struct Subscription {
-    pub(crate) id: SubscriptionId,
-    pub(crate) qos: QoS,
-}
-
 /// A walk through the retained messages.
 #[derive(Default)]
 pub(crate) struct Replay {
     pub(crate) cursor: Cursor,
     /// The store knows that it is not finished.
     pub(crate) kept: bool,
+}
+
+impl Unchanged for Rare {
+    const SHARED: &'static Self = &Self {
+        known: Known::NOBODY,
+        dropping: None,
+        received: Received::NOTHING,
+        replays: BTreeMap::new(),
+    };
+
+    fn new() -> Self {
+        Self::default()
+    }
 }
 
 impl Session {
@@ -110,14 +127,11 @@ impl Session {
             user_name: None,
             durable,
             bridge: false,
-            known: Known::default(),
             scheduled: false,
-            dropping: None,
             attachment,
-            deliveries: SomeDeliveries::default(),
-            received: Received::default(),
-            subscriptions: BTreeMap::new(),
-            replays: BTreeMap::new(),
+            deliveries: Seldom::default(),
+            subscriptions: Subscriptions::default(),
+            rare: Seldom::default(),
             will: None,
             permit: None,
             tally: Tally::default(),
@@ -128,6 +142,18 @@ impl Session {
         match &self.attachment {
             Attachment::Attached(attached) => Some(attached),
             Attachment::Detached { .. } => None,
+        }
+    }
+
+    /// Takes the first of the replays.
+    pub(crate) fn next_replay(&mut self) -> Option<(Filter, Replay)> {
+        self.rare.changed()?.replays.pop_first()
+    }
+
+    /// Ends the replay for this subscription, if there is one.
+    pub(crate) fn forget_replay(&mut self, filter: &Filter) {
+        if let Some(rare) = self.rare.changed() {
+            rare.replays.remove(filter);
         }
     }
 
@@ -277,6 +303,6 @@ mod tests {
     /// There may be a million of them.
     #[test]
     fn a_session_that_holds_nothing_is_small() {
-        assert!(size_of::<Session>() <= 248, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 160, "{}", size_of::<Session>());
     }
 }

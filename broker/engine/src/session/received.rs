@@ -7,6 +7,8 @@ use martlet_codec::ids::PacketId;
 pub(crate) struct Received(Vec<PacketId>);
 
 impl Received {
+    pub(crate) const NOTHING: Self = Self(Vec::new());
+
     /// A PUBLISH with this id came; says whether it is a new one [MQTT-4.3.3-2].
     pub(crate) fn mark(&mut self, id: PacketId) -> bool {
         match self.0.binary_search(&id) {
