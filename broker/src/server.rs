@@ -17,7 +17,7 @@ use crate::inquiry::Inquiry;
 use crate::net::address::Address;
 use crate::net::connection::Shared;
 use crate::net::door::{Door, Porch};
-use crate::net::listener::{self, Listener};
+use crate::net::listener::{self, Listener, Places};
 use crate::net::throttle::{self, Rates};
 use crate::net::tls::Acceptor;
 use crate::net::tls::settings::Fault;
@@ -133,6 +133,7 @@ impl Server {
         let rates = Arc::new(Rates::default());
         rates.set(settings.rates);
         let (mut made, mut desks) = (Made::default(), Vec::new());
+        let connections = Arc::new(Semaphore::new(settings.connections_max as usize));
         for (wanted, policy) in settings.listeners.clone() {
             let address = wanted.address.clone();
             let tls = made.desk(&wanted)?;
@@ -151,6 +152,7 @@ impl Server {
                 rates: Arc::clone(&rates),
                 clock,
                 stopping: stopped.clone(),
+                places: Places::new(&wanted, Arc::clone(&connections)),
             };
             let listener =
                 Listener::bind(wanted).map_err(|source| StartError::Bind { address, source })?;
@@ -164,7 +166,6 @@ impl Server {
         let window = settings.window.clone().zip(window_desk.clone());
         let window = window.map(|window| open_window(window, &driver, &porch, &stopped));
         let window = window.transpose()?;
-        let connections = Arc::new(Semaphore::new(settings.connections_max as usize));
         let connections_max = settings.connections_max;
         // Whoever can take new settings while it runs stands here.
         let latch = window.as_ref().map(http::window::Window::latch);
@@ -235,7 +236,7 @@ impl Server {
         let bridges = tokio::spawn(self.bridges.run(self.stopping.subscribe()));
         let mut accepting = JoinSet::new();
         for (listener, shared) in self.listeners {
-            accepting.spawn(listener.run(shared, Arc::clone(&self.connections)));
+            accepting.spawn(listener.run(shared));
         }
         if let Some(window) = self.window {
             accepting.spawn(window.run(Arc::clone(&self.connections)));

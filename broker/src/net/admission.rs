@@ -82,7 +82,7 @@ impl Connection {
             *user = TOKEN.into(); // the log need not have it
         }
         self.keep_alive_s.store(connect.keep_alive_s, Ordering::Relaxed);
-        let negotiated = self.writer.negotiated();
+        let negotiated = self.stream.negotiated();
         let negotiated = negotiated.map(|with| (with, connect.client_id.clone()));
         let link = self.link.attach(Arc::clone(self) as Arc<dyn Edge>);
         self.open(Input::Open { link, connect }, incoming)?;
@@ -206,7 +206,7 @@ impl Connection {
         let mut bytes = [0; 8];
         if let Ok(len) = encode::encode(&answer, version, &mut bytes) {
             // The first bytes ever written to a socket fit its buffer; if not, it is broken.
-            let _ = self.writer.try_write(&[IoSlice::new(&bytes[..len])]);
+            let _ = self.stream.try_write(&[IoSlice::new(&bytes[..len])]);
         }
         End::Refused
     }

@@ -1,12 +1,13 @@
 //! From an accepted socket to a connection that speaks MQTT: layer by layer, each of which may wait
 //! for the peer, all of them and the CONNECT within one time.
 
+use std::ops::Deref;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use martlet_engine::input::LostCause;
-use tokio::sync::watch;
+use tokio::sync::{SemaphorePermit, watch};
 use tokio::time::{Sleep, sleep, timeout};
 
 use crate::access::peer::{Peer, PeerAddress};
@@ -15,11 +16,11 @@ use crate::net::connection::{Connection, End, LINGER, Shared};
 use crate::net::proxy;
 use crate::net::receive::Incoming;
 use crate::net::socket::Socket;
-use crate::net::stream::{Reader, Writer};
+use crate::net::stream::Stream;
 use crate::net::tls::session::{Failure, Refused};
 use crate::net::websocket;
 
-/// A socket is open.
+/// One of the connections of a listener, which has its places among those and among all.
 #[derive(Debug)]
 pub(super) struct Open(Arc<Shared>);
 
@@ -31,7 +32,7 @@ pub(super) struct Arrived {
 }
 
 /// A byte stream, and who is at its other end.
-type Layered = (Reader, Writer, Peer);
+type Layered = (Stream, Peer);
 
 /// How long a connection may take to arrive.
 struct Patience {
@@ -50,8 +51,8 @@ enum Over {
 
 /// Lets a connection come in; `None`: it was gone or turned away before there was anything to be
 /// said to it.
-pub(super) async fn arrive(socket: Socket, peer: Peer, shared: Arc<Shared>) -> Option<Arrived> {
-    let open = Open::new(&shared);
+pub(super) async fn arrive(socket: Socket, peer: Peer, open: Open) -> Option<Arrived> {
+    let shared = Arc::clone(&open.0);
     let mut patience = Patience::new(&shared);
     let address = peer.address;
     // Closed only when the log has been told.
@@ -64,9 +65,9 @@ pub(super) async fn arrive(socket: Socket, peer: Peer, shared: Arc<Shared>) -> O
         }
         Err(Over::Stopping) => return None,
     };
-    let (reader, writer, peer) = layered;
-    let connection = Connection::new(writer, peer, Arc::clone(&shared), open);
-    let mut incoming = Incoming::new(reader);
+    let (stream, peer) = layered;
+    let connection = Connection::new(stream, peer, open);
+    let mut incoming = Incoming::default();
     let end = match patience.wait(connection.come_in(&mut incoming)).await {
         Ok(come_in) => come_in.err(),
         Err(over) => {
@@ -111,13 +112,13 @@ async fn layers(socket: Socket, peer: Peer, shared: &Shared) -> Option<Layered> 
     if !is_proxy {
         meet(shared, peer.address)?;
     }
-    let mut streams = match shared.tls.over(socket).await {
-        Ok((reader, writer, certificate)) => {
+    let mut stream = match shared.tls.over(socket).await {
+        Ok((stream, certificate)) => {
             // Without TLS, what a proxy has told of it stays.
-            if let Reader::Tls(_) = reader {
+            if let Stream::Tls(_) = stream {
                 peer.certificate = certificate;
             }
-            (reader, writer)
+            stream
         }
         Err(refused) => {
             refuse_tls(peer.address, refused).await;
@@ -125,18 +126,18 @@ async fn layers(socket: Socket, peer: Peer, shared: &Shared) -> Option<Layered> 
         }
     };
     if let Some(settings) = &shared.websocket {
-        let accepted = websocket::session::accept(streams, settings, peer.address).await;
-        let (reader, writer, client) = match accepted {
+        let accepted = websocket::session::accept(stream, settings, peer.address).await;
+        let (session, client) = match accepted {
             Ok(accepted) => accepted,
             Err(refusal) => return refuse_websocket(peer.address, refusal).await,
         };
-        streams = (Reader::WebSocket(Box::new(reader)), Writer::WebSocket(writer));
+        stream = Stream::WebSocket(Box::new(session));
         peer.address = client.map_or(peer.address, PeerAddress::Ip);
     }
     if is_proxy {
         meet(shared, peer.address)?;
     }
-    Some((streams.0, streams.1, peer))
+    Some((stream, peer))
 }
 
 /// Whether the address may come at all.
@@ -219,14 +220,25 @@ impl Patience {
 }
 
 impl Open {
-    fn new(shared: &Arc<Shared>) -> Self {
+    /// Takes the two places for itself.
+    pub(super) fn new(shared: &Arc<Shared>, places: [SemaphorePermit<'_>; 2]) -> Self {
+        places.into_iter().for_each(SemaphorePermit::forget);
         shared.driver.traffic.sockets_accepted.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(shared))
+    }
+}
+
+impl Deref for Open {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.driver.traffic.sockets_closed.fetch_add(1, Ordering::Relaxed);
+        self.0.places.give_back();
     }
 }

@@ -12,15 +12,12 @@ use crate::access::peer::{CertificateNames, PeerAddress};
 use crate::driver::turn;
 use crate::net::arrival;
 use crate::net::socket::Socket;
-use crate::net::stream::{Reader, Writer};
+use crate::net::stream::Stream;
 use crate::net::tls::Acceptor;
 
 /// A socket, perhaps with TLS over it. One task reads and writes.
 #[derive(Debug)]
-pub struct Duplex {
-    reader: Reader,
-    writer: Writer,
-}
+pub struct Duplex(Stream);
 
 impl Duplex {
     /// Shakes hands, where TLS is spoken, within this time; answers also with the names in the
@@ -37,7 +34,7 @@ impl Duplex {
             return None;
         }
         match timeout(within, tls.over(socket)).await {
-            Ok(Ok((reader, writer, names))) => Some((Self { reader, writer }, names)),
+            Ok(Ok((stream, names))) => Some((Self(stream), names)),
             Ok(Err(refused)) => {
                 arrival::refuse_tls(address, refused).await;
                 None
@@ -57,9 +54,9 @@ impl Duplex {
     ) -> Poll<io::Result<usize>> {
         turn::pass();
         loop {
-            match self.writer.try_write(bytes) {
+            match self.0.try_write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.writer.poll_writable(cx))?;
+                    ready!(self.0.poll_writable(cx))?;
                 }
                 written => return Poll::Ready(written),
             }
@@ -69,11 +66,11 @@ impl Duplex {
 
 impl AsyncRead for Duplex {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let len = ready!(self.reader.poll_read(cx, buffer.initialize_unfilled()))?;
+        let len = ready!(self.0.poll_read(cx, buffer.initialize_unfilled()))?;
         buffer.advance(len);
         Poll::Ready(Ok(()))
     }
@@ -106,7 +103,7 @@ impl AsyncWrite for Duplex {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.writer.shut_down();
+        self.0.shut_down();
         Poll::Ready(Ok(()))
     }
 }

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use crate::access::peer::Peer;
 use crate::logging::NOTICE;
 use crate::net::address::{Address, Listening};
+use crate::net::arrival::Open;
 use crate::net::connection::{Life, Shared};
 use crate::net::socket::Socket;
 use crate::net::terms::Terms;
@@ -60,7 +61,13 @@ impl Settings {
 pub struct Listener {
     socket: Listening,
     settings: Settings,
-    permits: Arc<Semaphore>,
+}
+
+/// Places for connections: of one listener, and those that all share.
+#[derive(Debug)]
+pub struct Places {
+    own: Semaphore,
+    global: Arc<Semaphore>,
 }
 
 /// How long to wait after an accept that failed: doubled each time up to the second value.
@@ -74,9 +81,7 @@ impl Listener {
     pub fn bind(mut settings: Settings) -> io::Result<Self> {
         let (socket, address) = Listening::open(&settings.address)?;
         settings.address = address;
-        let most = settings.connections_max.map_or(Semaphore::MAX_PERMITS, |most| most as usize);
-        let permits = Arc::new(Semaphore::new(most));
-        Ok(Self { socket, settings, permits })
+        Ok(Self { socket, settings })
     }
 
     /// Where it listens, with the port that the system chose if it was to.
@@ -101,9 +106,8 @@ impl Listener {
         accept(&self.socket).await
     }
 
-    /// Accepts connections, each into a task of its own, until the broker stops. `global` bounds
-    /// the connections of all listeners.
-    pub async fn run(self, shared: Arc<Shared>, global: Arc<Semaphore>) {
+    /// Accepts connections, each into a task of its own, until the broker stops.
+    pub async fn run(self, shared: Arc<Shared>) {
         let mut stopping: watch::Receiver<bool> = shared.stopping.clone();
         let accepting = async {
             let mut full = false;
@@ -111,7 +115,7 @@ impl Listener {
                 let (socket, peer) = accept(&self.socket).await;
                 // Taken before, a permit would be idle where no client comes, and another listener
                 // would lack it.
-                let permits = take_permits(&self.permits, &global, &mut full).await;
+                let places = shared.places.take(&mut full).await;
                 if self.settings.tcp_nodelay
                     && let Err(error) = socket.send_at_once()
                 {
@@ -122,7 +126,7 @@ impl Listener {
                 if shared.driver.logs_connections() {
                     self.log_new(&peer);
                 }
-                tokio::spawn(Life::new(socket, peer, Arc::clone(&shared), permits));
+                tokio::spawn(Life::new(socket, peer, Open::new(&shared, places)));
             }
         };
         tokio::select! {
@@ -154,25 +158,35 @@ impl Listener {
     }
 }
 
-/// A connection's places among those of its listener, and of all.
-pub(super) type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
-
-/// Waits until there is a place. `full` says whether the last one had to wait too: the log is told
-/// once, not for everybody who takes the place of another.
-async fn take_permits(own: &Arc<Semaphore>, global: &Arc<Semaphore>, full: &mut bool) -> Permits {
-    let reached = match (own.available_permits(), global.available_permits()) {
-        (0, _) => Some("the listener's max_connections"),
-        (_, 0) => Some("limits.connections_max"),
-        _ => None,
-    };
-    let was_full = std::mem::replace(full, reached.is_some());
-    if let (Some(limit), false) = (reached, was_full) {
-        tracing::warn!(limit, "{limit} is reached: new connections wait until others end.");
+impl Places {
+    /// So many of a listener as its settings say, and those of all listeners.
+    pub fn new(settings: &Settings, global: Arc<Semaphore>) -> Self {
+        let most = settings.connections_max.map_or(Semaphore::MAX_PERMITS, |most| most as usize);
+        Self { own: Semaphore::new(most), global }
     }
-    let never = "nobody closes these semaphores";
-    let own = Arc::clone(own).acquire_owned().await.expect(never);
-    let global = Arc::clone(global).acquire_owned().await.expect(never);
-    (own, global)
+
+    /// Waits until there is one of both. `full` says whether the last one had to wait too: the log
+    /// is told once, not for everybody who takes the place of another.
+    async fn take(&self, full: &mut bool) -> [SemaphorePermit<'_>; 2] {
+        let reached = match (self.own.available_permits(), self.global.available_permits()) {
+            (0, _) => Some("the listener's max_connections"),
+            (_, 0) => Some("limits.connections_max"),
+            _ => None,
+        };
+        let was_full = std::mem::replace(full, reached.is_some());
+        if let (Some(limit), false) = (reached, was_full) {
+            tracing::warn!(limit, "{limit} is reached: new connections wait until others end.");
+        }
+        let never = "nobody closes these semaphores";
+        let own = self.own.acquire().await.expect(never);
+        [own, self.global.acquire().await.expect(never)]
+    }
+
+    /// Somebody leaves who had taken one of both.
+    pub(super) fn give_back(&self) {
+        self.own.add_permits(1);
+        self.global.add_permits(1);
+    }
 }
 
 /// Accepts one connection; waits and tries again when the machine is short of something.

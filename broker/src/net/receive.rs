@@ -18,7 +18,6 @@ use tokio::time::{Sleep, sleep};
 use crate::net::admission::Asking;
 use crate::net::connection::{Connection, End};
 use crate::net::rights::{self, Fate, Heard, Pending};
-use crate::net::stream::Reader;
 use crate::net::terms::Breach;
 use crate::net::throttle::Throttle;
 use crate::net::websocket::Fault;
@@ -36,10 +35,13 @@ thread_local! {
     static INPUTS: RefCell<Vec<Input>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Where bytes come from, and the first part of a packet whose rest has not come yet.
-#[derive(Debug)]
-pub(super) struct Incoming {
-    reader: Reader,
+/// What was read and not taken yet; of an idle connection, nothing.
+#[derive(Debug, Default)]
+pub(super) struct Incoming(Option<Box<Held>>);
+
+#[derive(Debug, Default)]
+struct Held {
+    /// The first part of a packet whose rest has not come yet.
     bytes: Vec<u8>,
     /// How many bytes are still to come, as far as is known.
     missing: usize,
@@ -104,39 +106,46 @@ impl Taken {
 }
 
 impl Incoming {
-    pub(super) fn new(reader: Reader) -> Self {
-        Self { reader, bytes: Vec::new(), missing: 0, asking: None, pause: None, pending: None }
-    }
-
     /// The CONNECT that was found, once.
     pub(super) fn take_asking(&mut self) -> Option<Box<Asking>> {
-        self.asking.take()
+        self.0.as_mut()?.asking.take()
     }
 
-    /// Reads and forgets until the peer closes.
-    pub(super) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut bytes = [0; 512];
-        loop {
-            match ready!(self.reader.poll_read(cx, &mut bytes)) {
-                Ok(0) | Err(_) => return Poll::Ready(()),
-                Ok(_) => {}
-            }
-        }
+    fn bytes(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |held| &held.bytes)
     }
 
-    fn is_large(&self) -> bool {
-        self.bytes.len() + self.missing > READ_BYTES
+    fn take_bytes(&mut self) -> Vec<u8> {
+        self.0.as_mut().map(|held| std::mem::take(&mut held.bytes)).unwrap_or_default()
     }
 
     /// Keeps what was not taken of `bytes`. A new vector, exactly as long as needed: most
     /// connections stop between packets, and an idle one then holds nothing.
     fn keep(&mut self, bytes: &[u8], taken: Taken) -> Option<End> {
-        self.bytes = bytes[taken.consumed..].to_vec();
-        self.missing = taken.missing;
-        self.asking = taken.asking;
-        self.pause = taken.pause.map(|time| Box::pin(sleep(time)));
-        self.pending = taken.pending;
+        let held = Held {
+            bytes: bytes[taken.consumed..].to_vec(),
+            missing: taken.missing,
+            asking: taken.asking,
+            pause: taken.pause.map(|time| Box::pin(sleep(time))),
+            pending: taken.pending,
+        };
+        if held.is_nothing() {
+            self.0 = None;
+        } else {
+            **self.0.get_or_insert_default() = held;
+        }
         taken.end
+    }
+}
+
+impl Held {
+    fn is_large(&self) -> bool {
+        self.bytes.len() + self.missing > READ_BYTES
+    }
+
+    fn is_nothing(&self) -> bool {
+        let Self { bytes, missing: _, asking, pause, pending } = self;
+        bytes.is_empty() && asking.is_none() && pause.is_none() && pending.is_none()
     }
 }
 
@@ -147,17 +156,22 @@ impl Connection {
         cx: &mut Context<'_>,
         incoming: &mut Incoming,
     ) -> Poll<io::Result<Received>> {
-        if let Some(pause) = &mut incoming.pause {
-            ready!(pause.as_mut().poll(cx));
-            Poll::Ready(Ok(self.go_on(incoming, Heard::default())))
-        } else if let Some(pending) = &mut incoming.pending {
-            let heard = ready!(pending.poll(cx));
-            self.traffic().unanswered.fetch_add(heard.unanswered(), Ordering::Relaxed);
-            Poll::Ready(Ok(self.go_on(incoming, heard)))
-        } else if incoming.is_large() {
-            self.poll_receive_large(cx, incoming)
-        } else {
-            BYTES.with_borrow_mut(|bytes| self.poll_receive_many(cx, incoming, bytes))
+        match incoming.0.as_deref_mut() {
+            Some(Held { pause: Some(pause), .. }) => {
+                ready!(pause.as_mut().poll(cx));
+                Poll::Ready(Ok(self.go_on(incoming, Heard::default())))
+            }
+            Some(Held { pending: Some(pending), .. }) => {
+                let heard = ready!(pending.poll(cx));
+                self.traffic().unanswered.fetch_add(heard.unanswered(), Ordering::Relaxed);
+                Poll::Ready(Ok(self.go_on(incoming, heard)))
+            }
+            Some(held) if held.is_large() => match ready!(self.poll_receive_large(cx, held))? {
+                None => Poll::Ready(Ok(Received::End(self.lose(LostCause::Closed)))),
+                Some(0) => Poll::Ready(Ok(self.go_on(incoming, Heard::default()))),
+                Some(_) => Poll::Ready(Ok(Received::Packets { more: true })),
+            },
+            _ => BYTES.with_borrow_mut(|bytes| self.poll_receive_many(cx, incoming, bytes)),
         }
     }
 
@@ -169,13 +183,13 @@ impl Connection {
         bytes: &mut Vec<u8>,
     ) -> Poll<io::Result<Received>> {
         bytes.resize(READ_BYTES, 0);
-        let kept = incoming.bytes.len();
-        let len = ready!(incoming.reader.poll_read(cx, &mut bytes[kept..]))?;
+        let kept = incoming.bytes().len();
+        let len = ready!(self.stream.poll_read(cx, &mut bytes[kept..]))?;
         if len == 0 {
             return Poll::Ready(Ok(Received::End(self.lose(LostCause::Closed))));
         }
         self.traffic().count_read(len);
-        bytes[..kept].copy_from_slice(&incoming.bytes);
+        bytes[..kept].copy_from_slice(incoming.bytes());
         let filled = &bytes[..kept + len];
         let taken = self.take_packets(None, filled, Heard::default());
         Poll::Ready(Ok(match incoming.keep(filled, taken) {
@@ -184,46 +198,49 @@ impl Connection {
         }))
     }
 
-    /// Reads the rest of a large packet, and nothing behind it, into a buffer of its own.
+    /// Reads more of a large packet, and nothing behind it, into a buffer of its own. Says how much
+    /// is still missing; `None`: the stream has ended.
     fn poll_receive_large(
-        self: &Arc<Self>,
+        &self,
         cx: &mut Context<'_>,
-        incoming: &mut Incoming,
-    ) -> Poll<io::Result<Received>> {
-        let kept = incoming.bytes.len();
-        let grow = kept.clamp(GROW_BYTES.0, GROW_BYTES.1).min(incoming.missing);
-        incoming.bytes.resize(kept + grow, 0);
-        let Incoming { reader, bytes, .. } = incoming;
-        let read = reader.poll_read(cx, &mut bytes[kept..]);
+        held: &mut Held,
+    ) -> Poll<io::Result<Option<usize>>> {
+        let kept = held.bytes.len();
+        let grow = kept.clamp(GROW_BYTES.0, GROW_BYTES.1).min(held.missing);
+        held.bytes.resize(kept + grow, 0);
+        let read = self.stream.poll_read(cx, &mut held.bytes[kept..]);
         let len = if let Poll::Ready(Ok(len)) = read { len } else { 0 };
-        incoming.bytes.truncate(kept + len);
+        held.bytes.truncate(kept + len);
         if ready!(read)? == 0 {
-            return Poll::Ready(Ok(Received::End(self.lose(LostCause::Closed))));
+            return Poll::Ready(Ok(None));
         }
         self.traffic().count_read(len);
-        incoming.missing -= len;
-        if incoming.missing > 0 {
-            return Poll::Ready(Ok(Received::Packets { more: true }));
+        held.missing -= len;
+        Poll::Ready(Ok(Some(held.missing)))
+    }
+
+    /// Reads and forgets until the peer closes.
+    pub(super) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [0; 512];
+        loop {
+            match ready!(self.stream.poll_read(cx, &mut bytes)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(_) => {}
+            }
         }
-        let whole = std::mem::take(&mut incoming.bytes);
-        let taken = self.take_packets(None, &whole, Heard::default());
-        Poll::Ready(Ok(match incoming.keep(&whole, taken) {
-            Some(end) => Received::End(end),
-            None => Received::Packets { more: true },
-        }))
     }
 
     /// Brings the input that opens the link, and what has come behind the CONNECT.
     pub(super) fn open(self: &Arc<Self>, open: Input, incoming: &mut Incoming) -> Result<(), End> {
-        let bytes = std::mem::take(&mut incoming.bytes);
+        let bytes = incoming.take_bytes();
         let taken = self.take_packets(Some(open), &bytes, Heard::default());
         incoming.keep(&bytes, taken).map_or(Ok(()), Err)
     }
 
-    /// A pause is over, or an answer is there: what has come before it is taken before anything is
-    /// read.
+    /// A pause is over, an answer is there, or a large packet is whole: what has come is taken
+    /// before anything is read.
     fn go_on(self: &Arc<Self>, incoming: &mut Incoming, heard: Heard) -> Received {
-        let bytes = std::mem::take(&mut incoming.bytes);
+        let bytes = incoming.take_bytes();
         let taken = self.take_packets(None, &bytes, heard);
         match incoming.keep(&bytes, taken) {
             Some(end) => Received::End(end),

@@ -1,15 +1,14 @@
-//! An accepted socket, in two halves. Further kinds of sockets are further variants; what is spoken
-//! over them is for the layers of `stream`.
+//! An accepted socket. Further kinds of sockets are further variants; what is spoken over them is
+//! for the layers of `stream`.
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use rustix::net::{RecvFlags, recv};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, Interest, ReadBuf};
-use tokio::net::{TcpStream, UnixStream, tcp, unix};
+use tokio::io::Interest;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::driver::turn;
 
@@ -22,39 +21,7 @@ pub enum Socket {
     Unix(UnixStream),
 }
 
-/// The half that reads.
-#[derive(Debug)]
-pub enum ReadHalf {
-    /// Of TCP.
-    Tcp(tcp::OwnedReadHalf),
-    /// Of a socket in the file system.
-    Unix(unix::OwnedReadHalf),
-}
-
-/// The half that writes.
-#[derive(Debug)]
-pub enum WriteHalf {
-    /// Of TCP.
-    Tcp(tcp::OwnedWriteHalf),
-    /// Of a socket in the file system.
-    Unix(unix::OwnedWriteHalf),
-}
-
 impl Socket {
-    /// The halves.
-    pub fn split(self) -> (ReadHalf, WriteHalf) {
-        match self {
-            Self::Tcp(socket) => {
-                let (reader, writer) = socket.into_split();
-                (ReadHalf::Tcp(reader), WriteHalf::Tcp(writer))
-            }
-            Self::Unix(socket) => {
-                let (reader, writer) = socket.into_split();
-                (ReadHalf::Unix(reader), WriteHalf::Unix(writer))
-            }
-        }
-    }
-
     /// Sends small packets at once instead of waiting to fill a segment.
     pub(super) fn send_at_once(&self) -> io::Result<()> {
         match self {
@@ -86,22 +53,47 @@ impl Socket {
         }
         Ok(())
     }
-}
 
-impl ReadHalf {
     /// Reads what is there; 0 is the end of the stream. Only the connection's own task reads.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub fn poll_read(&self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
         turn::pass();
-        let mut buffer = ReadBuf::new(bytes);
-        match self {
-            Self::Tcp(socket) => ready!(Pin::new(socket).poll_read(cx, &mut buffer))?,
-            Self::Unix(socket) => ready!(Pin::new(socket).poll_read(cx, &mut buffer))?,
+        loop {
+            match self {
+                Self::Tcp(socket) => ready!(socket.poll_read_ready(cx))?,
+                Self::Unix(socket) => ready!(socket.poll_read_ready(cx))?,
+            }
+            match self.try_read(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
         }
-        Poll::Ready(Ok(buffer.filled().len()))
     }
-}
 
-impl WriteHalf {
+    /// Reads once. What comes short has emptied the socket: the runtime hears of it as if nothing
+    /// had come, which spares the read that would find nothing.
+    fn try_read(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        let (most, mut read) = (bytes.len(), None);
+        let tried = self.try_io(|| {
+            let (len, _) = match self {
+                Self::Tcp(socket) => recv(socket, &mut *bytes, RecvFlags::empty())?,
+                Self::Unix(socket) => recv(socket, &mut *bytes, RecvFlags::empty())?,
+            };
+            read = Some(len);
+            if (1..most).contains(&len) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match read {
+            Some(len) => Ok(len),
+            None => tried.map(|()| 0),
+        }
+    }
+
+    fn try_io(&self, read: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.try_io(Interest::READABLE, read),
+            Self::Unix(socket) => socket.try_io(Interest::READABLE, read),
+        }
+    }
+
     /// Writes what the socket takes now, from any task.
     ///
     /// # Errors
@@ -118,18 +110,26 @@ impl WriteHalf {
     /// Waits until the socket may take more. Only the connection's own task asks.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(socket) => socket.as_ref().poll_write_ready(cx),
-            Self::Unix(socket) => socket.as_ref().poll_write_ready(cx),
+            Self::Tcp(socket) => socket.poll_write_ready(cx),
+            Self::Unix(socket) => socket.poll_write_ready(cx),
         }
     }
 
     /// Tells the peer that nothing more comes.
     pub fn shut_down(&self) {
         let socket = match self {
-            Self::Tcp(socket) => SockRef::from(socket.as_ref()),
-            Self::Unix(socket) => SockRef::from(socket.as_ref()),
+            Self::Tcp(socket) => SockRef::from(socket),
+            Self::Unix(socket) => SockRef::from(socket),
         };
         // An error means that the peer is gone already.
         let _ = socket.shutdown(Shutdown::Write);
+    }
+}
+
+impl Drop for Socket {
+    /// A socket that is closed with unread bytes resets its connection: the end of the stream goes
+    /// before.
+    fn drop(&mut self) {
+        self.shut_down();
     }
 }

@@ -1,65 +1,45 @@
-//! A byte stream under a connection, in two halves: one to read, which the connection's own task
-//! holds, and one to write, which works on `&self`, because whoever fills a client's outbox writes
-//! to its socket from a task of its own.
+//! A byte stream under a connection. All of it works on `&self`, because whoever fills a client's
+//! outbox writes to its socket from a task of its own, while the connection's own task reads.
 //!
 //! A stream is a pile of layers: a socket, perhaps TLS over it, perhaps WebSocket
 //! over that. Each layer keeps two promises:
 //!
-//! - What [`Writer::try_write`] has answered is out of this process. A layer that could give only
+//! - What [`Stream::try_write`] has answered is out of this process. A layer that could give only
 //!   a part of what it made of some bytes to the layer below answers `WouldBlock`, keeps the rest,
 //!   and answers for those bytes once that is out. So whoever was told `WouldBlock` comes again
 //!   with **the same bytes**.
-//! - [`Reader::poll_read`] and [`Writer::poll_writable`] are called by the connection's own task
+//! - [`Stream::poll_read`] and [`Stream::poll_writable`] are called by the connection's own task
 //!   alone, which thus is the only one to be woken. A layer that has to write in order to read (an
 //!   answer of a handshake) does so in `poll_read`.
 
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 
-use crate::net::socket::{ReadHalf, Socket, WriteHalf};
+use crate::net::socket::Socket;
 use crate::net::tls::session::{self, Negotiated};
 use crate::net::websocket;
 
-/// The half that reads.
+/// The stream, by its uppermost layer.
 #[derive(Debug)]
-pub enum Reader {
-    /// What the socket brings.
-    Clear(ReadHalf),
-    /// What is in TLS.
-    Tls(session::Reader),
-    /// What is in the frames of a WebSocket.
-    WebSocket(Box<websocket::session::Reader>),
-}
-
-/// The half that writes.
-#[derive(Debug)]
-pub enum Writer {
-    /// To the socket as it is.
-    Clear(WriteHalf),
+pub enum Stream {
+    /// The socket as it is.
+    Clear(Socket),
     /// In TLS.
-    Tls(session::Writer),
+    Tls(Box<session::Session>),
     /// In the frames of a WebSocket.
-    WebSocket(websocket::session::Writer),
+    WebSocket(Box<websocket::session::Session>),
 }
 
-/// A socket with nothing over it.
-pub fn clear(socket: Socket) -> (Reader, Writer) {
-    let (reader, writer) = socket.split();
-    (Reader::Clear(reader), Writer::Clear(writer))
-}
-
-impl Reader {
+impl Stream {
     /// Reads what is there; 0 is the end of the stream.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub fn poll_read(&self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Clear(socket) => socket.poll_read(cx, bytes),
             Self::Tls(session) => session.poll_read(cx, bytes),
             Self::WebSocket(session) => session.poll_read(cx, bytes),
         }
     }
-}
 
-impl Writer {
     /// Writes what the layers below take now, from any task.
     ///
     /// # Errors

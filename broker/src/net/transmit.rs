@@ -160,11 +160,11 @@ impl Connection {
         let mut written = 0;
         while written < len {
             let result = if payload.is_empty() {
-                self.writer.try_write(&[IoSlice::new(&bytes[written..])])
+                self.stream.try_write(&[IoSlice::new(&bytes[written..])])
             } else {
                 let from = written.min(bytes.len());
                 let payload = &payload[written - from..];
-                self.writer.try_write(&[IoSlice::new(&bytes[from..]), IoSlice::new(payload)])
+                self.stream.try_write(&[IoSlice::new(&bytes[from..]), IoSlice::new(payload)])
             };
             match result {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use rustls::server::{Accepted, AcceptedAlert, Acceptor, ClientHello};
 use rustls::{ServerConfig, ServerConnection};
 
-use crate::net::socket::{ReadHalf, WriteHalf};
+use crate::net::socket::Socket;
 use crate::net::tls::reason::Broken;
 use crate::net::tls::session::{Failure, HANDSHAKE_READ_BYTES, Outgoing};
 use crate::net::tls::terms::Terms;
@@ -15,12 +15,11 @@ use crate::net::tls::terms::Terms;
 pub(super) fn poll_hello(
     cx: &mut Context<'_>,
     acceptor: &mut Acceptor,
-    reader: &mut ReadHalf,
-    writer: &WriteHalf,
+    socket: &Socket,
 ) -> Poll<Result<Accepted, Failure>> {
     loop {
         let mut bytes = [0; HANDSHAKE_READ_BYTES];
-        let len = ready!(reader.poll_read(cx, &mut bytes)).map_err(Failure::Socket)?;
+        let len = ready!(socket.poll_read(cx, &mut bytes)).map_err(Failure::Socket)?;
         if len == 0 {
             return Poll::Ready(Err(Failure::Gone));
         }
@@ -32,7 +31,7 @@ pub(super) fn poll_hello(
             Ok(Some(accepted)) => return Poll::Ready(Ok(accepted)),
             Ok(None) => {}
             Err((error, alert)) => {
-                send(alert, writer);
+                send(alert, socket);
                 return Poll::Ready(Err(Failure::Tls(Broken::new(error, &bytes[..len]))));
             }
         }
@@ -43,17 +42,17 @@ pub(super) fn poll_hello(
 pub(super) fn answer(
     accepted: Accepted,
     terms: &Terms,
-    writer: &WriteHalf,
+    socket: &Socket,
 ) -> Result<ServerConnection, Failure> {
     let config = terms.config_for(&accepted.client_hello());
     let mut tls = accepted.into_connection(config).map_err(|(error, alert)| {
-        send(alert, writer);
+        send(alert, socket);
         Failure::Tls(error.into())
     })?;
     // What came right behind the hello.
     tls.process_new_packets().map_err(|error| {
         // If the alert does not go out, the end of the stream has to tell.
-        let _ = tls.write_tls(&mut Outgoing(writer));
+        let _ = tls.write_tls(&mut Outgoing(socket));
         Failure::Tls(error.into())
     })?;
     Ok(tls)
@@ -67,7 +66,7 @@ impl Terms {
     }
 }
 
-fn send(mut alert: AcceptedAlert, writer: &WriteHalf) {
+fn send(mut alert: AcceptedAlert, socket: &Socket) {
     // If it does not go out, the end of the stream has to tell.
-    let _ = alert.write(&mut Outgoing(writer));
+    let _ = alert.write(&mut Outgoing(socket));
 }

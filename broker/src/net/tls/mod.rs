@@ -8,8 +8,8 @@ use rustls::pki_types::UnixTime;
 use crate::access::peer::CertificateNames;
 use crate::clock;
 use crate::net::socket::Socket;
-use crate::net::stream;
-use crate::net::tls::session::{Failure, Reader, Refused, Writer};
+use crate::net::stream::Stream;
+use crate::net::tls::session::{Failure, Refused, Session};
 use crate::net::tls::terms::Terms;
 
 pub mod ciphers;
@@ -49,13 +49,10 @@ impl Acceptor {
     pub(super) async fn over(
         &self,
         socket: Socket,
-    ) -> Result<(stream::Reader, stream::Writer, Option<Box<CertificateNames>>), Refused> {
-        let Some(terms) = self.terms() else {
-            let (reader, writer) = stream::clear(socket);
-            return Ok((reader, writer, None));
-        };
-        let (reader, writer, names) = terms.accept(socket).await?;
-        Ok((stream::Reader::Tls(reader), stream::Writer::Tls(writer), names))
+    ) -> Result<(Stream, Option<Box<CertificateNames>>), Refused> {
+        let Some(terms) = self.terms() else { return Ok((Stream::Clear(socket), None)) };
+        let (session, names) = terms.accept(socket).await?;
+        Ok((Stream::Tls(Box::new(session)), names))
     }
 
     /// The terms that hold now.
@@ -73,20 +70,20 @@ impl Terms {
     async fn accept(
         &self,
         socket: Socket,
-    ) -> Result<(Reader, Writer, Option<Box<CertificateNames>>), Refused> {
-        let (reader, writer) = session::accept(socket, self).await?;
-        let certificates = reader.peer_certificates().unwrap_or_default();
+    ) -> Result<(Session, Option<Box<CertificateNames>>), Refused> {
+        let session = session::accept(socket, self).await?;
+        let certificates = session.peer_certificates().unwrap_or_default();
         let Some(own) = certificates.first().and_then(der::certificate) else {
-            return Ok((reader, writer, None));
+            return Ok((session, None));
         };
         // Whoever resumes a session shows nothing: its certificate was good when it began.
         if self.checks_dates
             && let Err(error) = verifier::in_time(&own, now())
         {
-            return Err(reader.refuse(Failure::Tls(error.into())));
+            return Err(session.refuse(Failure::Tls(error.into())));
         }
         let names = Some(Box::new(names::of(&own)));
-        Ok((reader, writer, names))
+        Ok((session, names))
     }
 }
 

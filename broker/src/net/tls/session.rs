@@ -1,11 +1,10 @@
-//! One TLS session: a layer of a byte stream. Both halves share its state under a lock, since in
-//! TLS a read may have to write and whoever writes does so from any task.
+//! One TLS session: a layer of a byte stream. Its state is under a lock, since in TLS a read may
+//! have to write, and whoever writes does so from any task.
 
 use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Read, Write};
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use parking_lot::Mutex;
@@ -13,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::server::Acceptor;
 use rustls::{ProtocolVersion, ServerConnection, SupportedCipherSuite};
 
-use crate::net::socket::{ReadHalf, Socket, WriteHalf};
+use crate::net::socket::Socket;
 use crate::net::tls::ciphers;
 use crate::net::tls::hello::{self, poll_hello};
 use crate::net::tls::reason::Broken;
@@ -34,22 +33,10 @@ thread_local! {
     static CIPHERTEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The half that reads.
+/// The session.
 #[derive(Debug)]
-pub struct Reader {
-    socket: ReadHalf,
-    session: Arc<Session>,
-    /// The session may hold plaintext that nobody has taken.
-    leftover: bool,
-}
-
-/// The half that writes.
-#[derive(Debug)]
-pub struct Writer(Arc<Session>);
-
-#[derive(Debug)]
-struct Session {
-    socket: WriteHalf,
+pub struct Session {
+    socket: Socket,
     state: Mutex<State>,
 }
 
@@ -59,6 +46,8 @@ struct State {
     /// How many bytes of plaintext were encrypted, but not answered for, because the socket did not
     /// take all of what they became.
     owed: usize,
+    /// The session may hold plaintext that nobody has taken.
+    leftover: bool,
     /// Nothing more comes: the peer took leave, or its stream ended.
     closed: bool,
 }
@@ -97,26 +86,26 @@ pub enum Failure {
 pub struct Refused {
     /// Why.
     pub failure: Failure,
-    socket: ReadHalf,
-    writer: Either,
+    peer: Either,
 }
 
 #[derive(Debug)]
 enum Either {
-    Hello(WriteHalf),
-    Session(Arc<Session>),
+    Hello(Socket),
+    Session(Box<Session>),
 }
 
 impl Refused {
     /// Reads until the peer closes, which it does once it knows why: closing a socket that holds
     /// unread bytes would reset the connection, and the peer might lose the alert that says so.
-    pub async fn part(mut self) {
-        match &self.writer {
-            Either::Hello(writer) => writer.shut_down(),
-            Either::Session(session) => session.socket.shut_down(),
-        }
+    pub async fn part(self) {
+        let socket = match &self.peer {
+            Either::Hello(socket) => socket,
+            Either::Session(session) => &session.socket,
+        };
+        socket.shut_down();
         let mut bytes = [0; 512];
-        while let Ok(1..) = poll_fn(|cx| self.socket.poll_read(cx, &mut bytes)).await {}
+        while let Ok(1..) = poll_fn(|cx| socket.poll_read(cx, &mut bytes)).await {}
     }
 }
 
@@ -124,57 +113,53 @@ impl Refused {
 ///
 /// # Errors
 /// When there is nobody to shake hands with, or nobody we may.
-pub(super) async fn accept(socket: Socket, terms: &Terms) -> Result<(Reader, Writer), Refused> {
-    let (mut socket, writer) = socket.split();
+pub(super) async fn accept(socket: Socket, terms: &Terms) -> Result<Session, Refused> {
     let mut acceptor = Acceptor::default();
-    let hello = poll_fn(|cx| poll_hello(cx, &mut acceptor, &mut socket, &writer)).await;
-    let mut tls = match hello.and_then(|hello| hello::answer(hello, terms, &writer)) {
+    let hello = poll_fn(|cx| poll_hello(cx, &mut acceptor, &socket)).await;
+    let mut tls = match hello.and_then(|hello| hello::answer(hello, terms, &socket)) {
         Ok(tls) => tls,
-        Err(failure) => return Err(Refused { failure, socket, writer: Either::Hello(writer) }),
+        Err(failure) => return Err(Refused { failure, peer: Either::Hello(socket) }),
     };
     tls.set_buffer_limit(Some(AHEAD_BYTES));
-    let state = Mutex::new(State { tls, owed: 0, closed: false });
-    let session = Arc::new(Session { socket: writer, state });
     // A client may send its first packets right behind its part of the handshake.
-    let mut reader = Reader { socket, session: Arc::clone(&session), leftover: true };
-    match poll_fn(|cx| reader.poll_handshake(cx)).await {
-        Ok(()) => Ok((reader, Writer(session))),
-        Err(failure) => Err(reader.refuse(failure)),
+    let state = Mutex::new(State { tls, owed: 0, leftover: true, closed: false });
+    let session = Session { socket, state };
+    match poll_fn(|cx| session.poll_handshake(cx)).await {
+        Ok(()) => Ok(session),
+        Err(failure) => Err(session.refuse(failure)),
     }
 }
 
-impl Reader {
+impl Session {
     /// The certificates that the peer has shown, its own first.
     pub fn peer_certificates(&self) -> Option<Vec<CertificateDer<'static>>> {
-        let state = self.session.state.lock();
-        state.tls.peer_certificates().map(<[_]>::to_vec)
+        self.state.lock().tls.peer_certificates().map(<[_]>::to_vec)
     }
 
     /// Turns the session into none.
     pub(super) fn refuse(self, failure: Failure) -> Refused {
-        Refused { failure, socket: self.socket, writer: Either::Session(self.session) }
+        Refused { failure, peer: Either::Session(Box::new(self)) }
     }
 
-    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let Self { socket, session, .. } = self;
+    fn poll_handshake(&self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         loop {
             // What we have to say may wait for a socket that is full: reading goes on with it.
-            session.flush_ahead(cx).map_err(Failure::Socket)?;
-            if !session.state.lock().tls.is_handshaking() {
+            self.flush_ahead(cx).map_err(Failure::Socket)?;
+            if !self.state.lock().tls.is_handshaking() {
                 return Poll::Ready(Ok(()));
             }
             ready!(CIPHERTEXT.with_borrow_mut(|ciphertext| {
                 ciphertext.resize(READ_BYTES, 0);
-                let read = socket.poll_read(cx, &mut ciphertext[..HANDSHAKE_READ_BYTES]);
+                let read = self.socket.poll_read(cx, &mut ciphertext[..HANDSHAKE_READ_BYTES]);
                 let len = ready!(read).map_err(Failure::Socket)?;
                 if len == 0 {
                     return Poll::Ready(Err(Failure::Gone));
                 }
                 let came = &ciphertext[..len];
-                let state = &mut *session.state.lock();
+                let state = &mut *self.state.lock();
                 Poll::Ready(state.decrypt(came, &mut []).map(drop).map_err(|error| {
                     // If the alert does not go out, the end of the stream has to tell.
-                    let _ = state.flush(&session.socket);
+                    let _ = state.flush(&self.socket);
                     Failure::Tls(Broken::new(error, came))
                 }))
             }))?;
@@ -182,40 +167,36 @@ impl Reader {
     }
 
     /// Reads what is there; 0 is the end of the stream, whether or not the peer took leave.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
-        let Self { socket, session, leftover } = self;
-        let mut filled = if *leftover { session.state.lock().take(bytes) } else { 0 };
+    pub fn poll_read(&self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut filled = self.state.lock().take_leftover(bytes);
         while filled == 0 {
-            if session.state.lock().closed {
+            if self.state.lock().closed {
                 return Poll::Ready(Ok(0));
             }
-            session.flush_ahead(cx)?;
+            self.flush_ahead(cx)?;
             filled = ready!(CIPHERTEXT.with_borrow_mut(|ciphertext| {
                 ciphertext.resize(READ_BYTES, 0);
                 let most = bytes.len().min(READ_BYTES);
-                let len = ready!(socket.poll_read(cx, &mut ciphertext[..most]))?;
-                let state = &mut *session.state.lock();
+                let len = ready!(self.socket.poll_read(cx, &mut ciphertext[..most]))?;
+                let state = &mut *self.state.lock();
                 state.closed |= len == 0;
                 let decrypted = state.decrypt(&ciphertext[..len], bytes);
                 Poll::Ready(decrypted.map_err(|error| {
                     // If the alert does not go out, the end of the stream has to tell.
-                    let _ = state.flush(&session.socket);
+                    let _ = state.flush(&self.socket);
                     io::Error::from(Broken::from(error))
                 }))
             }))?;
         }
-        *leftover = filled == bytes.len();
         Poll::Ready(Ok(filled))
     }
-}
 
-impl Writer {
     /// Encrypts and writes; the same bytes again after `WouldBlock`, see `stream`.
     ///
     /// # Errors
     /// `WouldBlock` until the socket has taken all that the bytes became.
     pub fn try_write(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
-        let Session { socket, state } = &*self.0;
+        let Self { socket, state } = self;
         let state = &mut *state.lock();
         state.flush(socket)?;
         if state.owed == 0 {
@@ -225,41 +206,24 @@ impl Writer {
         Ok(std::mem::take(&mut state.owed))
     }
 
-    /// Waits until the socket has taken all that was encrypted.
-    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_flush(cx)
-    }
-
     /// Takes leave, and tells the peer that nothing more comes.
     pub fn shut_down(&self) {
-        let state = &mut *self.0.state.lock();
+        let state = &mut *self.state.lock();
         state.tls.send_close_notify();
         // A peer that does not take it sees the end of the stream all the same.
-        let _ = state.flush(&self.0.socket);
-        self.0.socket.shut_down();
+        let _ = state.flush(&self.socket);
+        self.socket.shut_down();
     }
 
     /// What both sides agreed on.
     pub fn negotiated(&self) -> Option<Negotiated> {
-        let state = self.0.state.lock();
+        let state = self.state.lock();
         let version = state.tls.protocol_version()?;
         Some(Negotiated { version, suite: state.tls.negotiated_cipher_suite()? })
     }
-}
 
-impl Drop for Session {
-    /// Takes leave, so that the peer knows that nothing was cut off.
-    fn drop(&mut self) {
-        let state = self.state.get_mut();
-        state.tls.send_close_notify();
-        // What does not go out now never will.
-        let _ = state.flush(&self.socket);
-    }
-}
-
-impl Session {
     /// Waits until the socket has taken all that was encrypted.
-    fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match self.state.lock().flush(&self.socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -277,7 +241,7 @@ impl Session {
         }
         // Not before the socket says so: whoever writes may be waiting for it already.
         match self.socket.poll_writable(cx)? {
-            Poll::Ready(()) => match self.poll_flush(cx) {
+            Poll::Ready(()) => match self.poll_writable(cx) {
                 Poll::Ready(result) => result,
                 Poll::Pending => Ok(()),
             },
@@ -286,9 +250,19 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    /// Takes leave, so that the peer knows that nothing was cut off.
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        state.tls.send_close_notify();
+        // What does not go out now never will.
+        let _ = state.flush(&self.socket);
+    }
+}
+
 impl State {
     /// Hands everything to the socket that was encrypted.
-    fn flush(&mut self, socket: &WriteHalf) -> io::Result<()> {
+    fn flush(&mut self, socket: &Socket) -> io::Result<()> {
         while self.tls.wants_write() {
             match self.tls.write_tls(&mut Outgoing(socket)) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -314,7 +288,15 @@ impl State {
             self.closed |= self.tls.process_new_packets()?.peer_has_closed();
             filled += self.take(&mut bytes[filled..]);
         }
+        self.leftover = filled == bytes.len();
         Ok(filled)
+    }
+
+    /// Takes plaintext that nobody has taken before.
+    fn take_leftover(&mut self, bytes: &mut [u8]) -> usize {
+        let filled = if self.leftover { self.take(bytes) } else { 0 };
+        self.leftover = filled == bytes.len();
+        filled
     }
 
     /// Takes plaintext that is there.
@@ -328,7 +310,7 @@ impl State {
 }
 
 /// The socket as rustls wants to see it.
-pub(super) struct Outgoing<'a>(pub(super) &'a WriteHalf);
+pub(super) struct Outgoing<'a>(pub(super) &'a Socket);
 
 impl Write for Outgoing<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

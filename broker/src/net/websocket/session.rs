@@ -4,7 +4,6 @@
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,16 +11,22 @@ use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use crate::access::peer::PeerAddress;
-use crate::net::stream;
+use crate::net::stream::Stream;
 use crate::net::websocket::frames::{Inbound, NORMAL, Outbound, Request};
 use crate::net::websocket::handshake::{Answer, Settings, answer};
 use crate::net::websocket::{Fault, Refusal};
 
-/// The half that reads.
+/// The session.
 #[derive(Debug)]
-pub struct Reader {
-    below: stream::Reader,
-    session: Arc<Session>,
+pub struct Session {
+    below: Stream,
+    /// Touched only by whoever reads.
+    incoming: Mutex<Incoming>,
+    outbound: Mutex<Outbound>,
+}
+
+#[derive(Debug)]
+struct Incoming {
     inbound: Inbound,
     /// What came right behind the request.
     early: Vec<u8>,
@@ -29,21 +34,11 @@ pub struct Reader {
     deaf: bool,
 }
 
-/// The half that writes.
-#[derive(Debug)]
-pub struct Writer(Arc<Session>);
-
 /// What is left to be said to somebody who was refused.
 #[derive(Debug)]
 pub(in crate::net) struct Parting {
-    below: (stream::Reader, stream::Writer),
+    below: Stream,
     word: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct Session {
-    below: stream::Writer,
-    outbound: Mutex<Outbound>,
 }
 
 /// By how much the buffer of a request grows at a time.
@@ -58,29 +53,23 @@ const LINGER: Duration = Duration::from_secs(5);
 /// # Errors
 /// When the peer is refused or gone.
 pub(in crate::net) async fn accept(
-    mut below: (stream::Reader, stream::Writer),
+    below: Stream,
     settings: &Settings,
     peer: PeerAddress,
-) -> Result<(Reader, Writer, Option<SocketAddr>), Refusal> {
+) -> Result<(Session, Option<SocketAddr>), Refusal> {
     let mut bytes = Vec::new();
     loop {
-        if !receive(&mut below.0, &mut bytes).await.map_err(Refusal::Gone)? {
+        if !receive(&below, &mut bytes).await.map_err(Refusal::Gone)? {
             return Err(Refusal::Gone(ErrorKind::UnexpectedEof.into()));
         }
         match answer(&bytes, settings, peer) {
             Answer::Wait => {}
             Answer::Welcome { request_len, response, client } => {
-                send(&below.1, &response).await.map_err(Refusal::Gone)?;
-                let session = Session { below: below.1, outbound: Mutex::default() };
-                let session = Arc::new(session);
-                let reader = Reader {
-                    below: below.0,
-                    session: Arc::clone(&session),
-                    inbound: Inbound::default(),
-                    early: bytes.split_off(request_len),
-                    deaf: false,
-                };
-                return Ok((reader, Writer(session), client));
+                send(&below, &response).await.map_err(Refusal::Gone)?;
+                let early = bytes.split_off(request_len);
+                let incoming = Incoming { inbound: Inbound::default(), early, deaf: false };
+                let incoming = Mutex::new(incoming);
+                return Ok((Session { below, incoming, outbound: Mutex::default() }, client));
             }
             Answer::Refused { response, reason } => {
                 return Err(Refusal::Told(reason, Parting { below, word: response }));
@@ -90,21 +79,21 @@ pub(in crate::net) async fn accept(
 }
 
 /// Reads once; `false` is the end of the stream.
-async fn receive(reader: &mut stream::Reader, bytes: &mut Vec<u8>) -> io::Result<bool> {
+async fn receive(stream: &Stream, bytes: &mut Vec<u8>) -> io::Result<bool> {
     let had = bytes.len();
     bytes.resize(had + GROW_BYTES, 0);
-    let len = poll_fn(|cx| reader.poll_read(cx, &mut bytes[had..])).await?;
+    let len = poll_fn(|cx| stream.poll_read(cx, &mut bytes[had..])).await?;
     bytes.truncate(had + len);
     Ok(len > 0)
 }
 
-async fn send(writer: &stream::Writer, mut bytes: &[u8]) -> io::Result<()> {
+async fn send(stream: &Stream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
-        match writer.try_write(&[IoSlice::new(bytes)]) {
+        match stream.try_write(&[IoSlice::new(bytes)]) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(len) => bytes = &bytes[len..],
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                poll_fn(|cx| writer.poll_writable(cx)).await?;
+                poll_fn(|cx| stream.poll_writable(cx)).await?;
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
@@ -116,12 +105,12 @@ async fn send(writer: &stream::Writer, mut bytes: &[u8]) -> io::Result<()> {
 impl Parting {
     /// Says the last word and reads until the peer closes too, so that it can hear it.
     pub(in crate::net) async fn part(self) {
-        let Self { below: (mut reader, writer), word } = self;
+        let Self { below, word } = self;
         let parting = async {
-            send(&writer, &word).await?;
-            writer.shut_down();
+            send(&below, &word).await?;
+            below.shut_down();
             let mut bytes = [0; 512];
-            while poll_fn(|cx| reader.poll_read(cx, &mut bytes)).await? > 0 {}
+            while poll_fn(|cx| below.poll_read(cx, &mut bytes)).await? > 0 {}
             io::Result::Ok(())
         };
         // Whoever does not take the answer has had its chance.
@@ -129,88 +118,77 @@ impl Parting {
     }
 }
 
-impl Reader {
+impl Session {
     /// Reads the data that is there; 0 is the end: of the WebSocket or of what is below it.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
-        while !self.inbound.is_closed() {
-            self.session.flush_ahead(cx)?;
-            let len = match self.take_early(bytes) {
+    pub fn poll_read(&self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+        let incoming = &mut *self.incoming.lock();
+        while !incoming.inbound.is_closed() {
+            self.flush_ahead(cx)?;
+            let len = match incoming.take_early(bytes) {
                 0 => ready!(self.below.poll_read(cx, bytes))?,
                 len => len,
             };
             if len == 0 {
                 break;
             }
-            if self.deaf {
+            if incoming.deaf {
                 continue;
             }
-            let outbound = &self.session.outbound;
-            let answer = |request: Request<'_>| outbound.lock().answer(request);
-            match self.inbound.take(&mut bytes[..len], answer) {
+            let answer = |request: Request<'_>| self.outbound.lock().answer(request);
+            match incoming.inbound.take(&mut bytes[..len], answer) {
                 Ok(0) => {}
                 Ok(len) => {
-                    self.session.flush_ahead(cx)?;
+                    self.flush_ahead(cx)?;
                     return Poll::Ready(Ok(len));
                 }
-                Err(fault) => return Poll::Ready(Err(self.give_up(fault, cx))),
+                Err(fault) => {
+                    incoming.deaf = true;
+                    return Poll::Ready(Err(self.give_up(fault, cx)));
+                }
             }
         }
-        self.session.flush_ahead(cx)?;
+        self.flush_ahead(cx)?;
         Poll::Ready(Ok(0))
     }
 
-    fn take_early(&mut self, bytes: &mut [u8]) -> usize {
-        let len = bytes.len().min(self.early.len());
-        bytes[..len].copy_from_slice(&self.early[..len]);
-        self.early = self.early.split_off(len);
-        len
-    }
-
     /// Tells the peer what it did wrong. If that does not go out at once, the end has to tell.
-    fn give_up(&mut self, fault: Fault, cx: &mut Context<'_>) -> io::Error {
-        self.deaf = true;
-        self.session.outbound.lock().close(fault.code);
-        match self.session.flush_ahead(cx) {
+    fn give_up(&self, fault: Fault, cx: &mut Context<'_>) -> io::Error {
+        self.outbound.lock().close(fault.code);
+        match self.flush_ahead(cx) {
             Ok(()) => io::Error::new(ErrorKind::InvalidData, fault),
             Err(error) => error,
         }
     }
-}
 
-impl Writer {
     /// Writes in frames; the same bytes again after `WouldBlock`, see `stream`.
     ///
     /// # Errors
     /// `WouldBlock` as long as the layers below do not take it; `BrokenPipe` once the WebSocket is
     /// closed.
     pub fn try_write(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
-        let Session { below, outbound } = &*self.0;
-        outbound.lock().write(bytes, |bytes| below.try_write(bytes))
+        self.outbound.lock().write(bytes, |bytes| self.below.try_write(bytes))
     }
 
     /// Waits until more may be written.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.below.poll_writable(cx)
+        self.below.poll_writable(cx)
     }
 
     /// The stream that the frames are in.
-    pub fn below(&self) -> &stream::Writer {
-        &self.0.below
+    pub fn below(&self) -> &Stream {
+        &self.below
     }
 
     /// Takes leave. The stream below ends with the connection: a Close may still wait for it.
     pub fn shut_down(&self) {
-        let Session { below, outbound } = &*self.0;
-        let outbound = &mut *outbound.lock();
+        let outbound = &mut *self.outbound.lock();
         outbound.close(NORMAL);
         // Whoever reads on tries again.
-        if let Ok(true) = outbound.flush(|bytes| below.try_write(bytes)) {
-            below.shut_down();
+        if let Ok(true) = outbound.flush(|bytes| self.below.try_write(bytes)) {
+            self.below.shut_down();
         }
     }
-}
 
-impl Session {
     /// Writes the control frames that are owed as far as it goes, and sees to it that the task is
     /// woken when it goes on.
     fn flush_ahead(&self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -225,5 +203,14 @@ impl Session {
                 Poll::Pending => return Ok(()),
             }
         }
+    }
+}
+
+impl Incoming {
+    fn take_early(&mut self, bytes: &mut [u8]) -> usize {
+        let len = bytes.len().min(self.early.len());
+        bytes[..len].copy_from_slice(&self.early[..len]);
+        self.early = self.early.split_off(len);
+        len
     }
 }

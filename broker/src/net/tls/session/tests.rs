@@ -1,5 +1,6 @@
 use std::net::TcpListener as StdListener;
 use std::net::TcpStream as StdStream;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -57,36 +58,35 @@ fn pair() -> (TcpStream, StdStream) {
 async fn session<T: Send + 'static>(
     version: &'static rustls::SupportedProtocolVersion,
     client: impl FnOnce(Client) -> T + Send + 'static,
-) -> (Reader, Writer, JoinHandle<T>) {
+) -> (Session, JoinHandle<T>) {
     let (server_terms, client_terms) = terms(version);
     let (server, socket) = pair();
     let name = ServerName::try_from("localhost").expect("a name");
     let tls = ClientConnection::new(client_terms, name).expect("good terms");
     let client = std::thread::spawn(move || client(StreamOwned::new(tls, socket)));
     let accepted = accept(Socket::Tcp(server), &server_terms).await;
-    let (reader, writer) = accepted.expect("they understand each other");
-    (reader, writer, client)
+    (accepted.expect("they understand each other"), client)
 }
 
 /// Writes as connections do: the same bytes again after `WouldBlock`. Says how often that came.
-async fn write_all(writer: &Writer, mut bytes: &[u8]) -> usize {
+async fn write_all(session: &Session, mut bytes: &[u8]) -> usize {
     let mut blocked = 0;
     while !bytes.is_empty() {
         let (first, second) = bytes.split_at(bytes.len() / 3);
-        match writer.try_write(&[IoSlice::new(first), IoSlice::new(second)]) {
+        match session.try_write(&[IoSlice::new(first), IoSlice::new(second)]) {
             Ok(written) => bytes = &bytes[written..],
             Err(error) => {
                 assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
                 blocked += 1;
-                poll_fn(|cx| writer.poll_writable(cx)).await.expect("the peer is there");
+                poll_fn(|cx| session.poll_writable(cx)).await.expect("the peer is there");
             }
         }
     }
     blocked
 }
 
-async fn read_some(reader: &mut Reader, bytes: &mut [u8]) -> usize {
-    poll_fn(|cx| reader.poll_read(cx, bytes)).await.expect("the peer is there")
+async fn read_some(session: &Session, bytes: &mut [u8]) -> usize {
+    poll_fn(|cx| session.poll_read(cx, bytes)).await.expect("the peer is there")
 }
 
 /// Bytes that are nowhere the same as a little further on.
@@ -109,7 +109,7 @@ async fn a_slow_reader_gets_every_byte_once() {
     for version in VERSIONS {
         let sent = noise(300_000);
         let expected = sent.clone();
-        let (_reader, writer, client) = session(version, move |mut client| {
+        let (session, client) = session(version, move |mut client| {
             let mut got = vec![0; expected.len()];
             for piece in got.chunks_mut(1500) {
                 client.read_exact(piece).expect("the server sends");
@@ -118,8 +118,8 @@ async fn a_slow_reader_gets_every_byte_once() {
             assert_eq!(client.read(&mut [0]).expect("the server takes leave"), 0);
         })
         .await;
-        assert!(write_all(&writer, &sent).await > 3, "the socket was full several times");
-        writer.shut_down();
+        assert!(write_all(&session, &sent).await > 3, "the socket was full several times");
+        session.shut_down();
         tokio::task::spawn_blocking(|| client.join()).await.expect("no panic").expect("all came");
     }
 }
@@ -130,7 +130,7 @@ async fn buffers_of_any_size_are_filled_with_every_byte_once() {
         for size in [1, 100, 512, 4096, 20_000, 64 * 1024, 200_000] {
             let sent = noise(if size == 1 { 40_000 } else { 400_000 });
             let (expected, last) = (sent.clone(), size);
-            let (mut reader, _writer, client) = session(version, move |mut client| {
+            let (session, client) = session(version, move |mut client| {
                 // Records of all sizes up to the largest.
                 for piece in sent.chunks(16 * 1024 - last % 7) {
                     client.write_all(piece).expect("the server reads");
@@ -142,13 +142,13 @@ async fn buffers_of_any_size_are_filled_with_every_byte_once() {
             .await;
             let (mut got, mut buffer) = (Vec::new(), vec![0; size]);
             loop {
-                match read_some(&mut reader, &mut buffer).await {
+                match read_some(&session, &mut buffer).await {
                     0 => break,
                     len => got.extend_from_slice(&buffer[..len]),
                 }
             }
             assert!(got == expected, "with buffers of {size}: other bytes came");
-            assert_eq!(read_some(&mut reader, &mut buffer).await, 0, "it stays the end");
+            assert_eq!(read_some(&session, &mut buffer).await, 0, "it stays the end");
             drop(client.join().expect("all went"));
         }
     }
@@ -158,7 +158,7 @@ async fn buffers_of_any_size_are_filled_with_every_byte_once() {
 async fn both_directions_go_on_while_each_is_full() {
     for version in VERSIONS {
         let expected = noise(200_000);
-        let (mut reader, writer, client) = session(version, move |mut client| {
+        let (session, client) = session(version, move |mut client| {
             let mut got = vec![0; expected.len()];
             for (out, back) in expected.chunks(5000).zip(got.chunks_mut(5000)) {
                 client.write_all(out).expect("the server reads");
@@ -175,11 +175,11 @@ async fn both_directions_go_on_while_each_is_full() {
         .await;
         let mut buffer = vec![0; 10_000];
         loop {
-            let len = read_some(&mut reader, &mut buffer).await;
+            let len = read_some(&session, &mut buffer).await;
             if len == 0 {
                 break;
             }
-            write_all(&writer, &buffer[..len]).await;
+            write_all(&session, &buffer[..len]).await;
         }
         client.join().expect("all came back");
     }
