@@ -176,7 +176,7 @@ fn a_silent_connection_takes_little() {
     });
     let each = allocations.bytes_current / i64::from(CLIENTS);
     println!("{each} bytes of heap for each");
-    assert!(each <= 1200, "{each} bytes: {allocations:?}");
+    assert!(each <= 960, "{each} bytes: {allocations:?}");
 }
 
 #[test]

@@ -169,21 +169,21 @@ impl Inside {
     fn take(&self, heard: &mut Vec<OutPacket>) {
         let mut taken = 0;
         let mut next = self.link.begin(true);
-        while let Some(packets) = next {
+        while let Some(mut packets) = next {
             let committed = self.link.committed();
-            let mut sent = Sent::default();
-            for queued in packets {
-                let held = queued.after_commit > committed || taken >= TAKEN_BYTES_MAX;
-                if held || !sent.left.is_empty() {
-                    sent.left.push(queued);
-                    continue;
+            let mut cost = Cost::default();
+            let goes = packets.iter().take_while(|queued| {
+                let goes = queued.after_commit <= committed && taken < TAKEN_BYTES_MAX;
+                if goes {
+                    let more = Cost::of(&queued.packet);
+                    cost += more;
+                    taken += more.all;
                 }
-                let cost = Cost::of(&queued.packet);
-                sent.cost += cost;
-                taken += cost.all;
-                heard.push(queued.packet);
-            }
-            next = self.link.end(sent);
+                goes
+            });
+            let goes = goes.count();
+            heard.extend(packets.drain(..goes).map(|queued| queued.packet));
+            next = self.link.end(Sent { left: packets, cost, blocked: false });
         }
     }
 }

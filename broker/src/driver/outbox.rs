@@ -1,12 +1,12 @@
 //! What waits to be sent on one link, and who is sending it.
 
+use std::cell::RefCell;
 use std::ops::{AddAssign, SubAssign};
 use std::task::Waker;
 
 use martlet_codec::packet::Delivery;
 use martlet_engine::effects::{Farewell, OutPacket};
 use parking_lot::{Mutex, MutexGuard};
-use smallvec::SmallVec;
 
 /// A packet in an outbox.
 #[derive(Debug)]
@@ -28,13 +28,26 @@ pub struct Cost {
     pub qos0: u64,
 }
 
-/// Packets in order. Two fit without an allocation, so that a fan-out of single messages needs
-/// none.
-pub type Packets = SmallVec<[Queued; 2]>;
+/// Packets in order.
+pub type Packets = Vec<Queued>;
 
-/// For how many more packets there is room behind those that fit without an allocation: in one
-/// allocation instead of four.
-const GROWN_BY: usize = 30;
+thread_local! {
+    /// Empty ones of outboxes that this thread has sent, for those that it fills: an outbox in
+    /// which nothing waits owns none, and neither costs an allocation.
+    static SPARE: RefCell<Spare> = const { RefCell::new(Spare { all: Vec::new(), room: 0 }) };
+}
+
+struct Spare {
+    all: Vec<Packets>,
+    /// For how many packets there is room in all of them.
+    room: usize,
+}
+
+/// For how many packets there is room at first, and once there is need for more.
+const ROOM: (usize, usize) = (4, 32);
+
+/// How many packets a spare one has room for at the most, and all of a thread: one MiB.
+const SPARE_ROOM_MAX: (usize, usize) = (256, 32 * 1024);
 
 /// What waits to be sent on one link.
 ///
@@ -60,8 +73,8 @@ struct State {
     /// The thread that has it in its list of those to send when its turn ends; 0 is none. Each
     /// sends only its own list, so that nobody waits for another thread's turn.
     listed_by: u32,
-    /// Nothing comes after what is here.
-    farewell: Option<Farewell>,
+    /// Nothing comes after what is here. A word until then.
+    farewell: Option<Box<Farewell>>,
     /// The link's own task.
     task: Option<Waker>,
 }
@@ -76,7 +89,7 @@ pub(super) struct Filling<'o> {
 /// What came of an attempt to send.
 #[derive(Debug, Default)]
 pub struct Sent {
-    /// What was not sent, in order.
+    /// What was to be sent, without what is done with.
     pub left: Packets,
     /// Cost of the packets that the socket has taken whole.
     pub cost: Cost,
@@ -135,8 +148,10 @@ impl Filling<'_> {
         self.cost += cost.all;
         self.state.cost += cost;
         let packets = &mut self.state.packets;
-        if packets.len() == packets.inline_size() {
-            packets.reserve(GROWN_BY);
+        match packets.capacity() {
+            0 => *packets = Spare::take(),
+            few if few == packets.len() && few < ROOM.1 => packets.reserve_exact(ROOM.1 - few),
+            _ => {}
         }
         packets.push(queued);
     }
@@ -168,7 +183,7 @@ impl Outbox {
     /// Says that nothing comes after what is here, and wakes the link's task to see to it.
     pub(super) fn close(&self, farewell: Farewell) {
         let mut state = self.0.lock();
-        state.farewell.get_or_insert(farewell);
+        state.farewell.get_or_insert_with(|| Box::new(farewell));
         wake(&mut state);
     }
 
@@ -200,10 +215,12 @@ impl Outbox {
     pub(super) fn end(&self, sent: Sent, bytes_max: u32) -> (Option<Packets>, bool) {
         let mut state = self.0.lock();
         let holds_back = !sent.left.is_empty();
+        let mut spare = sent.left;
         if holds_back {
-            let newer = std::mem::replace(&mut state.packets, sent.left);
-            state.packets.extend(newer);
+            std::mem::swap(&mut state.packets, &mut spare);
+            state.packets.append(&mut spare);
         }
+        Spare::keep(spare);
         let is_full = |cost: Cost| cost.answers >= u64::from(bytes_max);
         let was_full = is_full(state.cost);
         state.cost -= sent.cost;
@@ -237,7 +254,7 @@ impl Outbox {
             cost: state.cost,
             freed: state.freed,
             blocked: state.blocked,
-            farewell: state.farewell,
+            farewell: state.farewell.as_deref().copied(),
         }
     }
 
@@ -249,6 +266,28 @@ impl Outbox {
     /// Wakes the link's own task.
     pub fn wake(&self) {
         wake(&mut self.0.lock());
+    }
+}
+
+impl Spare {
+    fn take() -> Packets {
+        SPARE.with_borrow_mut(|spare| {
+            let Some(packets) = spare.all.pop() else { return Vec::with_capacity(ROOM.0) };
+            spare.room -= packets.capacity();
+            packets
+        })
+    }
+
+    fn keep(packets: Packets) {
+        debug_assert!(packets.is_empty(), "nothing is lost with it");
+        SPARE.with_borrow_mut(|spare| {
+            let room = packets.capacity();
+            let fits = room <= SPARE_ROOM_MAX.0 && spare.room + room <= SPARE_ROOM_MAX.1;
+            if room > 0 && fits {
+                spare.room += room;
+                spare.all.push(packets);
+            }
+        });
     }
 }
 
@@ -307,6 +346,20 @@ mod tests {
         assert_eq!(outbox.end(all_of(&more), 1000).0.map(|more| more.len()), None);
         assert!(outbox.begin(false, 0).is_none(), "empty");
         assert_eq!(outbox.standing(Waker::noop()).freed, 3 * COST as u32);
+    }
+
+    /// And an idle one keeps none.
+    #[test]
+    fn an_outbox_that_was_sent_leaves_its_room_to_others() {
+        let [one, other] = [Outbox::default(), Outbox::default()];
+        push_all(&one, (0..20).map(ping));
+        let mut packets = one.begin(false, 20).expect("twenty packets");
+        let sent = all_of(&packets);
+        packets.clear();
+        assert!(one.end(Sent { left: packets, ..sent }, 1000).0.is_none());
+        assert_eq!(one.0.lock().packets.capacity(), 0);
+        push_all(&other, [ping(0)]);
+        assert!(other.begin(false, 0).expect("one packet").capacity() >= 20);
     }
 
     #[test]

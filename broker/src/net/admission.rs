@@ -18,7 +18,7 @@ use crate::access::{Candidate, Refusal, jwt};
 use crate::clock;
 use crate::driver::link::Edge;
 use crate::net::arrival::log_lost;
-use crate::net::connection::{Connection, End, Guest};
+use crate::net::connection::{Asked, Connection, End, Guest};
 use crate::net::receive::{Incoming, Received, lost_by};
 use crate::net::tls::session::Negotiated;
 
@@ -81,7 +81,6 @@ impl Connection {
         if let Some(user) = connect.user_name.as_mut().filter(|user| jwt::is_token(user)) {
             *user = TOKEN.into(); // the log need not have it
         }
-        self.keep_alive_s.store(connect.keep_alive_s, Ordering::Relaxed);
         let negotiated = self.stream.negotiated();
         let negotiated = negotiated.map(|with| (with, connect.client_id.clone()));
         let link = self.link.attach(Arc::clone(self) as Arc<dyn Edge>);
@@ -130,7 +129,8 @@ impl Connection {
             let reason = "this listener's accept_protocol_versions has no place for its version";
             return Err(self.refuse_level(connect.version, connect.client_id, reason));
         }
-        self.version.get_or_init(|| connect.version);
+        let asked = Asked { version: connect.version, keep_alive_s: connect.keep_alive_s };
+        self.asked.get_or_init(|| asked);
         let candidate = Candidate::new(connect, &self.peer, clock::wall_s());
         let opened = terms.open(connect, self.link.outbox_bytes_max(), nonce());
         let connect = Box::new(opened.map_err(|breach| {

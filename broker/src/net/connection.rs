@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::AtomicU16;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -76,15 +75,19 @@ pub struct Connection {
     pub(super) unsent: Mutex<Option<Box<Unsent>>>,
     /// Why writing failed; a word less while it works.
     pub(super) broken: OnceLock<Box<Arc<str>>>,
-    /// Set by CONNECT.
-    pub(super) version: OnceLock<ProtocolVersion>,
-    /// Seconds, set by CONNECT.
-    pub(super) keep_alive_s: AtomicU16,
+    pub(super) asked: OnceLock<Asked>,
     /// Who it is, if it said so and came in.
     pub(super) guest: OnceLock<Box<Guest>>,
     pub(super) peer: Peer,
     /// Touched only by whoever reads, and there only once a client's haste has been bounded.
     pub(super) throttle: OnceLock<Box<Mutex<Throttle>>>,
+}
+
+/// What CONNECT has asked for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) version: ProtocolVersion,
+    pub(super) keep_alive_s: u16,
 }
 
 /// A client that came in with more than a client id.
@@ -183,8 +186,7 @@ impl Connection {
             shared,
             unsent: Mutex::default(),
             broken: OnceLock::new(),
-            version: OnceLock::new(),
-            keep_alive_s: AtomicU16::default(),
+            asked: OnceLock::new(),
             guest: OnceLock::new(),
             peer,
             throttle: OnceLock::new(),
@@ -307,7 +309,7 @@ impl Connection {
     }
 
     pub(super) fn version(&self) -> ProtocolVersion {
-        self.version.get().copied().unwrap_or(ProtocolVersion::V311)
+        self.asked.get().map_or(ProtocolVersion::V311, |asked| asked.version)
     }
 
     pub(super) fn traffic(&self) -> &TrafficCounters {
@@ -367,6 +369,6 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         assert!(size_of::<Life>() <= 24, "{}", size_of::<Life>());
-        assert!(size_of::<Connection>() <= 368, "{}", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 312, "{}", size_of::<Connection>());
     }
 }

@@ -343,7 +343,7 @@ impl Connection {
             return None;
         }
         let throttle = self.throttle.get_or_init(|| {
-            let keep_alive_s = self.keep_alive_s.load(Ordering::Relaxed);
+            let keep_alive_s = self.asked.get().map_or(0, |asked| asked.keep_alive_s);
             Box::new(Mutex::new(Throttle::new(keep_alive_s)))
         });
         let wait = throttle.lock().charge(rates, len, self.shared.clock.now())?;

@@ -9,7 +9,7 @@ use martlet_codec::reason::ProtocolVersion;
 use martlet_engine::effects::OutPacket;
 use martlet_engine::message::Message;
 
-use crate::driver::outbox::{Cost, Packets, Sent};
+use crate::driver::outbox::{Cost, Sent};
 use crate::net::connection::Connection;
 
 /// Encoded bytes beyond which they are written.
@@ -55,8 +55,9 @@ impl Connection {
         let mut next = self.link.begin(own_task);
         let mut rounds = 0;
         while let Some(packets) = next {
-            let mut sent = Sent::default();
-            if let Err(error) = self.send_packets(packets, &mut sent) {
+            let mut sent = Sent { left: packets, ..Sent::default() };
+            if let Err(error) = self.send_packets(&mut sent) {
+                sent.left.clear();
                 self.fail(&error);
             }
             rounds += 1;
@@ -72,16 +73,16 @@ impl Connection {
         self.link.outbox().wake();
     }
 
-    fn send_packets(&self, packets: Packets, sent: &mut Sent) -> io::Result<()> {
+    fn send_packets(&self, sent: &mut Sent) -> io::Result<()> {
         if self.broken.get().is_some() {
+            sent.left.clear();
             return Ok(());
         }
         if !self.send_unsent(sent)? {
-            sent.left = packets;
             return Ok(());
         }
         BUFFER.with_borrow_mut(|buffer| {
-            let result = self.send_through(buffer, packets, sent);
+            let result = self.send_through(buffer, sent);
             buffer.clear();
             result
         })
@@ -104,27 +105,21 @@ impl Connection {
         Ok(true)
     }
 
-    fn send_through(
-        &self,
-        buffer: &mut Buffer,
-        packets: Packets,
-        sent: &mut Sent,
-    ) -> io::Result<()> {
+    fn send_through(&self, buffer: &mut Buffer, sent: &mut Sent) -> io::Result<()> {
         let committed = self.link.committed();
-        let mut packets = packets.into_iter();
-        for queued in packets.by_ref() {
-            if queued.after_commit > committed {
-                sent.left.push(queued);
-                break;
-            }
+        let mut packets = std::mem::take(&mut sent.left);
+        let mut done = 0;
+        for queued in packets.iter().take_while(|queued| queued.after_commit <= committed) {
             let encoded = self.shared.terms.give(queued.packet.as_packet());
             self.log_packet("Sending", "to", &encoded);
             buffer.put(&queued.packet, &encoded, self.version());
+            done += 1;
             if buffer.is_full() && !self.send_buffer(buffer, sent)? {
                 break;
             }
         }
-        sent.left.extend(packets);
+        packets.drain(..done);
+        sent.left = packets;
         if !sent.blocked && buffer.used > 0 {
             self.send_buffer(buffer, sent)?;
         }
