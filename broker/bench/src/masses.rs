@@ -1,15 +1,18 @@
 //! A million filters, a million retained messages: how long they take to come, what they take of
-//! memory, and what a message costs among them.
+//! memory, what a message costs among them, and what it does to others when all go to one client.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::thread;
 
 use martlet_codec::packet::Packet;
 use martlet_codec::reason::QoS;
 
 use crate::clock::{self, now_ns};
+use crate::disturb::Delays;
 use crate::error::BenchError;
-use crate::machine::Cores;
+use crate::machine::{Cores, CpuTime};
+use crate::report::median;
 use crate::scenario::Transport;
 use crate::subject::{Source, Subject};
 use crate::{disturb, peer, wire};
@@ -32,6 +35,8 @@ pub(crate) struct Plan {
 struct Figures {
     seconds: f64,
     cpu_s: f64,
+    /// What the load has used meanwhile.
+    load_cpu_s: f64,
     /// Memory that is taken afterwards and was not before.
     bytes: u64,
 }
@@ -42,11 +47,19 @@ const FILTERS_PER_PACKET: usize = 100;
 const BATCH: usize = 100;
 /// Bytes handed to a socket together.
 const CHUNK_BYTES: usize = 256 << 10;
+/// How often neighbours are watched by themselves and beside a delivery, in turns.
+const ROUNDS: usize = 5;
+/// What only reads behind all others has of it.
+const NICE: i32 = 19;
+const SUBACK_BYTES: usize = 5;
+/// Seconds of each time by themselves.
+const CALM_S: usize = 2;
 
 /// Measures each broker and prints a table in Markdown.
 pub(crate) fn run(plan: &Plan, sources: &[Source], cores: Cores) -> Result<(), BenchError> {
     println!(
-        "| broker | what | seconds | CPU-s for a million | bytes each |\n|---|---|---|---|---|"
+        "| broker | what | seconds | CPU-s for a million | the load's | bytes each |\n\
+         |---|---|---|---|---|---|"
     );
     let mut disturbances = Vec::new();
     for source in sources {
@@ -68,34 +81,44 @@ pub(crate) fn run(plan: &Plan, sources: &[Source], cores: Cores) -> Result<(), B
         disturbances.push(disturb(source, &subject, plan.retained)?);
     }
     println!(
-        "\n| broker | neighbours' messages, 1,000 a second | p50 us | p99 us |\n|---|---|---|---|"
+        "\n| broker | neighbours' messages, 1,000 a second | p50 us | p99 us | each p99 |\n\
+         |---|---|---|---|---|"
     );
     disturbances.iter().for_each(|rows| print!("{rows}"));
     Ok(())
 }
 
-/// Two neighbours by themselves, and beside the delivery of all retained messages.
+/// Two neighbours by themselves, and beside the delivery of all retained messages: medians of
+/// rounds.
 fn disturb(source: &Source, subject: &Subject, count: usize) -> Result<String, BenchError> {
     let address = subject.route.address;
-    let alone = || {
-        (0..5).for_each(|_| clock::rest());
-        Ok(())
-    };
-    let ((), calm) = disturb::beside(address, 2, alone)?;
-    let (_, beside) = disturb::beside(address, 2, || replay(subject, 4, count))?;
-    let rows = [("alone", calm), ("beside that delivery", beside)].map(|(what, delays)| {
-        format!("| {} | {what} | {} | {} |\n", source.name(), delays.p50_us, delays.p99_us)
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let rest = || {
+            (0..CALM_S).for_each(|_| clock::rest());
+            Ok(())
+        };
+        alone.push(disturb::beside(address, 2, rest)?.1);
+        beside.push(disturb::beside(address, 2, || swallow(subject, 4, count))?.1);
+    }
+    let rows = [("alone", alone), ("beside that delivery", beside)].map(|(what, rounds)| {
+        let of = |figure: fn(&Delays) -> u64| rounds.iter().map(move |round| figure(round) as f64);
+        let p99s = of(|delays| delays.p99_us);
+        let each = p99s.clone().map(|p99| p99.to_string()).collect::<Vec<_>>().join(" ");
+        let (p50, p99) = (median(of(|delays| delays.p50_us)), median(p99s));
+        format!("| {} | {what} | {p50} | {p99} | {each} |\n", source.name())
     });
     Ok(rows.concat())
 }
 
 fn row(source: &Source, what: &str, figures: Figures, count: usize) {
-    let Figures { seconds, cpu_s, bytes } = figures;
+    let Figures { seconds, cpu_s, load_cpu_s, bytes } = figures;
     let count = count as f64;
     println!(
-        "| {} | {what} | {seconds:.2} | {:.2} | {:.0} |",
+        "| {} | {what} | {seconds:.2} | {:.2} | {:.2} | {:.0} |",
         source.name(),
         cpu_s * 1e6 / count,
+        load_cpu_s * 1e6 / count,
         bytes as f64 / count
     );
 }
@@ -105,14 +128,16 @@ fn measure<T>(
     subject: &Subject,
     work: impl FnOnce() -> Result<T, BenchError>,
 ) -> Result<(T, Figures), BenchError> {
-    let (start_ns, cpu) = (now_ns(), subject.cpu()?);
+    let load_cpu = || CpuTime::of(std::process::id());
+    let (start_ns, cpu, load) = (now_ns(), subject.cpu()?, load_cpu()?);
     let before_kib = subject.footprint()?.rss_kib;
     let done = work()?;
     let seconds = (now_ns() - start_ns) as f64 / 1e9;
     let cpu_s = subject.cpu()?.since(cpu).total_s();
+    let load_cpu_s = load_cpu()?.since(load).total_s();
     clock::rest();
     let bytes = subject.footprint()?.rss_kib.saturating_sub(before_kib) * 1024;
-    Ok((done, Figures { seconds, cpu_s, bytes }))
+    Ok((done, Figures { seconds, cpu_s, load_cpu_s, bytes }))
 }
 
 /// Connects the clients and lets each subscribe to its part of the filters.
@@ -184,8 +209,7 @@ fn retain(subject: &Subject, count: usize) -> Result<Figures, BenchError> {
     let ((), figures) = measure(subject, || {
         let mut bytes = Vec::new();
         for number in 0..count {
-            let topic = format!("site/{number:07}/value");
-            bytes.extend(wire::publish_qos0(&topic, &PAYLOAD, true));
+            bytes.extend(retained(number));
             if bytes.len() >= CHUNK_BYTES || number + 1 == count {
                 publisher.write_all(&bytes).map_err(BenchError::system("publishing"))?;
                 bytes.clear();
@@ -194,6 +218,10 @@ fn retain(subject: &Subject, count: usize) -> Result<Figures, BenchError> {
         peer::ping(&mut publisher) // behind all of them
     })?;
     Ok(figures)
+}
+
+fn retained(number: usize) -> Vec<u8> {
+    wire::publish_qos0(&format!("site/{number:07}/value"), &PAYLOAD, true)
 }
 
 fn replay(subject: &Subject, client: usize, count: usize) -> Result<Figures, BenchError> {
@@ -208,6 +236,35 @@ fn replay(subject: &Subject, client: usize, count: usize) -> Result<Figures, Ben
         })
     })?;
     Ok(figures)
+}
+
+/// Takes all retained messages by their bytes, and only when nobody else of the load has anything
+/// to do: what neighbours wait for is the broker.
+fn swallow(subject: &Subject, client: usize, count: usize) -> Result<(), BenchError> {
+    let mut subscriber = peer::connect(subject.route.address, client, true, None)?;
+    let subscribe = wire::subscribe("site/#", QoS::AtMostOnce);
+    subscriber.write_all(&subscribe).map_err(BenchError::system("subscribing"))?;
+    let bytes = SUBACK_BYTES + count * retained(0).len();
+    thread::scope(|scope| {
+        let taken = scope.spawn(|| take_behind_others(&mut subscriber, bytes));
+        taken.join().expect("it returns its errors")
+    })
+}
+
+fn take_behind_others(stream: &mut TcpStream, bytes: usize) -> Result<(), BenchError> {
+    // Of this thread alone.
+    let nice = rustix::process::nice(NICE).map_err(io::Error::from);
+    nice.map_err(BenchError::system("nice"))?;
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut taken = 0;
+    while taken < bytes {
+        let read = stream.read(&mut buffer).map_err(BenchError::system("waiting for packets"))?;
+        if read == 0 {
+            return Err(BenchError::Closed);
+        }
+        taken += read;
+    }
+    Ok(())
 }
 
 /// Reads packets until `more` says that it was the last.
