@@ -204,6 +204,32 @@ fn what_many_publishers_bring_in_a_turn_is_one_write() {
     assert!(written <= 2 * ROUNDS, "{written} for {ROUNDS} rounds of {PUBLISHERS} messages");
 }
 
+/// The engine hands out a piece at each of its turns, and the next turn waits for nothing but that
+/// others have theirs.
+#[test]
+fn a_long_delivery_of_retained_messages_waits_for_no_timer() {
+    const MESSAGES: usize = 20_000;
+    let mut world = World::new(0, 0);
+    let retained = |n| format!("1\x0d\x00\x09many/{n:04x}p!").into_bytes();
+    let all: Vec<u8> = (0..MESSAGES).flat_map(retained).collect();
+    world.run(1, &[&all[..], b"\xc0\0"].concat(), 2, 0); // with a PINGREQ behind them
+    let World { runtime, driver, address, .. } = world;
+    let (writes, metrics) = (&driver.traffic.writes, runtime.metrics());
+    let (parks, written) = runtime.block_on(async {
+        let mut subscriber = connect(address, b's').await;
+        let before = (metrics.worker_park_count(0), writes.load(Ordering::Relaxed));
+        exchange(&mut subscriber, b"\x82\x0b\x00\x01\x00\x06many/#\x00", &mut [0; 5]).await;
+        let mut got = vec![0; all.len()];
+        subscriber.read_exact(&mut got).await.expect("messages");
+        assert!(got == all, "all of them, as they are");
+        let after = (metrics.worker_park_count(0), writes.load(Ordering::Relaxed));
+        (after.0 - before.0, after.1 - before.1)
+    });
+    println!("{parks} times the thread had nothing to do, {written} writes");
+    assert!(parks <= 10, "the thread had nothing to do {parks} times");
+    assert!(written <= MESSAGES as u64 / 100, "{written} writes of {MESSAGES} messages");
+}
+
 #[test]
 fn what_a_peer_has_announced_takes_no_memory() {
     let mut world = World::new(0, 0);

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use martlet_engine::Engine;
 use martlet_engine::effects::Effects;
@@ -166,11 +167,13 @@ impl Driver {
     /// dropped.
     pub async fn run(self: Arc<Self>) {
         loop {
-            match self.arm() {
-                Some(time) => {
-                    let wait = tokio::time::sleep(self.clock.until(time));
+            match self.arm().map(|time| self.clock.until(time)) {
+                // No timer is quicker than a millisecond; what others have brought since this task
+                // gave way does not wait for what is due.
+                Some(Duration::ZERO) => turn::send_all(),
+                Some(wait) => {
                     tokio::select! {
-                        () = wait => {}
+                        () = tokio::time::sleep(wait) => {}
                         () = self.pump.notified() => {}
                     }
                 }

@@ -111,7 +111,8 @@ pub(super) fn send(edges: &mut Vec<Arc<dyn Edge>>, cost: u64, cost_max: u64) {
     }
 }
 
-fn send_all() {
+/// Sends what stands in the outboxes of this thread's turn.
+pub(super) fn send_all() {
     // What one edge's panic would keep from those behind it, nobody else sends.
     let _abort = AbortOnPanic;
     let mut to_send = TURN.with_borrow_mut(|turn| {
