@@ -161,7 +161,7 @@ async fn connect_silently(address: SocketAddr, id: u16) -> std::net::TcpStream {
 }
 
 /// What the heap takes of it: its task, its readiness in the runtime, what its task shares, its
-/// session, its places in tables. So many that the tables, which double, are almost full.
+/// session, its places in tables.
 #[test]
 fn a_silent_connection_takes_little() {
     const CLIENTS: u16 = 500;
@@ -177,6 +177,31 @@ fn a_silent_connection_takes_little() {
     let each = allocations.bytes_current / i64::from(CLIENTS);
     println!("{each} bytes of heap for each");
     assert!(each <= 960, "{each} bytes: {allocations:?}");
+}
+
+/// What is still allocated of clients that have left: tables keep a piece each to begin again with.
+#[test]
+fn a_connection_that_ends_leaves_nothing() {
+    const CLIENTS: u16 = 900;
+    let World { runtime, driver, address, .. } = &World::new(0, 0);
+    let come_and_go = || {
+        runtime.block_on(async {
+            let mut clients = Vec::with_capacity(CLIENTS.into());
+            for id in 0..CLIENTS {
+                clients.push(connect_silently(*address, id).await);
+            }
+            drop(clients);
+            while driver.numbers().gauges.connected > 1 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+    };
+    let kept = allocation_counter::measure(come_and_go).bytes_current;
+    println!("{kept} bytes of heap are kept of {CLIENTS} connections");
+    come_and_go();
+    let again = allocation_counter::measure(come_and_go).bytes_current;
+    println!("{again} more after the third time");
+    assert!(kept < 100_000 && again < 10_000, "{kept} bytes, then {again}");
 }
 
 #[test]

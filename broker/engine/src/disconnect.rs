@@ -61,6 +61,7 @@ impl Engine {
         for (_, subscription) in session.subscriptions.iter() {
             self.router.unsubscribe(subscription.id);
         }
+        self.router.forget(index);
         if session.durable {
             fx.changes.push(Change::DropSession { client_id: session.client_id.clone() });
         }

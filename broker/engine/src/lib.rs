@@ -52,10 +52,12 @@ pub mod history;
 pub mod input;
 pub mod limits;
 mod loads;
+mod lookup;
 pub mod message;
 pub mod permit;
 pub mod recording;
 pub mod report;
+pub mod slab;
 pub mod snapshot;
 
 mod acknowledge;

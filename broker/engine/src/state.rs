@@ -21,41 +21,33 @@ use crate::session::deliveries::{Awaiting, Deliveries, OptionalKey, Outbound};
 use crate::session::seldom::Seldom;
 use crate::session::subscriptions::Subscription;
 use crate::session::{Attachment, Replay, Session, SessionIndex};
+use crate::slab::Slab;
 use crate::snapshot::{KeptDelivery, KeptMessage, KeptSession, KeptSubscription, Snapshot};
 use crate::will::TakenWill;
 
 /// Which link belongs to which session (I4), by slot.
 #[derive(Default)]
 pub(crate) struct Links {
-    slots: Vec<Option<(u32, SessionIndex)>>,
-    connected: u64,
+    slots: Slab<(u32, SessionIndex), 1024>,
 }
 
 impl Links {
     pub(crate) fn session(&self, link: LinkId) -> Option<SessionIndex> {
-        match self.slots.get(link.slot as usize) {
-            Some(Some((generation, index))) if *generation == link.generation => Some(*index),
-            _ => None,
-        }
+        let (generation, index) = self.slots.get(link.slot as usize)?;
+        (*generation == link.generation).then_some(*index)
     }
 
+    /// A slot is used again only after Lost or farewell (I4).
     pub(crate) fn attach(&mut self, link: LinkId, index: SessionIndex) {
-        let slot = link.slot as usize;
-        if self.slots.len() <= slot {
-            self.slots.resize(slot + 1, None);
-        }
-        let before = self.slots[slot].replace((link.generation, index));
-        debug_assert!(before.is_none(), "a slot is used again only after Lost or farewell (I4)");
-        self.connected += 1;
+        self.slots.put(link.slot as usize, (link.generation, index));
     }
 
     pub(crate) fn detach(&mut self, link: LinkId) {
-        self.slots[link.slot as usize] = None;
-        self.connected -= 1;
+        self.slots.remove(link.slot as usize);
     }
 
     pub(crate) fn connected(&self) -> u64 {
-        self.connected
+        self.slots.len() as u64
     }
 }
 

@@ -3,59 +3,46 @@
 use std::sync::Arc;
 
 use martlet_engine::input::LinkId;
+use martlet_engine::slab::Slab;
 
 use crate::driver::link::Edge;
 
-/// The links that the engine may know, by slot. A slot that is free again is used again with the
-/// next generation, lowest waiting slot last in, first out, so that the engine's own table stays
-/// dense.
+/// The links that the engine may know, by slot. A new link gets the lowest slot that is free, so
+/// that the engine's own table stays dense, and a generation that no link had before it.
 #[derive(Default)]
 pub(super) struct LinkTable {
-    slots: Vec<Slot>,
-    free: Vec<u32>,
+    slots: Slab<Slot, 512>,
+    generation: u32,
 }
 
 struct Slot {
     generation: u32,
-    edge: Option<Arc<dyn Edge>>,
+    edge: Arc<dyn Edge>,
 }
 
 impl LinkTable {
     pub(super) fn insert(&mut self, edge: Arc<dyn Edge>) -> LinkId {
-        match self.free.pop() {
-            Some(slot) => {
-                let place = &mut self.slots[slot as usize];
-                place.generation = place.generation.wrapping_add(1);
-                place.edge = Some(edge);
-                LinkId { slot, generation: place.generation }
-            }
-            None => {
-                let slot = u32::try_from(self.slots.len()).expect("connections_max is a u32");
-                self.slots.push(Slot { generation: 0, edge: Some(edge) });
-                LinkId { slot, generation: 0 }
-            }
-        }
+        let generation = self.generation;
+        self.generation = generation.wrapping_add(1);
+        let slot = self.slots.insert(Slot { generation, edge });
+        LinkId { slot: u32::try_from(slot).expect("connections_max is a u32"), generation }
     }
 
     pub(super) fn edge(&self, link: LinkId) -> Option<&Arc<dyn Edge>> {
         let slot = self.slots.get(link.slot as usize)?;
-        if slot.generation == link.generation { slot.edge.as_ref() } else { None }
+        (slot.generation == link.generation).then_some(&slot.edge)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (LinkId, &Arc<dyn Edge>)> {
-        (0..).zip(&self.slots).filter_map(|(slot, place)| {
-            let link = LinkId { slot, generation: place.generation };
-            Some((link, place.edge.as_ref()?))
+        self.slots.iter().map(|(number, slot)| {
+            // Below connections_max, as it was given out.
+            let link = LinkId { slot: number as u32, generation: slot.generation };
+            (link, &slot.edge)
         })
     }
 
     pub(super) fn remove(&mut self, link: LinkId) -> Option<Arc<dyn Edge>> {
-        let slot = self.slots.get_mut(link.slot as usize)?;
-        if slot.generation != link.generation {
-            return None;
-        }
-        let edge = slot.edge.take()?;
-        self.free.push(link.slot);
-        Some(edge)
+        self.edge(link)?;
+        Some(self.slots.remove(link.slot as usize).edge)
     }
 }

@@ -7,13 +7,13 @@ mod trie;
 
 use martlet_codec::reason::QoS;
 use martlet_codec::topic::TopicName;
-use slab::Slab;
 
 use crate::filter::Filter;
 use crate::router::few::Few;
 use crate::router::shares::{ShareId, Shares};
 use crate::router::trie::{NodeId, Trie};
 use crate::session::SessionIndex;
+use crate::slab::Slab;
 
 /// A subscription's place in the router, for its session to keep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,11 +35,13 @@ enum Place {
     Shared { share: ShareId, at: u32 },
 }
 
+type Places = Slab<Place, 1024>;
+
 /// All subscriptions of all sessions.
 pub(crate) struct Router {
     trie: Trie,
     pub(crate) shares: Shares,
-    places: Slab<Place>,
+    places: Places,
     shared: u64,
     stamps: Stamps,
     /// Counts the changes of all subscriptions.
@@ -103,7 +105,7 @@ impl StreamSet {
 struct Stamps {
     round: u64,
     /// By session: in which round it was last found, and where it stands.
-    found: Vec<(u64, u32)>,
+    found: Slab<(u64, u32), 1024>,
 }
 
 impl Router {
@@ -126,8 +128,8 @@ impl Router {
         qos: QoS,
     ) -> SubscriptionId {
         self.generation += 1;
-        let vacant = self.places.vacant_entry();
-        let id = SubscriptionId(u32::try_from(vacant.key()).expect("under 2^32 subscriptions"));
+        let number = self.places.next_number();
+        let id = SubscriptionId(u32::try_from(number).expect("under 2^32 subscriptions"));
         let subscriber = Subscriber { session, qos, id };
         let node = self.trie.insert(filter.topic_filter());
         let place = if filter.share().is_some() {
@@ -145,7 +147,7 @@ impl Router {
         } else {
             Place::Plain { node, at: push(self.trie.subscribers(node), subscriber) }
         };
-        vacant.insert(place);
+        self.places.put(number, place);
         self.stamps.make_place(session);
         id
     }
@@ -181,6 +183,11 @@ impl Router {
                 }
             }
         }
+    }
+
+    /// The session ended, and its subscriptions.
+    pub(crate) fn forget(&mut self, session: SessionIndex) {
+        self.stamps.found.take(session.slot());
     }
 
     /// Finds who wants a message to `topic` [MQTT-3.3.2-3].
@@ -243,9 +250,8 @@ impl Router {
 
 impl Stamps {
     fn make_place(&mut self, session: SessionIndex) {
-        let len = session.slot() + 1;
-        if self.found.len() < len {
-            self.found.resize(len, (0, 0));
+        if self.found.get(session.slot()).is_none() {
+            self.found.put(session.slot(), (0, 0));
         }
     }
 
@@ -267,7 +273,7 @@ fn push(list: &mut Few<Subscriber>, subscriber: Subscriber) -> u32 {
     u32::try_from(list.len() - 1).expect("under 2^32 subscriptions")
 }
 
-fn remove(list: &mut Few<Subscriber>, at: u32, places: &mut Slab<Place>) {
+fn remove(list: &mut Few<Subscriber>, at: u32, places: &mut Places) {
     list.swap_remove(at as usize);
     if let Some(moved) = list.as_slice().get(at as usize) {
         match &mut places[moved.id.0 as usize] {
@@ -314,6 +320,52 @@ mod tests {
         assert_eq!(found.sessions, []);
         router.find(topic, &mut found);
         assert_eq!(found.sessions, [(session(5), QoS::AtMostOnce)]);
+    }
+
+    /// Fills and empties by turns; a list of all subscriptions says who must be found.
+    #[test]
+    fn routing_does_what_a_list_of_filters_does() {
+        let (mut router, mut found) = (Router::new(7), Found::default());
+        let mut all: Vec<(Filter, SessionIndex, SubscriptionId)> = Vec::new();
+        let mut state = 7_u64;
+        let mut chance = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as usize % below
+        };
+        for step in 0..10_000 {
+            let levels = ["a", "b", "c", "a level with a long name", "+", ""];
+            let mut text: Vec<&str> =
+                (0..=chance(3)).map(|_| levels[chance(levels.len())]).collect();
+            let topic = text.iter().map(|&level| if level == "+" { "d" } else { level });
+            let topic = format!("x/{}", topic.collect::<Vec<_>>().join("/"));
+            text.extend((chance(4) == 0).then_some("#"));
+            let filter = Filter::parse(&format!("x/{}", text.join("/"))).expect("a filter");
+            if all.is_empty() || chance(10) < if step / 1000 % 2 == 0 { 7 } else { 3 } {
+                let session = SessionIndex::at_slot(chance(2000));
+                if !all.iter().any(|(other, of, _)| *of == session && *other == filter) {
+                    let id = router.subscribe(&filter, session, QoS::AtMostOnce);
+                    all.push((filter, session, id));
+                }
+            } else {
+                let (_, session, id) = all.swap_remove(chance(all.len()));
+                router.unsubscribe(id);
+                if !all.iter().any(|(_, of, _)| *of == session) {
+                    router.forget(session);
+                }
+            }
+            let topic = TopicName::new(topic.as_bytes()).expect("a topic");
+            router.find(topic, &mut found);
+            let mut sessions: Vec<_> = found.sessions.iter().map(|(session, _)| *session).collect();
+            let matching = all.iter().filter(|(filter, ..)| filter.topic_filter().matches(topic));
+            let mut wanted: Vec<_> = matching.map(|(_, session, _)| *session).collect();
+            sessions.sort();
+            wanted.sort();
+            wanted.dedup();
+            assert_eq!(sessions, wanted, "{topic:?}");
+            assert_eq!(router.len(), all.len());
+        }
+        all.into_iter().for_each(|(.., id)| router.unsubscribe(id));
+        assert!(router.trie.is_empty());
     }
 
     #[test]

@@ -3,13 +3,13 @@
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
-use slab::Slab;
 
 use crate::filter::Filter;
+use crate::lookup::Lookup;
 use crate::router::Subscriber;
 use crate::router::few::Few;
 use crate::router::trie::NodeId;
+use crate::slab::Slab;
 
 /// A share; it has at least one member.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,8 +32,8 @@ pub(crate) enum Readiness {
 
 /// The shares, found by their whole filter text.
 pub(crate) struct Shares {
-    shares: Slab<Share>,
-    by_filter: HashTable<ShareId>,
+    shares: Slab<Share, 256>,
+    by_filter: Lookup<ShareId>,
     hasher: FixedState,
 }
 
@@ -51,7 +51,7 @@ impl Shares {
     pub(super) fn new(hash_seed: u64) -> Self {
         Self {
             shares: Slab::new(),
-            by_filter: HashTable::new(),
+            by_filter: Lookup::new(),
             hasher: FixedState::with_seed(hash_seed),
         }
     }
@@ -96,7 +96,7 @@ impl Shares {
         let id = ShareId(u32::try_from(self.shares.insert(share)).expect("under 2^32 shares"));
         let Self { shares, by_filter, hasher } = self;
         let hash = |id: &ShareId| hasher.hash_one(shares[id.0 as usize].filter.as_str());
-        by_filter.insert_unique(hash(&id), id, hash);
+        by_filter.insert(id, hash);
         id
     }
 
@@ -107,9 +107,9 @@ impl Shares {
     /// Says where the share stood.
     pub(super) fn remove(&mut self, id: ShareId) -> (NodeId, usize) {
         let share = self.shares.remove(id.0 as usize);
-        let hash = self.hasher.hash_one(share.filter.as_str());
-        let entry = self.by_filter.find_entry(hash, |other| *other == id);
-        entry.expect("a share stands in the table").remove();
+        let Self { shares, by_filter, hasher } = self;
+        let hash = |share: &Share| hasher.hash_one(share.filter.as_str());
+        by_filter.remove(hash(&share), |other| *other == id, |id| hash(&shares[id.0 as usize]));
         (share.node, share.at)
     }
 

@@ -7,14 +7,14 @@ use std::hash::{BuildHasher, Hasher};
 use std::num::NonZeroU32;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 use martlet_codec::topic::{TopicFilter, TopicName};
-use slab::Slab;
 use triomphe::ThinArc;
 
+use crate::lookup::Lookup;
 use crate::router::few::Few;
 use crate::router::shares::ShareId;
 use crate::router::{StreamSet, Subscriber};
+use crate::slab::Slab;
 
 /// A node: one level of one or more filters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,14 +23,16 @@ pub(crate) struct NodeId(NonZeroU32);
 const ROOT: NodeId = NodeId(NonZeroU32::MIN);
 
 /// The filters. Named levels are found through one table for the whole trie, by parent and name;
-/// `+`, `#` and a name that has no sibling are fields.
+/// `+`, `#` and a name that never had a sibling are fields.
 pub(super) struct Trie {
-    nodes: Slab<Node>,
-    children: HashTable<NodeId>,
+    nodes: Nodes,
+    children: Lookup<NodeId>,
     hasher: FixedState,
     /// Kept between walks: nodes to visit, each with where its next topic level begins.
     pending: Vec<(NodeId, u32)>,
 }
+
+type Nodes = Slab<Node, 256>;
 
 /// Where a walk is: at a node, with the levels of its topic that are still to come, if any are.
 #[derive(Clone, Copy)]
@@ -48,7 +50,7 @@ struct Node {
     parent: NodeId,
     /// Children with a name.
     named: u32,
-    /// The one of them, if there was never another.
+    /// The one of them, if there was never another; it does not stand in the table.
     only: Option<NodeId>,
     plus: Option<NodeId>,
     hash: Option<NodeId>,
@@ -138,11 +140,11 @@ impl Node {
 
 impl Trie {
     pub(super) fn new(hash_seed: u64) -> Self {
-        let mut nodes = Slab::new();
+        let mut nodes = Nodes::new();
         nodes.insert(Node::new(ROOT, b""));
         Self {
             nodes,
-            children: HashTable::new(),
+            children: Lookup::new(),
             hasher: FixedState::with_seed(hash_seed),
             pending: Vec::new(),
         }
@@ -179,10 +181,15 @@ impl Trie {
                 b"#" => above.hash = None,
                 name => {
                     above.named -= 1;
-                    above.only = None;
-                    let hash = self.hash(parent, name);
-                    let entry = self.children.find_entry(hash, |&other| other == node);
-                    entry.expect("a named node stands in the table").remove();
+                    if above.only.take().is_none() {
+                        let hash = self.hash(parent, name);
+                        let Self { nodes, children, hasher, .. } = self;
+                        children.remove(
+                            hash,
+                            |&other| other == node,
+                            |&id| hash_in(nodes, hasher, id),
+                        );
+                    }
                 }
             }
             node = parent;
@@ -197,7 +204,7 @@ impl Trie {
         mut visit: impl FnMut(&[Subscriber], &[ShareId], StreamSet),
     ) {
         let bytes = topic.as_bytes();
-        let mut visit_id = |nodes: &Slab<Node>, id: NodeId| {
+        let mut visit_id = |nodes: &Nodes, id: NodeId| {
             let node = &nodes[id.slot()];
             visit(node.subscribers.as_slice(), node.shares(), node.streams());
         };
@@ -304,14 +311,16 @@ impl Trie {
             b"+" => above.plus = Some(id),
             b"#" => above.hash = Some(id),
             _ => {
-                above.only = (above.named == 0).then_some(id);
                 above.named += 1;
-                let Self { nodes, children, hasher, .. } = self;
-                let hash = |id: NodeId| {
-                    let node = &nodes[id.slot()];
-                    hash_of(hasher, node.parent, node.name.as_bytes())
-                };
-                children.insert_unique(hash(id), id, |&id| hash(id));
+                if above.named == 1 {
+                    above.only = Some(id);
+                } else {
+                    let sibling = above.only.take();
+                    let Self { nodes, children, hasher, .. } = self;
+                    for id in sibling.into_iter().chain([id]) {
+                        children.insert(id, |&id| hash_in(nodes, hasher, id));
+                    }
+                }
             }
         }
         id
@@ -324,6 +333,11 @@ impl Trie {
 
 fn first_level(topic: &[u8]) -> &[u8] {
     &topic[..topic.iter().position(|&b| b == b'/').unwrap_or(topic.len())]
+}
+
+fn hash_in(nodes: &Nodes, hasher: &FixedState, id: NodeId) -> u64 {
+    let node = &nodes[id.slot()];
+    hash_of(hasher, node.parent, node.name.as_bytes())
 }
 
 fn hash_of(hasher: &FixedState, parent: NodeId, name: &[u8]) -> u64 {
@@ -340,7 +354,7 @@ mod tests {
     #[test]
     fn a_node_is_one_line_of_memory() {
         assert_eq!(size_of::<Node>(), 64);
-        let mut nodes = Slab::with_capacity(2);
+        let mut nodes = Nodes::new();
         let [one, other] = [b"a", b"b"].map(|name| nodes.insert(Node::new(ROOT, name)));
         let place = |slot: usize| std::ptr::from_ref(&nodes[slot]).addr();
         assert_eq!(place(other) - place(one), 64, "the slab adds nothing to it");

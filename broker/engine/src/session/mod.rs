@@ -12,10 +12,8 @@ use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 use martlet_codec::packet::Delivery;
 use martlet_codec::reason::{ConnectReturnCode, QoS};
-use slab::Slab;
 
 use crate::behind::Known;
 use crate::counters::Counters;
@@ -23,6 +21,7 @@ use crate::effects::{Effects, OutPacket, Outgoing};
 use crate::filter::Filter;
 use crate::input::{LinkId, Time};
 use crate::limits::Limits;
+use crate::lookup::Lookup;
 use crate::message::Message;
 use crate::permit::Permission;
 use crate::report::Tally;
@@ -31,6 +30,7 @@ use crate::session::deliveries::Deliveries;
 use crate::session::received::Received;
 use crate::session::seldom::{Seldom, Unchanged};
 use crate::session::subscriptions::Subscriptions;
+use crate::slab::Slab;
 
 /// A session's place in the table; used again when the session ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -216,8 +216,8 @@ fn is_promise(packet: &OutPacket, durable: bool) -> bool {
 
 /// All sessions, by index and by client id [MQTT-3.1.3-2].
 pub(crate) struct Sessions {
-    slab: Slab<Session>,
-    by_client_id: HashTable<SessionIndex>,
+    slab: Slab<Session, 64>,
+    by_client_id: Lookup<SessionIndex>,
     hasher: FixedState,
 }
 
@@ -225,7 +225,7 @@ impl Sessions {
     pub(crate) fn new(hash_seed: u64) -> Self {
         Self {
             slab: Slab::new(),
-            by_client_id: HashTable::new(),
+            by_client_id: Lookup::new(),
             hasher: FixedState::with_seed(hash_seed),
         }
     }
@@ -241,15 +241,16 @@ impl Sessions {
         let index = SessionIndex::at_slot(slot);
         let Self { slab, by_client_id, hasher } = self;
         let hash = |index: &SessionIndex| hasher.hash_one(&*slab[index.slot()].client_id);
-        by_client_id.insert_unique(hash(&index), index, hash);
+        by_client_id.insert(index, hash);
         index
     }
 
     pub(crate) fn remove(&mut self, index: SessionIndex) -> Session {
         let session = self.slab.remove(index.slot());
-        let hash = self.hasher.hash_one(&*session.client_id);
-        let entry = self.by_client_id.find_entry(hash, |&other| other == index);
-        entry.expect("a session stands in the table").remove();
+        let Self { slab, by_client_id, hasher } = self;
+        let hash = |client_id: &str| hasher.hash_one(client_id);
+        let hash_of = |index: &SessionIndex| hash(&slab[index.slot()].client_id);
+        by_client_id.remove(hash(&session.client_id), |&other| other == index, hash_of);
         session
     }
 
@@ -262,9 +263,9 @@ impl Sessions {
         self.slab.len()
     }
 
-    /// Places in the table, taken or not.
+    /// Places in the table, taken or not, up to the last that is.
     pub(crate) fn slots(&self) -> usize {
-        self.slab.capacity()
+        self.slab.end()
     }
 
     /// The session in this place of the table, if it is taken.

@@ -5,10 +5,10 @@
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 
 use crate::counters::Bound;
 use crate::limits::Limits;
+use crate::lookup::Lookup;
 use crate::message::Message;
 
 /// What a place in a queue costs here and in the store, besides the message: measured, with the
@@ -22,7 +22,7 @@ pub(crate) struct Queues {
     bytes: u64,
     /// Messages with more places than one: which, and how many. A message that comes a second time
     /// from elsewhere than its first round may count twice, and then does so to its end.
-    shared: HashTable<Shared>,
+    shared: Lookup<Shared>,
     hasher: FixedState,
 }
 
@@ -35,7 +35,7 @@ struct Shared {
 impl Queues {
     pub(crate) fn new(hash_seed: u64) -> Self {
         let hasher = FixedState::with_seed(hash_seed);
-        Self { bytes: 0, shared: HashTable::new(), hasher }
+        Self { bytes: 0, shared: Lookup::new(), hasher }
     }
 
     /// Bytes that all queues take.
@@ -70,7 +70,7 @@ impl Queues {
         } else if is_new {
             self.bytes += cost(message);
         } else {
-            self.shared.insert_unique(hash(&shared), shared, hash);
+            self.shared.insert(shared, hash);
         }
     }
 
@@ -78,15 +78,15 @@ impl Queues {
     pub(crate) fn take(&mut self, message: &Message) {
         self.bytes -= PLACE_BYTES;
         let address = message.address();
-        let hash = self.hasher.hash_one(address);
-        match self.shared.find_entry(hash, |shared| shared.address == address) {
-            Ok(mut entry) => {
-                entry.get_mut().places -= 1;
-                if entry.get().places == 1 {
-                    entry.remove();
-                }
-            }
-            Err(_) => self.bytes -= cost(message),
+        let hash = |address: usize| self.hasher.hash_one(address);
+        let is_it = |shared: &Shared| shared.address == address;
+        let Some(shared) = self.shared.find_mut(hash(address), is_it) else {
+            self.bytes -= cost(message);
+            return;
+        };
+        shared.places -= 1;
+        if shared.places == 1 {
+            self.shared.remove(hash(address), is_it, |shared| hash(shared.address));
         }
     }
 }
