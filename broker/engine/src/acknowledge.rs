@@ -23,6 +23,9 @@ impl Engine {
             // PUBCOMP that follows does no harm.
             self.send(from, OutPacket::PubRel(id), fx);
         }
+        if answer == Answer::Advanced {
+            self.pump(from, fx); // behind its PUBREL the client has a place for another id
+        }
     }
 
     pub(crate) fn on_pubcomp(&mut self, from: SessionIndex, id: PacketId, fx: &mut Effects) {

@@ -98,9 +98,9 @@ pub enum Input {
     /// broker's id stay as they were.
     Limits(Box<Limits>),
     /// Byte and connection totals that only the driver knows, for `$SYS`.
-    Traffic(Traffic),
+    Traffic(Box<Traffic>),
     /// How the store is, which only the driver knows, for `$SYS`.
-    Store(StoreHealth),
+    Store(Box<StoreHealth>),
     /// The time that [`next_deadline`](crate::Engine::next_deadline) named has come.
     Due,
     /// The broker stops: every link gets a farewell, wills are published, sessions stay.
@@ -366,4 +366,15 @@ pub struct StoreHealth {
     pub commits_failed: u64,
     /// Since when no commit has gone through; `None`: the last one did.
     pub failing_since: Option<Time>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Input;
+
+    /// Each is moved three times between its socket and what it leads to.
+    #[test]
+    fn an_input_is_small() {
+        assert!(size_of::<Input>() <= 48, "{}", size_of::<Input>());
+    }
 }

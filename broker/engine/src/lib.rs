@@ -174,8 +174,8 @@ impl Engine {
                 self.change_limits(*limits);
                 self.change_telling(told, effects);
             }
-            Input::Traffic(traffic) => self.counters.take_traffic(traffic),
-            Input::Store(health) => self.counters.store = health,
+            Input::Traffic(traffic) => self.counters.take_traffic(*traffic),
+            Input::Store(health) => self.counters.store = *health,
             Input::Due => self.on_due(effects),
             Input::Shutdown => self.on_shutdown(effects),
         }

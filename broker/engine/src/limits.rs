@@ -8,8 +8,9 @@ pub struct Limits {
     /// `max_inflight_messages`), 1 to 65,535. At the bound: further ones wait in the session's
     /// queue.
     pub inflight_max: u16,
-    /// Those of them that have QoS 2, for which a client must remember Packet Identifiers, 1 to
-    /// 65,535. At the bound: the next one waits in the session's queue, and what is behind it too.
+    /// Those of them that await PUBREC, 1 to 65,535: so many Packet Identifiers a client must
+    /// remember, since it forgets one with the PUBREL that comes before whatever follows. At the
+    /// bound: the next message at QoS 2 waits in the session's queue, and what is behind it too.
     pub inflight_qos2_max: u16,
     /// Bytes of topics and payloads in flight to one client (mosquitto's `max_inflight_bytes`).
     /// Once there are so many: further ones wait in the session's queue. 0 is no bound.

@@ -277,10 +277,10 @@ const ROWS: &[Row] = &[
         kind: Kind::Integer { min: 1, max: U16_MAX },
         default: integer(20),
         mosquitto: None,
-        help: "Those of them that have QoS 2: a client must remember the Packet Identifier of \
-               each, and small ones have few places. At the bound: the next one waits in the \
-               session's queue, and what is behind it too. Left out where `inflight_max` is \
-               given: as many as that.",
+        help: "Those of them that have QoS 2 and that the client has not answered with PUBREC: it \
+               must remember the Packet Identifier of each until PUBREL, and small ones have few \
+               places. At the bound: the next one waits in the session's queue, and what is behind \
+               it too. Left out where `inflight_max` is given: as many as that.",
     },
     Row {
         section: "limits",

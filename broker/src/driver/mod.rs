@@ -301,8 +301,8 @@ impl Driver {
             let mut inbox = self.inbox.lock();
             if !std::mem::replace(&mut inbox.holds_due, true) {
                 let inputs = vec![
-                    Input::Traffic(self.traffic.totals()),
-                    Input::Store(self.commits.health()),
+                    Input::Traffic(Box::new(self.traffic.totals())),
+                    Input::Store(Box::new(self.commits.health())),
                     Input::Due,
                 ];
                 inbox.batches.push_back(Batch { from: None, inputs });

@@ -272,14 +272,15 @@ impl Connection {
         let mut taken = Taken::default();
         while !taken.is_done() && taken.consumed < bytes.len() {
             let rest = &bytes[taken.consumed..];
-            match decode(rest, self.version(), &self.decode_limits()) {
+            // A packet is large as a value, so it stays where it is.
+            match &decode(rest, self.version(), &self.decode_limits()) {
                 Ok(Decoded::NeedMore { at_least }) => {
-                    taken.missing = at_least;
+                    taken.missing = *at_least;
                     break;
                 }
                 Ok(Decoded::Packet { packet, len, header_len }) => {
-                    let bytes = &rest[..len];
-                    match self.take(&packet, bytes, header_len, inputs, std::mem::take(&mut heard))
+                    let bytes = &rest[..*len];
+                    match self.take(packet, bytes, *header_len, inputs, std::mem::take(&mut heard))
                     {
                         Outcome::Taken(pause) => taken.pause = pause,
                         Outcome::Asking(asking) => taken.asking = Some(asking),
@@ -289,10 +290,10 @@ impl Connection {
                             break;
                         }
                     }
-                    taken.consumed += len;
-                    self.log_packet("Received", "from", &packet);
+                    taken.consumed += *len;
+                    self.log_packet("Received", "from", packet);
                 }
-                Err(error) => taken.end = Some(self.end_by(&error, rest)),
+                Err(error) => taken.end = Some(self.end_by(error, rest)),
             }
         }
         taken

@@ -92,13 +92,10 @@ impl Terms {
         Ok(taken)
     }
 
-    /// A packet as the client is to see it.
-    pub(super) fn give<'a>(&self, packet: Packet<'a>) -> Packet<'a> {
-        match (&self.mount_point, packet) {
-            (Some(mount), Packet::Publish(publish)) => {
-                Packet::Publish(Publish { topic: publish.topic.map(|t| mount.below(t)), ..publish })
-            }
-            (_, packet) => packet,
+    /// Makes a packet what the client is to see.
+    pub(super) fn give(&self, packet: &mut Packet<'_>) {
+        if let (Some(mount), Packet::Publish(publish)) = (&self.mount_point, packet) {
+            publish.topic = publish.topic.map(|topic| mount.below(topic));
         }
     }
 }

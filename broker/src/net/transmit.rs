@@ -110,7 +110,8 @@ impl Connection {
         let mut packets = std::mem::take(&mut sent.left);
         let mut done = 0;
         for queued in packets.iter().take_while(|queued| queued.after_commit <= committed) {
-            let encoded = self.shared.terms.give(queued.packet.as_packet());
+            let mut encoded = queued.packet.as_packet();
+            self.shared.terms.give(&mut encoded);
             self.log_packet("Sending", "to", &encoded);
             buffer.put(&queued.packet, &encoded, self.version());
             done += 1;

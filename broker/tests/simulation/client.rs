@@ -21,6 +21,8 @@ pub struct Client {
     pub due: VecDeque<InPacket>,
     sent: Vec<Outstanding>,
     received: BTreeSet<PacketId>,
+    /// It has no place for more.
+    received_max: usize,
     /// Messages published and delivered at QoS 2: how often they came in this session.
     accepted: BTreeMap<Vec<u8>, u32>,
     /// It has been in a share, which brings a message besides its own subscriptions.
@@ -38,7 +40,7 @@ struct Outstanding {
 }
 
 impl Client {
-    pub fn new(id: String, persistent: bool) -> Self {
+    pub fn new(id: String, persistent: bool, received_max: usize) -> Self {
         Self {
             id,
             persistent,
@@ -47,6 +49,7 @@ impl Client {
             due: VecDeque::new(),
             sent: Vec::new(),
             received: BTreeSet::new(),
+            received_max,
             accepted: BTreeMap::new(),
             shares: false,
             clean: false,
@@ -157,6 +160,9 @@ impl Client {
                     if *times > 1 + u32::from(self.shares) {
                         return Err(format!("{} got {message:?} {times} times", self.id));
                     }
+                }
+                if self.received.len() > self.received_max {
+                    return Err(format!("{} is to remember more ids than it can", self.id));
                 }
             }
         }

@@ -582,17 +582,17 @@ impl Model {
         let sent = Sent { id, step: self.steps, released: false };
         self.steps += 1;
         let in_flight_max = usize::from(self.limits.inflight_max);
-        let qos2_max = usize::from(self.limits.inflight_qos2_max);
+        let (qos2, qos2_max) = (QoS::ExactlyOnce, usize::from(self.limits.inflight_qos2_max));
         let step = self.steps;
         if id > 0 {
             let in_flight = self.session(client).owed.iter();
-            let in_flight: Vec<(u16, QoS)> =
-                in_flight.filter_map(|owed| Some((owed.sent?.id, owed.qos))).collect();
-            must!(in_flight.iter().all(|&(other, _)| other != id), "the id is in use");
+            let in_flight: Vec<(Sent, QoS)> =
+                in_flight.filter_map(|owed| Some((owed.sent?, owed.qos))).collect();
+            must!(in_flight.iter().all(|(other, _)| other.id != id), "the id is in use");
             must!(in_flight.len() < in_flight_max, "more than {in_flight_max} in flight");
-            let qos2 = in_flight.iter().filter(|(_, qos)| *qos == QoS::ExactlyOnce).count();
-            let fits = qos != QoS::ExactlyOnce || qos2 < qos2_max;
-            must!(fits, "more than {qos2_max} in flight at QoS 2");
+            let unreleased = |(sent, qos): &&(Sent, QoS)| *qos == qos2 && !sent.released;
+            let fits = qos != qos2 || in_flight.iter().filter(unreleased).count() < qos2_max;
+            must!(fits, "more than {qos2_max} to remember at QoS 2");
         }
         if retain {
             return self.on_retained(client, number, qos, Sent { step, ..sent });

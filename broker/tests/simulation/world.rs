@@ -151,7 +151,9 @@ impl World {
             disk: if keeping == Keeping::OnDisk { fault(&mut random, 6) } else { 0 },
         };
         let clients = random.between(2, 6);
-        let clients = (0..clients).map(|n| Client::new(format!("c{n}"), random.percent(65)));
+        let received_max = usize::from(limits.inflight_qos2_max);
+        let clients =
+            (0..clients).map(|n| Client::new(format!("c{n}"), random.percent(65), received_max));
         let clients: Vec<Client> = clients.collect();
         let mut model = Model::new(limits.clone());
         for topic in TOPICS {

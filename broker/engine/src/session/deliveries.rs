@@ -88,8 +88,10 @@ pub(crate) struct Deliveries {
     /// In send order. What was settled out of order leaves a hole until it is the first.
     in_flight: VecDeque<Slot>,
     holes: usize,
-    /// How many in flight have QoS 2, and the bytes of those whose message is still needed.
-    in_flight_qos2: usize,
+    /// How many in flight await PUBREC. Their ids are those that the client remembers: PUBREL, on
+    /// which it forgets one, stands in front of whatever is sent behind PUBREC.
+    unreleased: usize,
+    /// Bytes of those in flight whose message is still needed.
     in_flight_bytes: u64,
     /// Slots before this one were sent on the present connection; those from here on were sent on
     /// an earlier one and must be sent again first.
@@ -121,7 +123,7 @@ impl Deliveries {
             queue_qos0: 0,
             in_flight: VecDeque::new(),
             holes: 0,
-            in_flight_qos2: 0,
+            unreleased: 0,
             in_flight_bytes: 0,
             resent: 0,
             last_id: None,
@@ -143,7 +145,7 @@ impl Deliveries {
             queue_qos0: queue.iter().filter(|outbound| outbound.qos == QoS::AtMostOnce).count(),
             queue,
             holes: 0,
-            in_flight_qos2: awaiting().filter(|awaiting| awaiting.is_qos2()).count(),
+            unreleased: awaiting().filter(|awaiting| awaiting.is_unreleased()).count(),
             in_flight_bytes: messages().map(|outbound| outbound.message.len() as u64).sum(),
             resent: 0,
             last_id: in_flight.back().map(|slot| slot.id),
@@ -166,7 +168,7 @@ impl Deliveries {
         self.resent == self.in_flight.len()
             && is_below(self.in_flight_len(), limits.inflight_max)
             && (bytes_max == 0 || self.in_flight_bytes < bytes_max)
-            && (qos != QoS::ExactlyOnce || is_below(self.in_flight_qos2, limits.inflight_qos2_max))
+            && (qos != QoS::ExactlyOnce || is_below(self.unreleased, limits.inflight_qos2_max))
     }
 
     /// Puts a message in flight as the last and gives it an id that is not in use
@@ -181,7 +183,7 @@ impl Deliveries {
         self.last_id = Some(id);
         total.add(&outbound.message);
         self.in_flight_bytes += outbound.message.len() as u64;
-        self.in_flight_qos2 += usize::from(outbound.qos == QoS::ExactlyOnce);
+        self.unreleased += usize::from(outbound.qos == QoS::ExactlyOnce);
         self.in_flight.push_back(Slot { id, awaiting: Some(Awaiting::sent(outbound)) });
         self.resent = self.in_flight.len();
         id
@@ -273,6 +275,7 @@ impl Deliveries {
             Some(Awaiting::PubRec(outbound)) => {
                 total.take(&outbound.message);
                 self.in_flight_bytes -= outbound.message.len() as u64;
+                self.unreleased -= 1;
                 *awaiting = Some(Awaiting::PubComp);
                 Answer::Advanced
             }
@@ -346,7 +349,7 @@ impl Deliveries {
 
     fn settle(&mut self, at: usize) -> Answer {
         let awaited = self.in_flight[at].awaiting.take();
-        self.in_flight_qos2 -= usize::from(awaited.is_some_and(|awaiting| awaiting.is_qos2()));
+        self.unreleased -= usize::from(awaited.is_some_and(|awaiting| awaiting.is_unreleased()));
         self.holes += 1;
         while self.in_flight.front().is_some_and(|slot| slot.awaiting.is_none()) {
             self.in_flight.pop_front();
@@ -418,8 +421,9 @@ impl Awaiting {
         }
     }
 
-    pub(crate) fn is_qos2(&self) -> bool {
-        matches!(self, Self::PubRec(_) | Self::PubComp)
+    /// Whether the client has an id to remember that no PUBREL has released yet.
+    pub(crate) fn is_unreleased(&self) -> bool {
+        matches!(self, Self::PubRec(_))
     }
 
     /// The message, while it is still needed.

@@ -86,7 +86,7 @@ fn the_tree_has_mosquittos_names_and_formats() {
         log_lines_lost: 3,
         ..Traffic::default()
     };
-    world.step(Input::Traffic(traffic));
+    world.step(Input::Traffic(Box::new(traffic)));
     let client = world.clean("c");
     world.publish(client, retained("r", "retained", 0), 0);
     world.wait(10_000);
@@ -109,7 +109,8 @@ fn the_store_tells_its_damage_and_whether_it_works() {
     let mut world = World::with(Limits { sys_interval_s: 10, ..Limits::default() });
     let failing_since = Some(Time(1_700_000_000_999));
     let damage = vec!["one".into(), "two".into()];
-    world.step(Input::Store(StoreHealth { damage, commits_failed: 3, failing_since }));
+    let store = |health| Input::Store(Box::new(health));
+    world.step(store(StoreHealth { damage, commits_failed: 3, failing_since }));
     world.wait(0);
     let client = world.clean("c");
     world.subscribe(client, "$SYS/broker/martlet/store/#", 0);
@@ -123,7 +124,7 @@ fn the_store_tells_its_damage_and_whether_it_works() {
         told(&heard(&mut world, client)),
         ["commits/failed 3", "damage one\ntwo", "damage/count 2", "failing/since 1700000000"]
     );
-    world.step(Input::Store(StoreHealth { commits_failed: 3, ..StoreHealth::default() }));
+    world.step(store(StoreHealth { commits_failed: 3, ..StoreHealth::default() }));
     world.wait(10_000);
     assert_eq!(told(&heard(&mut world, client)), ["damage/count 0", "failing/since 0"]);
 }

@@ -58,7 +58,7 @@ pub(super) const ROWS: &[Row] = &[
     global("max_inflight_messages", Integer { min: i32::MIN as i64, max: 65_535 }, "20", "50")
         .help(
             "QoS 1 and 2 messages on their way to one client; 0: no bound. Left out: Martlet lets \
-             256 be on their way, 20 of them at QoS 2.",
+             256 be on their way, 20 of them at QoS 2 and without PUBREC.",
         )
         .kept_by("limits", "inflight_max", By(convert::inflight)),
     global("max_inflight_bytes", NUMBER, "0", "100000")
