@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -58,30 +58,37 @@ pub(crate) fn count(
     Ok(Count { delivered: outcome.delivered, calls: parse(&table) })
 }
 
-struct Strace(Child);
+/// It tells of each thread that begins, and ends where nobody listens.
+struct Strace {
+    child: Child,
+    _stderr: BufReader<ChildStderr>,
+}
 
 impl Strace {
     fn attach(command: &mut Command) -> Result<Self, BenchError> {
         let mut child = command.stderr(Stdio::piped()).spawn().map_err(|error| {
             BenchError::Strace(format!("strace: {error} (apt-get install strace)"))
         })?;
-        let stderr = child.stderr.take();
+        let stderr = child.stderr.take().expect("it is a pipe");
+        let mut stderr = BufReader::new(stderr);
         let mut said = String::new();
-        for line in stderr.into_iter().flat_map(|stderr| BufReader::new(stderr).lines()) {
-            let line = line.unwrap_or_default();
-            if line.contains("attached") {
-                return Ok(Self(child));
+        while stderr.read_line(&mut said).is_ok_and(|len| len > 0) {
+            if said.contains("attached") {
+                return Ok(Self { child, _stderr: stderr });
             }
-            said.push_str(&line);
         }
         let _ = child.wait();
         Err(BenchError::Strace(said))
     }
 
     fn detach(mut self) -> Result<(), BenchError> {
-        let signalled = kill_process(Pid::from_child(&self.0), Signal::INT);
+        let ended = self.child.try_wait().map_err(BenchError::system("looking at strace"))?;
+        if let Some(status) = ended {
+            return Err(BenchError::Strace(format!("it ended before the run: {status}")));
+        }
+        let signalled = kill_process(Pid::from_child(&self.child), Signal::INT);
         signalled.map_err(|error| BenchError::Strace(error.to_string()))?;
-        self.0.wait().map_err(BenchError::system("waiting for strace"))?;
+        self.child.wait().map_err(BenchError::system("waiting for strace"))?;
         Ok(())
     }
 }
@@ -103,7 +110,18 @@ fn parse(table: &str) -> Vec<(String, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use std::process::Command;
+
+    use super::{Strace, parse};
+    use crate::clock;
+
+    #[test]
+    fn whoever_counts_may_speak_until_it_is_let_go() {
+        let speaks = "echo attached >&2; while echo another thread >&2; do sleep 0.01; done";
+        let strace = Strace::attach(Command::new("sh").args(["-c", speaks])).expect("attached");
+        clock::rest();
+        strace.detach().expect("it counts still");
+    }
 
     #[test]
     fn a_table_of_strace_is_read() {
