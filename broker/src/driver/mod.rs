@@ -39,6 +39,7 @@ mod log;
 mod look;
 pub mod outbox;
 pub mod report;
+mod spare;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,13 @@
 //! What waits to be sent on one link, and who is sending it.
 
-use std::cell::RefCell;
 use std::ops::{AddAssign, SubAssign};
 use std::task::Waker;
 
 use martlet_codec::packet::Delivery;
 use martlet_engine::effects::{Farewell, OutPacket};
 use parking_lot::{Mutex, MutexGuard};
+
+use crate::driver::spare::{self, ROOM};
 
 /// A packet in an outbox.
 #[derive(Debug)]
@@ -30,24 +31,6 @@ pub struct Cost {
 
 /// Packets in order.
 pub type Packets = Vec<Queued>;
-
-thread_local! {
-    /// Empty ones of outboxes that this thread has sent, for those that it fills: an outbox in
-    /// which nothing waits owns none, and neither costs an allocation.
-    static SPARE: RefCell<Spare> = const { RefCell::new(Spare { all: Vec::new(), room: 0 }) };
-}
-
-struct Spare {
-    all: Vec<Packets>,
-    /// For how many packets there is room in all of them.
-    room: usize,
-}
-
-/// For how many packets there is room at first, and once there is need for more.
-const ROOM: (usize, usize) = (4, 32);
-
-/// How many packets a spare one has room for at the most, and all of a thread: one MiB.
-const SPARE_ROOM_MAX: (usize, usize) = (256, 32 * 1024);
 
 /// What waits to be sent on one link.
 ///
@@ -149,7 +132,7 @@ impl Filling<'_> {
         self.state.cost += cost;
         let packets = &mut self.state.packets;
         match packets.capacity() {
-            0 => *packets = Spare::take(),
+            0 => *packets = spare::take(),
             few if few == packets.len() && few < ROOM.1 => packets.reserve_exact(ROOM.1 - few),
             _ => {}
         }
@@ -215,12 +198,16 @@ impl Outbox {
     pub(super) fn end(&self, sent: Sent, bytes_max: u32) -> (Option<Packets>, bool) {
         let mut state = self.0.lock();
         let holds_back = !sent.left.is_empty();
-        let mut spare = sent.left;
+        let mut emptied = sent.left;
         if holds_back {
-            std::mem::swap(&mut state.packets, &mut spare);
-            state.packets.append(&mut spare);
+            std::mem::swap(&mut state.packets, &mut emptied);
+            state.packets.append(&mut emptied);
+            // What waits for long keeps no more room than it takes.
+            if state.packets.capacity() > 4 * state.packets.len().max(ROOM.1) {
+                state.packets.shrink_to_fit();
+            }
         }
-        Spare::keep(spare);
+        spare::keep(emptied);
         let is_full = |cost: Cost| cost.answers >= u64::from(bytes_max);
         let was_full = is_full(state.cost);
         state.cost -= sent.cost;
@@ -266,28 +253,6 @@ impl Outbox {
     /// Wakes the link's own task.
     pub fn wake(&self) {
         wake(&mut self.0.lock());
-    }
-}
-
-impl Spare {
-    fn take() -> Packets {
-        SPARE.with_borrow_mut(|spare| {
-            let Some(packets) = spare.all.pop() else { return Vec::with_capacity(ROOM.0) };
-            spare.room -= packets.capacity();
-            packets
-        })
-    }
-
-    fn keep(packets: Packets) {
-        debug_assert!(packets.is_empty(), "nothing is lost with it");
-        SPARE.with_borrow_mut(|spare| {
-            let room = packets.capacity();
-            let fits = room <= SPARE_ROOM_MAX.0 && spare.room + room <= SPARE_ROOM_MAX.1;
-            if room > 0 && fits {
-                spare.room += room;
-                spare.all.push(packets);
-            }
-        });
     }
 }
 
@@ -348,18 +313,32 @@ mod tests {
         assert_eq!(outbox.standing(Waker::noop()).freed, 3 * COST as u32);
     }
 
-    /// And an idle one keeps none.
+    /// Fills it with so many, and sends them all; answers for how many it had room.
+    fn pass(outbox: &Outbox, count: usize) -> usize {
+        push_all(outbox, (0..count).map(|_| ping(0)));
+        let mut packets = outbox.begin(false, 0).expect("packets");
+        let (sent, room) = (all_of(&packets), packets.capacity());
+        packets.clear();
+        assert!(outbox.end(Sent { left: packets, ..sent }, u32::MAX).0.is_none());
+        assert_eq!(outbox.0.lock().packets.capacity(), 0, "an idle one keeps none");
+        room
+    }
+
     #[test]
     fn an_outbox_that_was_sent_leaves_its_room_to_others() {
-        let [one, other] = [Outbox::default(), Outbox::default()];
-        push_all(&one, (0..20).map(ping));
-        let mut packets = one.begin(false, 20).expect("twenty packets");
+        pass(&Outbox::default(), 20);
+        assert!(pass(&Outbox::default(), 1) >= 20);
+    }
+
+    #[test]
+    fn what_waits_keeps_no_room_for_what_was_sent() {
+        let outbox = Outbox::default();
+        push_all(&outbox, (0..1000).map(|_| ping(0)));
+        let mut packets = outbox.begin(false, 0).expect("packets");
         let sent = all_of(&packets);
-        packets.clear();
-        assert!(one.end(Sent { left: packets, ..sent }, 1000).0.is_none());
-        assert_eq!(one.0.lock().packets.capacity(), 0);
-        push_all(&other, [ping(0)]);
-        assert!(other.begin(false, 0).expect("one packet").capacity() >= 20);
+        packets.drain(1..);
+        outbox.end(Sent { left: packets, blocked: true, ..sent }, u32::MAX);
+        assert!(outbox.0.lock().packets.capacity() <= ROOM.1);
     }
 
     #[test]
