@@ -79,7 +79,8 @@ pub enum Change {
         /// Whether any are still to be sent.
         pending: bool,
     },
-    /// A message that facts behind this one name. It is gone with the last passage that names it.
+    /// A message that facts behind this one name, all of them of the same input: the store counts
+    /// on that. It is gone with the last passage that names it.
     KeepMessage {
         /// Its name.
         key: MessageKey,

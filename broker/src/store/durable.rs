@@ -150,8 +150,8 @@ pub fn open_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<Durable, Store
     let Settings { cache_bytes, compact_waste_bytes, .. } = settings;
     let state = State::new(Arc::clone(&disk), path.clone(), cache_bytes, compact_waste_bytes);
     let (loaded, mut damage) = load_state(&state, &path, &mut progress)?;
-    let Loaded { position, next_segment, mut snapshot, records, places, .. } = loaded;
-    let mut ledger = Ledger::new(&snapshot, places);
+    let Loaded { position, next_segment, mut snapshot, records, places, shared, .. } = loaded;
+    let mut ledger = Ledger::new(&snapshot, places, &shared);
     let at = (position, next_segment);
     let mut replayed = Replayed::begin(settings.recorder.as_ref(), &snapshot, &records)?;
     let mut recovered = recovery::replay(&*disk, &journal_folder, at, |change| {

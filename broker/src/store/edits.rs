@@ -23,6 +23,16 @@ impl<K, V> Default for Edits<K, V> {
     }
 }
 
+impl<K, V> Edits<K, V> {
+    /// What is to be written.
+    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
+        self.0.values().filter_map(|edit| match edit {
+            Edit::Insert(value) | Edit::Replace(value) => Some(value),
+            Edit::Delete => None,
+        })
+    }
+}
+
 impl<K: Ord, V> Edits<K, V> {
     /// The row was not there and is from now on.
     pub(super) fn insert(&mut self, key: K, value: V) {

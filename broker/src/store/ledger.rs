@@ -19,6 +19,7 @@ use martlet_engine::snapshot::{KeptDelivery, KeptSession, KeptSubscription, Snap
 use crate::store::edits::{Edit, Edits};
 use crate::store::ledger::messages::Messages;
 pub(in crate::store) use crate::store::ledger::session::Session;
+use crate::store::record::Parcel;
 
 mod messages;
 mod session;
@@ -57,15 +58,41 @@ pub(super) struct Pending {
     pub(super) streams: Edits<Arc<str>, u64>,
 }
 
+impl Pending {
+    /// Bytes of the messages that are to be written.
+    pub(super) fn message_bytes(&self) -> usize {
+        let parcels = self.sessions.values().flat_map(|session| {
+            let sent = session.in_flight.values().filter_map(|flight| match &flight.stage {
+                Stage::Sent(parcel) => Some(parcel),
+                Stage::Moved(_) | Stage::AwaitPubComp => None,
+            });
+            sent.chain(&session.queue.new)
+        });
+        let inside = parcels.filter_map(|parcel| parcel.inside.as_ref());
+        let others = self.messages.values().chain(self.retained.values());
+        inside.chain(others).map(Message::len).sum()
+    }
+}
+
 /// The edits of one session's rows.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct SessionEdits {
     /// Its own row; `None`: as it is.
     pub(super) row: Option<SessionRow>,
     pub(super) subscriptions: Edits<Filter, KeptSubscription>,
-    pub(super) queue: Edits<u64, Passage>,
+    pub(super) queue: QueueEdits,
     pub(super) in_flight: Edits<PacketId, FlightRow>,
     pub(super) received: Edits<PacketId, ()>,
+}
+
+/// The edits of a queue's rows: what was there goes from the front, what is new stands at the end.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct QueueEdits {
+    /// What stands before this place goes; `None`: nothing goes.
+    pub(super) front: Option<u64>,
+    /// The place of the first of `new`.
+    pub(super) new_from: u64,
+    pub(super) new: Vec<Parcel>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,18 +110,23 @@ pub(super) struct FlightRow {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    Sent(Passage),
-    /// Sent: the passage is that of the queue's row at this place, which these edits delete.
+    Sent(Parcel),
+    /// Sent: the passage is the queue's at this place, from which these edits take it.
     Moved(u64),
     AwaitPubComp,
 }
 
 impl Ledger {
-    /// The ledger of rows that say what `snapshot` says: `places` has the sessions' part.
-    pub(super) fn new(snapshot: &Snapshot, places: BTreeMap<Arc<str>, Session>) -> Self {
-        let messages = snapshot.messages.iter().map(|(key, kept)| (*key, kept.references));
+    /// The ledger of rows that say what `snapshot` says: `places` has the sessions' part, and the
+    /// messages that have rows of their own are `shared`.
+    pub(super) fn new(
+        snapshot: &Snapshot,
+        places: BTreeMap<Arc<str>, Session>,
+        shared: &[MessageKey],
+    ) -> Self {
+        let references = |key| snapshot.messages.get(key).map(|kept| (*key, kept.references));
         Self {
-            messages: Messages::new(messages),
+            messages: Messages::new(shared.iter().filter_map(references)),
             wills: snapshot.wills.keys().cloned().collect(),
             next_key: snapshot.next_key,
             next_session: places.values().map(|session| session.number + 1).max().unwrap_or(0),
@@ -128,7 +160,8 @@ impl Ledger {
         let mut sessions = BTreeMap::new();
         for name in std::mem::take(&mut self.touched) {
             let Some(session) = self.sessions.get_mut(&name) else { continue };
-            if let Some(edits) = session.take_edits() {
+            let messages = &mut self.messages;
+            if let Some(edits) = session.take_edits(|passage| messages.parcel(passage)) {
                 sessions.insert(session.number, edits);
             }
         }

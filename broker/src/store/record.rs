@@ -9,10 +9,14 @@ use std::sync::Arc;
 use martlet_codec::ids::PacketId;
 use martlet_codec::reason::QoS;
 use martlet_codec::topic::TopicName;
-use martlet_engine::change::{Change, MessageKey, Passage, Recorded};
+use martlet_engine::change::{Change, MessageKey, Recorded};
 use martlet_engine::filter::Filter;
 use martlet_engine::input::Time;
 use martlet_engine::message::Message;
+
+pub(super) use parcel::Parcel;
+
+mod parcel;
 
 /// Why bytes are no record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -32,7 +36,6 @@ pub enum RecordError {
 }
 
 const RETAIN: u8 = 0b100;
-const SHARE: u8 = 0b1000;
 
 /// What is known of a record's publisher.
 const CLIENT: u8 = 0b1;
@@ -146,16 +149,6 @@ impl Writer<'_> {
         self.bytes(message.payload());
     }
 
-    pub(super) fn passage(&mut self, passage: &Passage) {
-        let retain = if passage.retain { RETAIN } else { 0 };
-        let share = if passage.share.is_some() { SHARE } else { 0 };
-        self.byte(passage.qos.get() | retain | share);
-        self.number(passage.key.0);
-        if let Some(share) = &passage.share {
-            self.text(share.as_str());
-        }
-    }
-
     /// 0, or one more than the time.
     pub(super) fn since(&mut self, since: Option<Time>) {
         self.number(since.map_or(0, |time| time.0.saturating_add(1)));
@@ -264,14 +257,6 @@ impl<'a> Reader<'a> {
         Ok(Message::new(topic, self.bytes()?, qos, flags & RETAIN != 0))
     }
 
-    pub(super) fn passage(&mut self) -> Result<Passage, RecordError> {
-        let flags = self.byte()?;
-        let qos = QoS::new(flags & !(RETAIN | SHARE)).ok_or(RecordError::Value("QoS"))?;
-        let key = MessageKey(self.number()?);
-        let share = if flags & SHARE == 0 { None } else { Some(self.filter()?) };
-        Ok(Passage { key, qos, retain: flags & RETAIN != 0, share })
-    }
-
     pub(super) fn since(&mut self) -> Result<Option<Time>, RecordError> {
         Ok(self.number()?.checked_sub(1).map(Time))
     }
@@ -350,6 +335,8 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
+    use martlet_engine::change::Passage;
+
     use super::*;
 
     fn id(number: u16) -> PacketId {

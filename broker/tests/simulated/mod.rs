@@ -128,7 +128,7 @@ pub fn small_settings(dice: &mut Dice, sync: Sync) -> Settings {
         segment_bytes: dice.pick(&[100, 1_000, 10_000]),
         ahead_bytes: dice.pick(&[1, 512, 4096]),
         compact_waste_bytes: dice.pick(&[64 << 10, 16 << 20]),
-        cache_bytes: 1 << 20,
+        cache_bytes: dice.pick(&[1 << 20, 1 << 10]),
         background: false,
         sync,
         ..Settings::new("data".into(), "2026-11-21".into())

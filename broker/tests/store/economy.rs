@@ -1,6 +1,7 @@
 //! What a commit and a checkpoint write.
 
 use martlet::store::Store;
+use martlet_engine::change::Change;
 use martlet_engine::snapshot::Snapshot;
 
 use crate::facts::{commit, deliver, enqueue, keep, open, session, settle};
@@ -72,6 +73,30 @@ fn what_comes_and_goes_between_two_checkpoints_never_reaches_the_state() {
     store.tick().expect("written");
     let Count { syncs, bytes, .. } = disk.count("state");
     assert!(syncs > before.syncs && bytes > before.bytes, "what stays is written");
+    drop(store);
+    assert_eq!(open(&disk).load().expect("loaded"), kept);
+}
+
+#[test]
+fn what_is_queued_for_long_costs_the_state_little_more_than_its_bytes() {
+    let disk = Simulated::new(1);
+    let (mut store, mut kept) = (open(&disk), Snapshot::default());
+    commit(&mut store, &mut kept, &[session("c"), session("d")]);
+    store.close().expect("closed");
+    let mut cost = |changes: &[Change]| {
+        let before = disk.count("state").bytes;
+        commit(&mut store, &mut kept, changes);
+        store.close().expect("closed");
+        disk.count("state").bytes - before
+    };
+    let checkpoint = cost(&[keep(1), enqueue("c", 1)]);
+    let own: Vec<_> = (2..20_002).flat_map(|key| [keep(key), enqueue("c", key)]).collect();
+    let own = cost(&own) - checkpoint;
+    assert!(own < 20_000 * (150 + 25), "one row for many: {own}");
+    let both = |key| [keep(key), enqueue("c", key), enqueue("d", key)];
+    let shared: Vec<_> = (20_002..40_002).flat_map(both).collect();
+    let shared = cost(&shared) - checkpoint;
+    assert!(shared < 20_000 * (150 + 60), "the message once, and its name twice: {shared}");
     drop(store);
     assert_eq!(open(&disk).load().expect("loaded"), kept);
 }

@@ -14,6 +14,7 @@ mod fixtures;
 mod lost;
 #[cfg(feature = "parquet")]
 mod offsets;
+mod queues;
 mod recording;
 mod restarts;
 mod room;

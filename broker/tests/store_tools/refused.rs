@@ -95,9 +95,9 @@ fn a_newer_store_is_refused_untouched() {
     };
     let rows: [(bool, Age, &str, u8); 4] = [
         (false, journal, "000000000000.journal", 2),
-        (true, state, "state.redb", 3),
-        (false, state, "state.redb", 3),
-        (true, rebuilt, "state.redb.rebuilt", 3),
+        (true, state, "state.redb", 4),
+        (false, state, "state.redb", 4),
+        (true, rebuilt, "state.redb.rebuilt", 4),
     ];
     for (in_order, age, file, known) in rows {
         let dir = tempfile::tempdir().unwrap();

@@ -1,17 +1,19 @@
-//! Messages: how many passages name each, and which of them have no row yet.
+//! Messages: how many passages name each, and which of them have no row yet. One that a single
+//! passage names stands in that passage's row, and is forgotten here.
 
 use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::RandomState;
-use martlet_engine::change::MessageKey;
+use martlet_engine::change::{MessageKey, Passage};
 use martlet_engine::message::Message;
 
 use crate::store::edits::{Edit, Edits};
+use crate::store::record::Parcel;
 
 /// All messages. Most come and go without ever having a row: they are never hashed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Messages {
-    /// How many passages name each message that has a row.
+    /// How many passages name each message that has a row of its own.
     written: HashMap<MessageKey, u32, RandomState>,
     /// Messages without a row, by key. Keys are given in order, so that a message mostly stands at
     /// the place that its key says.
@@ -75,6 +77,14 @@ impl Messages {
     /// Whether any row is to be written or deleted.
     pub(super) fn is_changed(&self) -> bool {
         !self.deleted.is_empty() || self.unwritten.iter().any(|new| new.message.is_some())
+    }
+
+    /// What a passage's row is to be that was not written yet. A message that goes inside goes with
+    /// that row: no other passage will name it, as all that do are made together.
+    pub(super) fn parcel(&mut self, passage: Passage) -> Parcel {
+        let unwritten = self.unwritten(passage.key).filter(|unwritten| unwritten.references == 1);
+        let inside = unwritten.and_then(|unwritten| unwritten.message.take());
+        Parcel { passage, inside }
     }
 
     /// Hands over what is to be done to the rows; they count as written from here on.

@@ -8,7 +8,8 @@ use martlet_engine::filter::Filter;
 use martlet_engine::snapshot::KeptSubscription;
 
 use crate::store::edits::{Edit, Edits};
-use crate::store::ledger::{FlightRow, SessionEdits, SessionNumber, SessionRow, Stage};
+use crate::store::ledger::{FlightRow, QueueEdits, SessionEdits, SessionNumber, SessionRow, Stage};
+use crate::store::record::Parcel;
 
 /// Where a session's rows stand.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -36,7 +37,16 @@ pub(in crate::store) struct Flight {
     /// A row with its id is there.
     has_row: bool,
     /// What its row is to say, if not what it says.
-    unwritten: Option<Stage>,
+    unwritten: Option<Unwritten>,
+}
+
+/// How far a delivery in flight has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Unwritten {
+    Sent(Passage),
+    /// Sent: the passage has a row in the queue, at this place.
+    Moved(u64),
+    AwaitPubComp,
 }
 
 /// What is to be done to a session's rows, as far as its other fields do not say it.
@@ -46,8 +56,8 @@ struct Changed {
     /// No row of it is there yet.
     is_new: bool,
     subscriptions: Edits<Filter, KeptSubscription>,
-    /// Rows at the queue's front that go.
-    unqueued: std::ops::Range<u64>,
+    /// What has a row has left the queue's front.
+    is_unqueued: bool,
     /// The queue's last passages: those without a row.
     queued: VecDeque<Passage>,
     /// Ids whose row goes.
@@ -115,13 +125,10 @@ impl Session {
         let left = self.queue.len();
         let changed = self.changed();
         let stage = if changed.queued.len() > left {
-            Stage::Sent(changed.queued.pop_front().expect("there are more than are left"))
+            Unwritten::Sent(changed.queued.pop_front().expect("there are more than are left"))
         } else {
-            if changed.unqueued.is_empty() {
-                changed.unqueued.start = place;
-            }
-            changed.unqueued.end = place + 1;
-            Stage::Moved(place)
+            changed.is_unqueued = true;
+            Unwritten::Moved(place)
         };
         let Some(id) = id else { return Some(key) };
         self.fly(id, key, stage);
@@ -129,14 +136,14 @@ impl Session {
     }
 
     pub(super) fn deliver(&mut self, id: PacketId, passage: Passage) {
-        self.fly(id, passage.key, Stage::Sent(passage));
+        self.fly(id, passage.key, Unwritten::Sent(passage));
     }
 
     /// PUBCOMP is awaited from now on; the message that is needed no more.
     pub(super) fn advance(&mut self, id: PacketId) -> Option<MessageKey> {
         self.changed();
         let flight = self.in_flight.get_mut(&id)?;
-        flight.unwritten = Some(Stage::AwaitPubComp);
+        flight.unwritten = Some(Unwritten::AwaitPubComp);
         flight.key.take()
     }
 
@@ -178,37 +185,48 @@ impl Session {
         let Some(changed) = &self.changed else { return false };
         changed.row.is_some()
             || !changed.subscriptions.is_empty()
-            || !changed.unqueued.is_empty()
+            || changed.is_unqueued
             || !changed.queued.is_empty()
             || !changed.landed.is_empty()
             || !changed.received.is_empty()
             || self.in_flight.values().any(|flight| flight.unwritten.is_some())
     }
 
-    /// Hands over what is to be done to the rows; they count as written from here on.
-    pub(super) fn take_edits(&mut self) -> Option<SessionEdits> {
+    /// Hands over what is to be done to the rows; they count as written from here on. `parcel`
+    /// says what the row of a passage is.
+    pub(super) fn take_edits(
+        &mut self,
+        mut parcel: impl FnMut(Passage) -> Parcel,
+    ) -> Option<SessionEdits> {
         let is_changed = self.is_changed();
         let changed = self.changed.take().filter(|_| is_changed)?;
-        let queued_from = self.queue_start + (self.queue.len() - changed.queued.len()) as u64;
-        let unqueued = changed.unqueued.map(|place| (place, Edit::Delete));
-        let queued = (queued_from..).zip(changed.queued.into_iter().map(Edit::Replace));
+        let queue = QueueEdits {
+            front: changed.is_unqueued.then_some(self.queue_start),
+            new_from: self.queue_start + (self.queue.len() - changed.queued.len()) as u64,
+            new: changed.queued.into_iter().map(&mut parcel).collect(),
+        };
         let landed = changed.landed.into_iter().map(|id| (id, Edit::Delete));
         let mut in_flight: BTreeMap<_, _> = landed.collect();
         for (id, flight) in &mut self.in_flight {
-            let Some(stage) = flight.unwritten.take() else { continue };
+            let stage = match flight.unwritten.take() {
+                None => continue,
+                Some(Unwritten::Sent(passage)) => Stage::Sent(parcel(passage)),
+                Some(Unwritten::Moved(place)) => Stage::Moved(place),
+                Some(Unwritten::AwaitPubComp) => Stage::AwaitPubComp,
+            };
             flight.has_row = true;
             in_flight.insert(*id, Edit::Replace(FlightRow { order: flight.order, stage }));
         }
         Some(SessionEdits {
             row: changed.row,
             subscriptions: changed.subscriptions,
-            queue: Edits(unqueued.chain(queued).collect()),
+            queue,
             in_flight: Edits(in_flight),
             received: changed.received,
         })
     }
 
-    fn fly(&mut self, id: PacketId, key: MessageKey, stage: Stage) {
+    fn fly(&mut self, id: PacketId, key: MessageKey, stage: Unwritten) {
         let order = self.next_order;
         self.next_order += 1;
         let has_row = self.changed().landed.remove(&id);

@@ -80,11 +80,13 @@ impl State {
             if before <= self.compact_waste_bytes {
                 return Ok(());
             }
-            let stored = match opened.stored_bytes {
+            let mut counted = self.stored_bytes.lock();
+            let stored = match *counted {
                 Some(stored) => stored,
                 None => opened.usage()?.stored_bytes,
             };
-            opened.stored_bytes = Some(stored);
+            *counted = Some(stored);
+            drop(counted);
             let wasted = before.saturating_sub(stored);
             let mut last = self.last_compaction.lock();
             let pays = wasted > stored.max(self.compact_waste_bytes);

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use martlet_codec::ids::PacketId;
-use martlet_engine::change::{Change, MessageKey};
+use martlet_engine::change::{Change, MessageKey, Passage};
 use martlet_engine::filter::Filter;
+use martlet_engine::message::Message;
 use martlet_engine::snapshot::{KeptDelivery, KeptMessage, KeptSession, Snapshot};
 use redb::{
     Database, ReadTransaction, ReadableDatabase, ReadableTableMetadata, TableError, TableHandle,
@@ -14,7 +15,7 @@ use redb::{
 
 use crate::store::ledger::{Session, SessionNumber};
 use crate::store::progress::Progress;
-use crate::store::record::{Reader, RecordError};
+use crate::store::record::{Parcel, Reader, RecordError};
 use crate::store::state::Failed;
 use crate::store::state::rows::{self, Flown, Table, meta};
 
@@ -28,6 +29,8 @@ pub(in crate::store) struct Loaded {
     pub(in crate::store) records: Vec<Change>,
     /// Where the sessions' rows stand.
     pub(in crate::store) places: BTreeMap<Arc<str>, Session>,
+    /// The messages that have rows of their own.
+    pub(in crate::store) shared: Vec<MessageKey>,
     /// What could not be read, in words.
     pub(in crate::store) missing: Vec<String>,
 }
@@ -36,11 +39,32 @@ pub(in crate::store) struct Loaded {
 struct Gathering {
     client_id: Arc<str>,
     kept: KeptSession,
-    in_flight: Vec<(u64, PacketId, Flown)>,
+    in_flight: Vec<(u64, PacketId, KeptDelivery)>,
     place: Session,
 }
 
 type Gathered = BTreeMap<SessionNumber, Gathering>;
+
+/// Messages as they come in, from rows of their own and out of those of passages.
+#[derive(Default)]
+struct Messages(Vec<(MessageKey, KeptMessage)>);
+
+impl Messages {
+    fn push(&mut self, key: MessageKey, message: Message) {
+        self.0.push((key, KeptMessage { message, references: 0 }));
+    }
+
+    fn keys(&self) -> impl Iterator<Item = MessageKey> {
+        self.0.iter().map(|(key, _)| *key)
+    }
+
+    /// The passage, without what is inside.
+    fn unpack(&mut self, parcel: Parcel) -> Passage {
+        let Parcel { passage, inside } = parcel;
+        inside.into_iter().for_each(|message| self.push(passage.key, message));
+        passage
+    }
+}
 
 /// Reads everything.
 pub(super) fn load(database: &Database, progress: &mut Progress) -> Result<Loaded, Failed> {
@@ -63,14 +87,15 @@ pub(super) fn load(database: &Database, progress: &mut Progress) -> Result<Loade
     reading.version = u32::try_from(number(meta::VERSION)).unwrap_or(u32::MAX);
     let snapshot = &mut loaded.snapshot;
     snapshot.next_key = MessageKey(number(meta::NEXT_KEY));
-    // Rows come in order, and a tree is built at once from what is in order: faster, and smaller.
-    let mut messages = Vec::new();
+    // Trees are built at once from what has gathered: faster, and smaller.
+    let mut messages = Messages::default();
     reading.each(rows::MESSAGES, missing, |key, record| {
-        let kept = KeptMessage { message: rows::read_message(record)?, references: 0 };
-        messages.push((MessageKey(rows::number_key(key)?), kept));
+        messages.push(MessageKey(rows::number_key(key)?), rows::read_message(record)?);
         Ok(())
     })?;
-    snapshot.messages = messages.into_iter().collect();
+    loaded.shared = messages.keys().collect();
+    let gathered = gather(reading, &mut messages, missing)?;
+    snapshot.messages = messages.0.into_iter().collect();
     let mut retained = Vec::new();
     reading.each(rows::RETAINED, missing, |key, record| {
         retained.push((rows::text_key(key)?.into(), rows::read_message(record)?));
@@ -90,7 +115,7 @@ pub(super) fn load(database: &Database, progress: &mut Progress) -> Result<Loade
         records.push(rows::read_change(record)?);
         Ok(())
     })?;
-    for (_, gathering) in gather(reading, missing)? {
+    for (_, gathering) in gathered {
         let Gathering { client_id, kept, in_flight, place } = gathering;
         let (kept, place) = arrange(kept, in_flight, place);
         for passage in kept.passages() {
@@ -104,7 +129,11 @@ pub(super) fn load(database: &Database, progress: &mut Progress) -> Result<Loade
     Ok(loaded)
 }
 
-fn gather(reading: &mut Reading<'_>, missing: &mut Vec<String>) -> Result<Gathered, Failed> {
+fn gather(
+    reading: &mut Reading<'_>,
+    messages: &mut Messages,
+    missing: &mut Vec<String>,
+) -> Result<Gathered, Failed> {
     let mut gathered = Gathered::new();
     reading.each(rows::SESSIONS, missing, |key, record| {
         let number = rows::number_key(key)?;
@@ -118,34 +147,40 @@ fn gather(reading: &mut Reading<'_>, missing: &mut Vec<String>) -> Result<Gather
         gathered.insert(number, gathering);
         Ok(())
     })?;
-    let mut of_sessions = |table, read: fn(&mut Gathering, &[u8], Reader<'_>) -> Outcome| {
+    let mut of_sessions = |table, read: ReadOfSession| {
         reading.each(table, missing, |key, record| {
             let (number, rest) = rows::split(key)?;
             let session = gathered.get_mut(&number).ok_or(RecordError::Value("session"))?;
-            read(session, rest, record)
+            read(session, messages, rest, record)
         })
     };
-    of_sessions(rows::SUBSCRIPTIONS, |session, rest, record| {
+    of_sessions(rows::SUBSCRIPTIONS, |session, _, rest, record| {
         let filter = Filter::parse(rows::text_key(rest)?);
         let filter = filter.map_err(|_| RecordError::Value("filter"))?;
         session.kept.subscriptions.insert(filter, rows::read_subscription(record)?);
         Ok(())
     })?;
-    of_sessions(rows::QUEUED, |session, rest, record| {
-        let (place, passage) = (rows::number_key(rest)?, rows::read_passage(record)?);
+    of_sessions(rows::QUEUED, |session, messages, rest, record| {
+        let (place, parcels) = (rows::number_key(rest)?, rows::read_queued(record)?);
         if session.kept.queue.is_empty() {
             session.place.queue_start = place;
         }
-        session.place.queue.push_back(passage.key);
-        session.kept.queue.push_back(passage);
+        for passage in parcels.into_iter().map(|parcel| messages.unpack(parcel)) {
+            session.place.queue.push_back(passage.key);
+            session.kept.queue.push_back(passage);
+        }
         Ok(())
     })?;
-    of_sessions(rows::IN_FLIGHT, |session, rest, record| {
+    of_sessions(rows::IN_FLIGHT, |session, messages, rest, record| {
         let (order, flown) = rows::read_flight(record)?;
-        session.in_flight.push((order, rows::packet_key(rest)?, flown));
+        let delivery = match flown {
+            Flown::Sent(parcel) => KeptDelivery::Sent(messages.unpack(parcel)),
+            Flown::AwaitPubComp => KeptDelivery::AwaitPubComp,
+        };
+        session.in_flight.push((order, rows::packet_key(rest)?, delivery));
         Ok(())
     })?;
-    of_sessions(rows::RECEIVED, |session, rest, record| {
+    of_sessions(rows::RECEIVED, |session, _, rest, record| {
         record.end()?;
         session.kept.received.insert(rows::packet_key(rest)?);
         Ok(())
@@ -156,16 +191,16 @@ fn gather(reading: &mut Reading<'_>, missing: &mut Vec<String>) -> Result<Gather
 /// Puts what is in flight in send order, and notes where all rows stand.
 fn arrange(
     mut kept: KeptSession,
-    mut in_flight: Vec<(u64, PacketId, Flown)>,
+    mut in_flight: Vec<(u64, PacketId, KeptDelivery)>,
     mut place: Session,
 ) -> (KeptSession, Session) {
     // The places stay as long as the store is open.
     place.queue.shrink_to_fit();
     in_flight.sort_unstable_by_key(|(order, ..)| *order);
-    for (order, id, flown) in in_flight {
-        let (key, delivery) = match flown {
-            Flown::Sent(passage) => (Some(passage.key), KeptDelivery::Sent(passage)),
-            Flown::AwaitPubComp => (None, KeptDelivery::AwaitPubComp),
+    for (order, id, delivery) in in_flight {
+        let key = match &delivery {
+            KeptDelivery::Sent(passage) => Some(passage.key),
+            KeptDelivery::AwaitPubComp => None,
         };
         place.found_in_flight(id, order, key);
         kept.in_flight.push((id, delivery));
@@ -174,6 +209,9 @@ fn arrange(
     place.received.clone_from(&kept.received);
     (kept, place)
 }
+
+/// Reads a row of a session, with what follows the session's number in its key.
+type ReadOfSession = fn(&mut Gathering, &mut Messages, &[u8], Reader<'_>) -> Outcome;
 
 type Outcome = Result<(), RecordError>;
 

@@ -27,7 +27,7 @@ pub(super) mod version;
 mod write;
 
 /// The version of rows that this broker writes, and the newest it reads.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// The state's file.
 #[derive(Debug)]
@@ -39,15 +39,23 @@ pub(super) struct State {
     last_compaction: Mutex<Compacted>,
     /// `None` after an error: it is opened anew.
     opened: Mutex<Option<Opened>>,
+    /// Bytes of all keys and rows; `None`: they were not counted yet.
+    stored_bytes: Mutex<Option<u64>>,
 }
 
 #[derive(Debug)]
 struct Opened {
     database: Database,
     file: Arc<dyn File>,
-    /// Bytes of all keys and rows; `None`: they were not counted yet.
-    stored_bytes: Option<u64>,
 }
+
+/// A cache of so many times the bytes of a checkpoint's messages holds all pages that it writes:
+/// keys and what else a page has are less than half of them, and half a cache is for writing.
+const CACHE_FOR_MESSAGES: usize = 3;
+
+/// The largest cache of a checkpoint. Half of it holds what the journal's 16 MiB leave; what comes
+/// beyond (behind a slow disk, or of a whole state written anew) has pages that are written twice.
+const CHECKPOINT_CACHE_MAX: usize = 32 << 20;
 
 /// What one checkpoint writes.
 #[derive(Debug, Default)]
@@ -83,8 +91,9 @@ impl State {
         cache_bytes: usize,
         compact_waste_bytes: u64,
     ) -> Self {
-        let (last_compaction, opened) = (Mutex::default(), Mutex::new(None));
-        Self { disk, path, cache_bytes, compact_waste_bytes, last_compaction, opened }
+        let (last_compaction, stored_bytes) = (Mutex::default(), Mutex::new(None));
+        let opened = Mutex::new(None);
+        Self { disk, path, cache_bytes, compact_waste_bytes, last_compaction, opened, stored_bytes }
     }
 
     /// Everything in it; `Err(Ok(reason))`: it cannot be opened because it is damaged.
@@ -97,7 +106,7 @@ impl State {
     ) -> Result<Result<Loaded, String>, StoreError> {
         let mut slot = self.opened.lock();
         let loaded = guarded(|| {
-            let opened = self.open()?;
+            let opened = self.open(self.cache_bytes)?;
             let loaded = load::load(&opened.database, progress)?;
             *slot = Some(opened);
             Ok(loaded)
@@ -105,10 +114,7 @@ impl State {
         if let Err(Failed::Damaged(reason)) = loaded {
             return Ok(Err(reason));
         }
-        let doing = || format!("reading {}", self.path.display());
-        let loaded =
-            loaded.map_err(|failed| StoreError::State { doing: doing(), reason: failed.words() });
-        loaded.map(Ok)
+        loaded.map(Ok).map_err(|failed| self.refused("reading", failed))
     }
 
     /// Writes a checkpoint, all or nothing of it; returns when it is safe on disk. Then gives back
@@ -120,10 +126,11 @@ impl State {
         if let Some(recorder) = &checkpoint.recorder {
             recorder.sync()?;
         }
+        let is_large = self.open_for(checkpoint)?;
         self.with("writing the checkpoint to", |opened| {
             let grown = write::write(&opened.database, checkpoint)?;
-            let stored = opened.stored_bytes.zip(grown);
-            opened.stored_bytes = stored.map(|(stored, grown)| stored.saturating_add_signed(grown));
+            let mut stored = self.stored_bytes.lock();
+            *stored = stored.zip(grown).map(|(stored, grown)| stored.saturating_add_signed(grown));
             Ok(())
         })?;
         if let Some(recorder) = &checkpoint.recorder {
@@ -132,7 +139,25 @@ impl State {
         if let Err(error) = self.compact_if_it_pays() {
             tracing::warn!(%error, "The state stays larger than it need be.");
         }
+        if is_large {
+            self.close(); // so that the memory for its pages goes
+        }
         Ok(())
+    }
+
+    /// Opens the file with a cache that holds the pages of this checkpoint, if they are many: one
+    /// that has to leave the cache is written, read again for its checksum, and written once more.
+    /// Whether it did.
+    fn open_for(&self, checkpoint: &Checkpoint) -> Result<bool, StoreError> {
+        let wanted = checkpoint.pending.message_bytes().saturating_mul(CACHE_FOR_MESSAGES);
+        let cache_bytes = wanted.min(CHECKPOINT_CACHE_MAX);
+        if cache_bytes <= self.cache_bytes {
+            return Ok(false);
+        }
+        self.close();
+        let opened = guarded(|| self.open(cache_bytes));
+        *self.opened.lock() = Some(opened.map_err(|failed| self.refused("opening", failed))?);
+        Ok(true)
     }
 
     /// Does something with the open file. After an error it is opened anew.
@@ -145,24 +170,36 @@ impl State {
         let done = guarded(|| {
             let mut opened = match slot.take() {
                 Some(opened) => opened,
-                None => self.open()?,
+                None => self.open(self.cache_bytes)?,
             };
             let done = run(&mut opened)?;
             *slot = Some(opened);
             Ok(done)
         });
-        done.map_err(|failed| {
-            let doing = format!("{doing} {}", self.path.display());
-            StoreError::State { doing, reason: failed.words() }
-        })
+        if done.is_err() {
+            *self.stored_bytes.lock() = None;
+        }
+        done.map_err(|failed| self.refused(doing, failed))
     }
 
-    /// Closes the file in order.
+    fn refused(&self, doing: &str, failed: Failed) -> StoreError {
+        let doing = format!("{doing} {}", self.path.display());
+        StoreError::State { doing, reason: failed.words() }
+    }
+
+    /// Closes the file in order; where it is damaged, it is left as it is for the next start.
     pub(super) fn close(&self) {
-        *self.opened.lock() = None;
+        let closed = guarded(|| {
+            drop(self.opened.lock().take());
+            Ok(())
+        });
+        if let Err(failed) = closed {
+            let (path, reason) = (self.path.display(), failed.words());
+            tracing::warn!("Closing {path}: {reason}.");
+        }
     }
 
-    fn open(&self) -> Result<Opened, Failed> {
+    fn open(&self, cache_bytes: usize) -> Result<Opened, Failed> {
         let (opened, is_new) = match self.disk.open(&self.path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 (self.disk.create(&self.path), true)
@@ -175,10 +212,19 @@ impl State {
         let folder = self.path.parent().unwrap_or(Path::new(""));
         self.disk.sync_folder(folder).map_err(Failed::io)?;
         let mut builder = Builder::new();
-        builder.set_cache_size(self.cache_bytes);
+        builder.set_cache_size(cache_bytes);
         let database = builder.create_with_backend(Backend(Arc::clone(&file)))?;
-        let stored_bytes = is_new.then_some(0);
-        Ok(Opened { database, file, stored_bytes })
+        if is_new {
+            *self.stored_bytes.lock() = Some(0);
+        }
+        Ok(Opened { database, file })
+    }
+}
+
+/// As `close`: the database looks at its pages again when it is dropped.
+impl Drop for State {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

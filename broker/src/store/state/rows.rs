@@ -3,13 +3,13 @@
 //! at its own only when it repairs itself.
 
 use martlet_codec::ids::PacketId;
-use martlet_engine::change::{Change, Passage};
+use martlet_engine::change::Change;
 use martlet_engine::message::Message;
 use martlet_engine::snapshot::KeptSubscription;
 use redb::{TableDefinition, TableHandle};
 
 use crate::store::ledger::{SessionNumber, SessionRow};
-use crate::store::record::{Reader, RecordError, Writer};
+use crate::store::record::{Parcel, Reader, RecordError, Writer};
 
 pub(super) type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
@@ -19,7 +19,8 @@ pub(super) const META: Table = TableDefinition::new("meta");
 pub(super) const SESSIONS: Table = TableDefinition::new("sessions");
 /// Session number, filter -> granted QoS, replay.
 pub(super) const SUBSCRIPTIONS: Table = TableDefinition::new("subscriptions");
-/// Session number, place -> passage.
+/// Session number, place -> the passage that stands there, and those behind it: one or more. From
+/// version 4 on messages may be inside; before, each row was one passage.
 pub(super) const QUEUED: Table = TableDefinition::new("queued");
 /// Session number, Packet Identifier -> order, stage.
 pub(super) const IN_FLIGHT: Table = TableDefinition::new("in_flight");
@@ -72,11 +73,13 @@ pub(super) mod meta {
 }
 
 const CHECKSUM_BYTES: usize = 4;
+/// Bytes of a row of several passages: with its key it fills a page of the database.
+const ROW_BYTES_MAX: usize = 4096 - 16 - 32;
 const REPLAY: u8 = 0b100;
 
 /// A delivery in flight, as a row says it.
 pub(super) enum Flown {
-    Sent(Passage),
+    Sent(Parcel),
     AwaitPubComp,
 }
 
@@ -157,23 +160,50 @@ pub(super) fn read_subscription(mut record: Reader<'_>) -> Result<KeptSubscripti
     Ok(KeptSubscription { qos, replay: flags & REPLAY != 0 })
 }
 
-pub(super) fn passage(key: &[u8], passage: &Passage) -> Vec<u8> {
-    sealed(key, |writer| writer.passage(passage))
+/// The rows of passages that stand in a queue from this place on, as many in each as fit.
+pub(super) fn queued(
+    number: SessionNumber,
+    from: u64,
+    parcels: &[Parcel],
+) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let left = parcels.get(at..).filter(|left| !left.is_empty())?;
+        let key = of_session(number, &(from + at as u64).to_be_bytes());
+        let row = sealed(&key, |writer| at += fill(writer, left));
+        Some((key, row))
+    })
 }
 
-pub(super) fn read_passage(mut record: Reader<'_>) -> Result<Passage, RecordError> {
-    let passage = record.passage()?;
-    record.end()?;
-    Ok(passage)
+/// As many of these as fit a row, but one at least; how many.
+fn fill(writer: &mut Writer<'_>, parcels: &[Parcel]) -> usize {
+    writer.0.reserve_exact(ROW_BYTES_MAX);
+    for (at, parcel) in parcels.iter().enumerate() {
+        let before = writer.0.len();
+        writer.parcel(parcel);
+        if at > 0 && writer.0.len() + CHECKSUM_BYTES > ROW_BYTES_MAX {
+            writer.0.truncate(before);
+            return at;
+        }
+    }
+    parcels.len()
+}
+
+pub(super) fn read_queued(mut record: Reader<'_>) -> Result<Vec<Parcel>, RecordError> {
+    let mut parcels = vec![record.parcel()?];
+    while !record.is_empty() {
+        parcels.push(record.parcel()?);
+    }
+    Ok(parcels)
 }
 
 pub(super) fn flight(key: &[u8], order: u64, flown: &Flown) -> Vec<u8> {
     sealed(key, |writer| {
         writer.number(order);
         match flown {
-            Flown::Sent(passage) => {
+            Flown::Sent(parcel) => {
                 writer.byte(SENT);
-                writer.passage(passage);
+                writer.parcel(parcel);
             }
             Flown::AwaitPubComp => writer.byte(AWAIT_PUBCOMP),
         }
@@ -183,7 +213,7 @@ pub(super) fn flight(key: &[u8], order: u64, flown: &Flown) -> Vec<u8> {
 pub(super) fn read_flight(mut record: Reader<'_>) -> Result<(u64, Flown), RecordError> {
     let order = record.number()?;
     let flown = match record.byte()? {
-        SENT => Flown::Sent(record.passage()?),
+        SENT => Flown::Sent(record.parcel()?),
         AWAIT_PUBCOMP => Flown::AwaitPubComp,
         _ => return Err(RecordError::Value("stage")),
     };

@@ -8,7 +8,8 @@ use martlet_engine::change::{Change, MessageKey};
 use redb::{CursorError, Database, ReadableTable, WriteTransaction};
 
 use crate::store::edits::{Edit, Edits};
-use crate::store::ledger::{FlightRow, SessionEdits, SessionNumber, Stage};
+use crate::store::ledger::{FlightRow, QueueEdits, SessionEdits, SessionNumber, Stage};
+use crate::store::record::{Parcel, RecordError};
 use crate::store::state::rows::{self, Flown, Table, meta};
 use crate::store::state::{Checkpoint, Failed, VERSION};
 
@@ -157,12 +158,30 @@ impl Rows<'_> {
     }
 
     fn remove_session(&mut self, number: SessionNumber) -> Result<(), Failed> {
-        let range = number.to_be_bytes()..(number + 1).to_be_bytes();
-        self.table.retain_in(&range.start[..]..&range.end[..], |key, row| {
+        self.remove_range(&number.to_be_bytes(), &(number + 1).to_be_bytes())
+    }
+
+    fn remove_range(&mut self, start: &[u8], end: &[u8]) -> Result<(), Failed> {
+        self.table.retain_in(start..end, |key, row| {
             self.grown.set(self.grown.get() - bytes(key, row));
             false
         })?;
         Ok(())
+    }
+
+    /// The row of a session's queue that this place stands in, if there is one.
+    fn queued_at(&self, number: SessionNumber, place: u64) -> Result<Option<Queued>, Failed> {
+        let (first, last) = (number.to_be_bytes(), rows::of_session(number, &place.to_be_bytes()));
+        let mut range = self.table.range::<&[u8]>(&first[..]..=&last[..])?;
+        let Some(row) = range.next_back() else { return Ok(None) };
+        let (key, row) = row?;
+        let key = key.value();
+        let read = || {
+            let first = rows::number_key(rows::split(key)?.1)?;
+            let parcels = rows::read_queued(rows::opened(key, row.value())?)?;
+            Ok(Queued { first, parcels })
+        };
+        read().map(Some).map_err(|error: RecordError| Failed::Damaged(error.to_string()))
     }
 }
 
@@ -215,8 +234,23 @@ fn append_edits<K: Ord, V>(
     }))
 }
 
-/// The rows of passages that have left the queue, by session and place.
-type Moved = BTreeMap<(SessionNumber, u64), Vec<u8>>;
+/// A row of a queue.
+struct Queued {
+    /// The place of its first passage.
+    first: u64,
+    parcels: Vec<Parcel>,
+}
+
+impl Queued {
+    /// What stands at this place and behind it.
+    fn from(&self, place: u64) -> &[Parcel] {
+        let before = place.checked_sub(self.first).and_then(|before| before.try_into().ok());
+        before.and_then(|before: usize| self.parcels.get(before..)).unwrap_or_default()
+    }
+}
+
+/// Passages that have left the queue and are in flight, by session and place.
+type Moved = BTreeMap<(SessionNumber, u64), Parcel>;
 
 fn write_queue(
     number: SessionNumber,
@@ -224,16 +258,36 @@ fn write_queue(
     table: &mut Rows<'_>,
     moved: &mut Moved,
 ) -> Result<(), Failed> {
-    for flight in edits.in_flight.0.values() {
-        let (Edit::Insert(row) | Edit::Replace(row)) = flight else { continue };
-        if let Stage::Moved(place) = row.stage {
-            let key = rows::of_session(number, &place.to_be_bytes());
-            let row = table.table.get(&key[..])?.map(|row| row.value().to_vec());
-            moved.insert((number, place), row.ok_or_else(lost)?);
-        }
+    let mut row = None;
+    for place in edits.in_flight.0.values().filter_map(moved_from) {
+        let has_it = |row: &Queued| !row.from(place).is_empty();
+        row = row.filter(has_it).map_or_else(|| table.queued_at(number, place), |r| Ok(Some(r)))?;
+        let parcel = row.as_ref().and_then(|row| row.from(place).first()).ok_or_else(lost)?;
+        moved.insert((number, place), parcel.clone());
     }
-    let key = |place: &u64| rows::of_session(number, &place.to_be_bytes());
-    append_edits(table, &edits.queue, key, rows::passage)
+    let QueueEdits { front, new_from, new } = &edits.queue;
+    if let Some(front) = *front {
+        remove_before(number, front, table)?;
+    }
+    table.append(rows::queued(number, *new_from, new))
+}
+
+/// The place in the queue that a delivery in flight has come from since the last checkpoint.
+fn moved_from(edit: &Edit<FlightRow>) -> Option<u64> {
+    match edit {
+        Edit::Insert(FlightRow { stage: Stage::Moved(place), .. })
+        | Edit::Replace(FlightRow { stage: Stage::Moved(place), .. }) => Some(*place),
+        _ => None,
+    }
+}
+
+/// Takes from the queue what stands before this place; of a row of several, the rest stays.
+fn remove_before(number: SessionNumber, front: u64, table: &mut Rows<'_>) -> Result<(), Failed> {
+    let row = front.checked_sub(1).map(|last| table.queued_at(number, last)).transpose()?.flatten();
+    let end = rows::of_session(number, &front.to_be_bytes());
+    table.remove_range(&number.to_be_bytes(), &end)?;
+    let left = row.iter().flat_map(|row| rows::queued(number, front, row.from(front)));
+    left.into_iter().try_for_each(|(key, row)| table.insert(&key, &row))
 }
 
 fn write_flights(
@@ -250,14 +304,9 @@ fn write_flights(
         };
         let FlightRow { order, stage } = flight;
         let flown = match stage {
-            Stage::Sent(passage) => Flown::Sent(passage.clone()),
+            Stage::Sent(parcel) => Flown::Sent(parcel.clone()),
             Stage::AwaitPubComp => Flown::AwaitPubComp,
-            Stage::Moved(place) => {
-                let row = moved.remove(&(number, *place)).ok_or_else(lost)?;
-                let key = rows::of_session(number, &place.to_be_bytes());
-                let passage = rows::opened(&key, &row).and_then(rows::read_passage);
-                Flown::Sent(passage.map_err(|error| Failed::Damaged(error.to_string()))?)
-            }
+            Stage::Moved(place) => Flown::Sent(moved.remove(&(number, *place)).ok_or_else(lost)?),
         };
         table.insert(&key, &rows::flight(&key, *order, &flown))?;
     }
