@@ -64,8 +64,8 @@ impl Engine {
         }
     }
 
-    /// Ends the deliveries in flight that this client may not have: they were sent to another user
-    /// of its client id, or before the rules changed.
+    /// Takes back what is in flight that this client may not have, as if it had acknowledged it:
+    /// that was sent to another user of its client id, or before the rules changed.
     pub(crate) fn withdraw_denied(&mut self, index: SessionIndex, fx: &mut Effects) {
         let session = &mut self.sessions[index];
         if session.permit.is_none() {
@@ -74,13 +74,21 @@ impl Engine {
         let in_flight = session.deliveries.in_flight();
         let denied = in_flight.filter_map(|(id, awaiting)| {
             let outbound = awaiting.outbound()?;
-            (!session.may_receive(&outbound.message)).then_some(id)
+            (!session.may_receive(&outbound.message)).then_some((id, awaiting.is_unreleased()))
         });
-        for id in denied.collect::<Vec<_>>() {
-            session.deliveries.withdraw(id, &mut self.waiting);
+        for (id, is_unreleased) in denied.collect::<Vec<_>>() {
+            let client_id = session.client_id.clone();
+            let change = if is_unreleased {
+                // The client may remember the id, and forgets it by PUBREL only [MQTT-4.3.3-1].
+                session.deliveries.on_pubrec(id, &mut self.waiting);
+                Change::Advance { client_id, id }
+            } else {
+                session.deliveries.on_puback(id, &mut self.waiting);
+                Change::Settle { client_id, id }
+            };
             self.counters.count_drop(Bound::DeniedReceive);
             if session.durable {
-                fx.changes.push(Change::Settle { client_id: session.client_id.clone(), id });
+                fx.changes.push(change);
             }
         }
     }

@@ -297,17 +297,6 @@ impl Deliveries {
         }
     }
 
-    /// Ends a delivery whose message is in flight, whatever the client owes for it.
-    pub(crate) fn withdraw(&mut self, id: PacketId, total: &mut Waiting) {
-        let Some(at) = self.position(id) else { return };
-        let awaiting = self.in_flight[at].awaiting.as_ref();
-        if let Some(outbound) = awaiting.and_then(Awaiting::outbound) {
-            total.take(&outbound.message);
-            self.in_flight_bytes -= outbound.message.len() as u64;
-        }
-        self.settle(at);
-    }
-
     /// What is in flight, in send order.
     pub(crate) fn in_flight(&self) -> impl Iterator<Item = (PacketId, &Awaiting)> {
         self.in_flight.iter().filter_map(|slot| Some((slot.id, slot.awaiting.as_ref()?)))
@@ -348,8 +337,7 @@ impl Deliveries {
     }
 
     fn settle(&mut self, at: usize) -> Answer {
-        let awaited = self.in_flight[at].awaiting.take();
-        self.unreleased -= usize::from(awaited.is_some_and(|awaiting| awaiting.is_unreleased()));
+        self.in_flight[at].awaiting = None;
         self.holes += 1;
         while self.in_flight.front().is_some_and(|slot| slot.awaiting.is_none()) {
             self.in_flight.pop_front();
