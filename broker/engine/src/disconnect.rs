@@ -62,6 +62,9 @@ impl Engine {
             self.router.unsubscribe(subscription.id);
         }
         self.router.forget(index);
+        if let Some(turn) = session.rare.turn {
+            self.replaying.remove(&turn);
+        }
         if session.durable {
             fx.changes.push(Change::DropSession { client_id: session.client_id.clone() });
         }

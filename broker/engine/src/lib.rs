@@ -20,7 +20,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::wildcard_enum_match_arm)]
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use martlet_codec::topic::TopicName;
@@ -33,6 +33,7 @@ use crate::history::Histories;
 use crate::input::{InPacket, Input, LinkId, Time};
 use crate::limits::Limits;
 use crate::recording::Recording;
+use crate::replay::Turn;
 use crate::router::retained::Retained;
 use crate::router::{Found, Router};
 use crate::session::deliveries::Waiting;
@@ -89,7 +90,7 @@ pub struct Engine {
     own_bridges: BTreeSet<Arc<str>>,
     deadlines: Deadlines,
     /// Sessions whose replay has used its share of an input and can go on at once.
-    replaying: VecDeque<SessionIndex>,
+    replaying: BTreeMap<Turn, SessionIndex>,
     /// What is to be done before the first input.
     recovery: Option<Recovery>,
     next_key: MessageKey,
@@ -136,7 +137,7 @@ impl Engine {
             histories: Histories::default(),
             own_bridges: BTreeSet::new(),
             deadlines: Deadlines::default(),
-            replaying: VecDeque::new(),
+            replaying: BTreeMap::new(),
             recovery: None,
             next_key: MessageKey::default(),
             counters: Counters::default(),

@@ -32,6 +32,16 @@ use crate::session::{Replay, Session, SessionIndex};
 /// others wait longer.
 pub(crate) const STEPS_PER_INPUT: u32 = 128;
 
+/// A place in the list of those who can go on at once; the lowest is the first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Turn(u64);
+
+impl Turn {
+    fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 /// Why a replay stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stop {
@@ -93,17 +103,19 @@ impl Engine {
 
     /// `Due`: the first in the list has its turn.
     pub(crate) fn replay_next(&mut self, fx: &mut Effects) {
-        let Some(index) = self.replaying.pop_front() else { return };
-        // The session may have ended, and another may have its place: then that one is asked.
-        let Some(session) = self.sessions.at(index) else { return };
-        session.scheduled = false;
+        let Some((_, index)) = self.replaying.pop_first() else { return };
+        self.sessions[index].rare.turn = None;
         self.pump(index, fx);
     }
 
+    /// Puts the session at the end of the list, unless it has its turn there already. A session
+    /// that ends takes its turn along.
     fn schedule(&mut self, index: SessionIndex) {
-        let session = &mut self.sessions[index];
-        if !std::mem::replace(&mut session.scheduled, true) {
-            self.replaying.push_back(index);
+        let rare = &mut self.sessions[index].rare;
+        if rare.turn.is_none() {
+            let turn = self.replaying.last_key_value().map_or(Turn(0), |(last, _)| last.next());
+            rare.turn = Some(turn);
+            self.replaying.insert(turn, index);
         }
     }
 

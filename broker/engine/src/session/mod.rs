@@ -24,6 +24,7 @@ use crate::limits::Limits;
 use crate::lookup::Lookup;
 use crate::message::Message;
 use crate::permit::Permission;
+use crate::replay::Turn;
 use crate::report::Tally;
 use crate::router::retained::Cursor;
 use crate::session::deliveries::Deliveries;
@@ -55,8 +56,6 @@ pub(crate) struct Session {
     pub(crate) durable: bool,
     /// Its last connection was a bridge's.
     pub(crate) bridge: bool,
-    /// A replay of its waits for its turn in the engine's list.
-    pub(crate) scheduled: bool,
     pub(crate) attachment: Attachment,
     pub(crate) deliveries: Seldom<Deliveries>,
     pub(crate) subscriptions: Subscriptions,
@@ -79,6 +78,8 @@ pub(crate) struct Rare {
     pub(crate) received: Received,
     /// Retained messages still to be sent, for which of its subscriptions.
     pub(crate) replays: BTreeMap<Filter, Replay>,
+    /// Its turn in the engine's list, if one of them can go on at once.
+    pub(crate) turn: Option<Turn>,
 }
 
 /// Whether a session has a connection (I4). A connection is a part of its session, and cannot
@@ -113,6 +114,7 @@ impl Unchanged for Rare {
         dropping: None,
         received: Received::NOTHING,
         replays: BTreeMap::new(),
+        turn: None,
     };
 
     fn new() -> Self {
@@ -127,7 +129,6 @@ impl Session {
             user_name: None,
             durable,
             bridge: false,
-            scheduled: false,
             attachment,
             deliveries: Seldom::default(),
             subscriptions: Subscriptions::default(),

@@ -167,6 +167,28 @@ fn several_replays_take_turns_and_others_are_served_between() {
 }
 
 #[test]
+fn who_leaves_takes_its_turn_along() {
+    let mut world = World::new();
+    fill(&mut world, 0);
+    for _ in 0..10 {
+        let leaver = world.clean("leaver");
+        world.subscribe(leaver, "#", 0);
+        world.lose(leaver);
+    }
+    let clients = [world.clean("in its place"), world.clean("b")];
+    assert_eq!(world.engine.next_deadline(), None, "nobody is left in the list");
+    for client in clients {
+        world.subscribe(client, "#", 0);
+        world.read(client);
+    }
+    for _ in 0..4 {
+        world.step(Input::Due);
+    }
+    let shares = clients.map(|client| world.read(client).len());
+    assert_eq!(shares, [256, 256]);
+}
+
+#[test]
 fn many_filters_in_one_subscribe_share_its_piece_of_work() {
     let mut world = World::new();
     fill(&mut world, 0);
