@@ -39,10 +39,12 @@ pub(super) fn take() -> Packets {
 pub(super) fn keep(packets: Packets) {
     debug_assert!(packets.is_empty(), "nothing is lost with it");
     let room = packets.capacity();
-    let Some(sort) = SPARES.iter().rposition(|(room_max, _)| room <= *room_max) else { return };
     SPARE.with_borrow_mut(|spare| {
         let Some(out) = spare.out.checked_sub(1).filter(|_| room > 0) else { return };
         spare.out = out;
+        // None is for so many: then it goes, but it is no longer out.
+        let sort = SPARES.iter().rposition(|(room_max, _)| room <= *room_max);
+        let Some(sort) = sort else { return };
         if spare.all[sort].len() < SPARES[sort].1 {
             spare.all[sort].push(packets);
         }
@@ -70,6 +72,7 @@ mod tests {
         assert_eq!(pass(500, 1), [64, 436]);
         assert_eq!(pass(5000, 1), [64, 2048], "and not without a bound");
         assert_eq!(pass(1, 1000), [63, 2048], "what is very large goes");
+        assert_eq!(SPARE.with_borrow(|spare| spare.out), 0, "all have come back");
     }
 
     #[test]
