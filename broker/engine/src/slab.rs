@@ -10,34 +10,45 @@ use std::ops::{Index, IndexMut};
 /// The table. `N` is a power of two, and best such that a piece takes some 16 KiB: a page that an
 /// allocator can give back when it is empty.
 pub struct Slab<T, const N: usize> {
-    pieces: Vec<Option<Piece<T, N>>>,
-    /// A piece that is empty, for the next one: who comes and goes at a border allocates nothing.
-    spare: Option<Piece<T, N>>,
+    things: Pieces<T, N>,
     numbers: Numbers,
 }
 
-type Piece<T, const N: usize> = Box<[Option<T>; N]>;
+/// The same for things that have their numbers from elsewhere: it looks for none that is free, and
+/// so one input costs no more than a step for each `N` numbers up to its own.
+pub(crate) struct Pieces<T, const N: usize> {
+    /// In the last one something stands.
+    pieces: Vec<Piece<T, N>>,
+    /// Places that are all empty, for the next piece: who comes and goes at a border allocates
+    /// nothing.
+    spare: Option<Places<T, N>>,
+    len: usize,
+}
 
-/// Which numbers are taken.
+struct Piece<T, const N: usize> {
+    len: usize,
+    /// None if nothing stands here.
+    places: Option<Places<T, N>>,
+}
+
+type Places<T, const N: usize> = Box<[Option<T>; N]>;
+
+/// Which numbers are taken. They are taken from below, so that each adds a word at the most.
 #[derive(Default)]
 struct Numbers {
     /// A bit for each; the last word is not zero.
     words: Vec<u64>,
     /// Words that are not full.
     open: BTreeSet<usize>,
-    len: usize,
 }
 
 const BITS: usize = u64::BITS as usize;
 
 impl<T, const N: usize> Slab<T, N> {
-    const WHOLE_WORDS: () = assert!(N.is_power_of_two() && N >= BITS);
-
     /// An empty table, which has no memory.
     pub const fn new() -> Self {
-        let () = Self::WHOLE_WORDS;
-        let numbers = Numbers { words: Vec::new(), open: BTreeSet::new(), len: 0 };
-        Self { pieces: Vec::new(), spare: None, numbers }
+        let numbers = Numbers { words: Vec::new(), open: BTreeSet::new() };
+        Self { things: Pieces::new(), numbers }
     }
 
     /// The number that the next [`insert`](Self::insert) gives.
@@ -47,37 +58,15 @@ impl<T, const N: usize> Slab<T, N> {
 
     /// Adds a thing under the lowest free number.
     pub fn insert(&mut self, thing: T) -> usize {
-        let number = self.next_number();
-        self.put(number, thing);
+        let number = self.numbers.take_lowest();
+        self.things.put(number, thing);
         number
-    }
-
-    /// Puts a thing under a number that is free.
-    pub fn put(&mut self, number: usize, thing: T) {
-        let at = number / N;
-        if self.pieces.len() <= at {
-            self.pieces.resize_with(at + 1, || None);
-        }
-        let spare = &mut self.spare;
-        let piece = self.pieces[at]
-            .get_or_insert_with(|| spare.take().unwrap_or_else(|| Box::new([const { None }; N])));
-        let before = piece[number % N].replace(thing);
-        assert!(before.is_none(), "the number is free");
-        self.numbers.take(number);
     }
 
     /// Takes a thing out, if there is one.
     pub fn take(&mut self, number: usize) -> Option<T> {
-        let at = number / N;
-        let piece = self.pieces.get_mut(at)?;
-        let thing = piece.as_mut()?[number % N].take()?;
+        let thing = self.things.take(number)?;
         self.numbers.give_back(number);
-        if self.numbers.are_free(at * N, N) {
-            self.spare = self.pieces[at].take();
-            while let Some(None) = self.pieces.last() {
-                self.pieces.pop();
-            }
-        }
         Some(thing)
     }
 
@@ -88,17 +77,17 @@ impl<T, const N: usize> Slab<T, N> {
 
     /// The thing of this number.
     pub fn get(&self, number: usize) -> Option<&T> {
-        self.pieces.get(number / N)?.as_ref()?[number % N].as_ref()
+        self.things.get(number)
     }
 
     /// The same, to change it.
     pub fn get_mut(&mut self, number: usize) -> Option<&mut T> {
-        self.pieces.get_mut(number / N)?.as_mut()?[number % N].as_mut()
+        self.things.get_mut(number)
     }
 
     /// How many things there are.
     pub fn len(&self) -> usize {
-        self.numbers.len
+        self.things.len()
     }
 
     /// Whether there are none.
@@ -113,18 +102,18 @@ impl<T, const N: usize> Slab<T, N> {
 
     /// By number.
     pub fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
-        let pieces = (0..).step_by(N).zip(&self.pieces);
+        let pieces = (0..).step_by(N).zip(&self.things.pieces);
         pieces.flat_map(|(first, piece)| {
-            let places = piece.iter().flat_map(|piece| piece.iter());
+            let places = piece.places.iter().flat_map(|places| places.iter());
             (first..).zip(places).filter_map(|(number, place)| Some((number, place.as_ref()?)))
         })
     }
 
     /// By number.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut T)> {
-        let pieces = (0..).step_by(N).zip(&mut self.pieces);
+        let pieces = (0..).step_by(N).zip(&mut self.things.pieces);
         pieces.flat_map(|(first, piece)| {
-            let places = piece.iter_mut().flat_map(|piece| piece.iter_mut());
+            let places = piece.places.iter_mut().flat_map(|places| places.iter_mut());
             (first..).zip(places).filter_map(|(number, place)| Some((number, place.as_mut()?)))
         })
     }
@@ -150,6 +139,62 @@ impl<T, const N: usize> IndexMut<usize> for Slab<T, N> {
     }
 }
 
+impl<T, const N: usize> Pieces<T, N> {
+    const EASY_TO_DIVIDE_BY: () = assert!(N.is_power_of_two());
+
+    const fn new() -> Self {
+        let () = Self::EASY_TO_DIVIDE_BY;
+        Self { pieces: Vec::new(), spare: None, len: 0 }
+    }
+
+    /// Puts a thing under a number that is free.
+    pub(crate) fn put(&mut self, number: usize, thing: T) {
+        let at = number / N;
+        if self.pieces.len() <= at {
+            self.pieces.resize_with(at + 1, || Piece { len: 0, places: None });
+        }
+        let (piece, spare) = (&mut self.pieces[at], &mut self.spare);
+        let places = piece
+            .places
+            .get_or_insert_with(|| spare.take().unwrap_or_else(|| Box::new([const { None }; N])));
+        let before = places[number % N].replace(thing);
+        assert!(before.is_none(), "the number is free");
+        piece.len += 1;
+        self.len += 1;
+    }
+
+    /// Takes a thing out, if there is one.
+    pub(crate) fn take(&mut self, number: usize) -> Option<T> {
+        let piece = self.pieces.get_mut(number / N)?;
+        let thing = piece.places.as_mut()?[number % N].take()?;
+        piece.len -= 1;
+        self.len -= 1;
+        if piece.len == 0 {
+            self.spare = piece.places.take();
+            while self.pieces.pop_if(|piece| piece.len == 0).is_some() {}
+        }
+        Some(thing)
+    }
+
+    pub(crate) fn get(&self, number: usize) -> Option<&T> {
+        self.pieces.get(number / N)?.places.as_ref()?[number % N].as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, number: usize) -> Option<&mut T> {
+        self.pieces.get_mut(number / N)?.places.as_mut()?[number % N].as_mut()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl<T, const N: usize> Default for Pieces<T, N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Numbers {
     fn lowest_free(&self) -> usize {
         match self.open.first() {
@@ -158,17 +203,18 @@ impl Numbers {
         }
     }
 
-    fn take(&mut self, number: usize) {
+    fn take_lowest(&mut self) -> usize {
+        let number = self.lowest_free();
         let at = number / BITS;
-        while self.words.len() <= at {
-            self.open.insert(self.words.len());
+        if self.words.len() == at {
+            self.open.insert(at);
             self.words.push(0);
         }
         self.words[at] |= 1 << (number % BITS);
         if self.words[at] == u64::MAX {
             self.open.remove(&at);
         }
-        self.len += 1;
+        number
     }
 
     fn give_back(&mut self, number: usize) {
@@ -177,17 +223,10 @@ impl Numbers {
             self.open.insert(at);
         }
         self.words[at] &= !(1 << (number % BITS));
-        self.len -= 1;
         while self.words.last() == Some(&0) {
             self.words.pop();
             self.open.remove(&self.words.len());
         }
-    }
-
-    /// Whether `count` numbers from `first` on are free.
-    fn are_free(&self, first: usize, count: usize) -> bool {
-        let words = self.words.iter().skip(first / BITS).take(count / BITS);
-        words.copied().all(|word| word == 0)
     }
 }
 
@@ -202,8 +241,9 @@ mod tests {
         (*state >> 33) as usize
     }
 
-    fn pieces<T, const N: usize>(slab: &Slab<T, N>) -> usize {
-        slab.pieces.iter().flatten().count() + usize::from(slab.spare.is_some())
+    fn pieces<T, const N: usize>(things: &Pieces<T, N>) -> usize {
+        let standing = things.pieces.iter().filter(|piece| piece.places.is_some());
+        standing.count() + usize::from(things.spare.is_some())
     }
 
     /// Grows and shrinks by turns; a map says what must stand where.
@@ -217,12 +257,6 @@ mod tests {
                 let number = slab.insert(step);
                 assert_eq!(map.range(..number).count(), number, "the lowest");
                 assert_eq!(map.insert(number, step), None);
-            } else if chance(&mut state).is_multiple_of(20) {
-                let number = map.len() + chance(&mut state) % 1000;
-                if slab.get(number).is_none() {
-                    slab.put(number, step);
-                    map.insert(number, step);
-                }
             } else {
                 // Mostly from the end, so that pieces are left empty.
                 let number = *map.range(number..).next_back().map_or(&number, |(number, _)| number);
@@ -234,9 +268,31 @@ mod tests {
                 assert!(slab.iter().eq(map.iter().map(|(number, thing)| (*number, thing))));
                 assert!(slab.iter_mut().eq(map.iter_mut().map(|(at, thing)| (*at, thing))));
                 let taken: BTreeSet<usize> = map.keys().map(|number| number / 64).collect();
-                assert!(pieces(&slab) <= taken.len() + 1, "one to spare");
+                assert!(pieces(&slab.things) <= taken.len() + 1, "one to spare");
                 assert!(slab.end() < map.last_key_value().map_or(0, |(last, _)| *last) + 65);
             }
+        }
+    }
+
+    /// Numbers anywhere, which come and go by turns.
+    #[test]
+    fn a_table_of_numbers_from_elsewhere_does_what_a_map_does() {
+        let (mut things, mut map, mut state) = (Pieces::<usize, 64>::new(), BTreeMap::new(), 7);
+        for step in 0..20_000 {
+            let number = chance(&mut state) % 5000;
+            if step / 1000 % 2 == 0 && !map.contains_key(&number) {
+                things.put(number, step);
+                map.insert(number, step);
+            } else {
+                let number = map.range(number..).next().map_or(number, |(number, _)| *number);
+                assert_eq!(things.take(number), map.remove(&number));
+            }
+            assert_eq!(things.len(), map.len());
+            assert_eq!(things.get(number), map.get(&number));
+            assert_eq!(things.get_mut(number), map.get_mut(&number));
+            let taken: BTreeSet<usize> = map.keys().map(|number| number / 64).collect();
+            assert!(pieces(&things) <= taken.len() + 1, "one to spare");
+            assert_eq!(things.pieces.len(), taken.last().map_or(0, |last| last + 1));
         }
     }
 
@@ -246,8 +302,8 @@ mod tests {
         (0..64).for_each(|n| assert_eq!(slab.insert(n), n));
         for _ in 0..3 {
             assert_eq!(slab.insert(64), 64);
-            assert_eq!(pieces(&slab), 2);
-            assert_eq!((slab.remove(64), slab.end(), pieces(&slab)), (64, 64, 2));
+            assert_eq!(pieces(&slab.things), 2);
+            assert_eq!((slab.remove(64), slab.end(), pieces(&slab.things)), (64, 64, 2));
         }
     }
 }

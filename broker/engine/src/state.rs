@@ -21,14 +21,14 @@ use crate::session::deliveries::{Awaiting, Deliveries, OptionalKey, Outbound};
 use crate::session::seldom::Seldom;
 use crate::session::subscriptions::Subscription;
 use crate::session::{Attachment, Replay, Session, SessionIndex};
-use crate::slab::Slab;
+use crate::slab::Pieces;
 use crate::snapshot::{KeptDelivery, KeptMessage, KeptSession, KeptSubscription, Snapshot};
 use crate::will::TakenWill;
 
 /// Which link belongs to which session (I4), by slot.
 #[derive(Default)]
 pub(crate) struct Links {
-    slots: Slab<(u32, SessionIndex), 1024>,
+    slots: Pieces<(u32, SessionIndex), 1024>,
 }
 
 impl Links {
@@ -43,7 +43,7 @@ impl Links {
     }
 
     pub(crate) fn detach(&mut self, link: LinkId) {
-        self.slots.remove(link.slot as usize);
+        self.slots.take(link.slot as usize).expect("who is detached was attached");
     }
 
     pub(crate) fn connected(&self) -> u64 {

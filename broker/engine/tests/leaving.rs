@@ -95,6 +95,18 @@ fn check(name: &str, come: impl Fn(&mut World, u32), go: impl Fn(&mut World, u32
     assert!(kept < TABLES_BYTES, "{name}: {kept} bytes are held for nothing");
 }
 
+/// Numbers below its link's that nobody has cost it no memory of their own.
+#[test]
+fn the_only_client_may_have_a_link_of_a_high_number() {
+    let mut world = World::new();
+    let counted = allocation_counter::measure(|| {
+        world.connect(1_000_000, true);
+        world.leave(1_000_000);
+    });
+    let count = counted.count_total;
+    assert!(count < 50, "{count} allocations");
+}
+
 #[test]
 fn clients_that_leave_take_their_memory_along() {
     check("connections", |world, n| world.connect(n, true), World::leave);

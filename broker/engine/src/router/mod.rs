@@ -13,7 +13,7 @@ use crate::router::few::Few;
 use crate::router::shares::{ShareId, Shares};
 use crate::router::trie::{NodeId, Trie};
 use crate::session::SessionIndex;
-use crate::slab::Slab;
+use crate::slab::{Pieces, Slab};
 
 /// A subscription's place in the router, for its session to keep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,7 +105,7 @@ impl StreamSet {
 struct Stamps {
     round: u64,
     /// By session: in which round it was last found, and where it stands.
-    found: Slab<(u64, u32), 1024>,
+    found: Pieces<(u64, u32), 1024>,
 }
 
 impl Router {
@@ -147,7 +147,8 @@ impl Router {
         } else {
             Place::Plain { node, at: push(self.trie.subscribers(node), subscriber) }
         };
-        self.places.put(number, place);
+        let inserted = self.places.insert(place);
+        debug_assert_eq!(inserted, number);
         self.stamps.make_place(session);
         id
     }
@@ -256,7 +257,7 @@ impl Stamps {
     }
 
     fn add(&mut self, subscriber: &Subscriber, sessions: &mut Vec<(SessionIndex, QoS)>) {
-        let stamp = &mut self.found[subscriber.session.slot()];
+        let stamp = self.found.get_mut(subscriber.session.slot()).expect("who subscribes has one");
         if stamp.0 == self.round {
             let (_, qos) = &mut sessions[stamp.1 as usize];
             *qos = (*qos).max(subscriber.qos);
@@ -320,6 +321,21 @@ mod tests {
         assert_eq!(found.sessions, []);
         router.find(topic, &mut found);
         assert_eq!(found.sessions, [(session(5), QoS::AtMostOnce)]);
+    }
+
+    /// Numbers below its session's that nobody has cost it no memory of their own.
+    #[test]
+    fn the_only_subscriber_may_have_a_high_number() {
+        let mut router = Router::new(7);
+        let filter = Filter::parse("a").expect("a filter");
+        let counted = allocation_counter::measure(|| {
+            let session = SessionIndex::at_slot(1_000_000);
+            let id = router.subscribe(&filter, session, QoS::AtMostOnce);
+            router.unsubscribe(id);
+            router.forget(session);
+        });
+        let count = counted.count_total;
+        assert!(count < 50, "{count} allocations");
     }
 
     /// Fills and empties by turns; a list of all subscriptions says who must be found.
