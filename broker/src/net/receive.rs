@@ -343,9 +343,9 @@ impl Connection {
         if rates.are_free() || !matches!(packet, InPacket::Publish { .. }) {
             return None;
         }
-        let throttle = self.throttle.get_or_init(|| {
+        let throttle = self.seldom().throttle.get_or_init(|| {
             let keep_alive_s = self.asked.get().map_or(0, |asked| asked.keep_alive_s);
-            Box::new(Mutex::new(Throttle::new(keep_alive_s)))
+            Mutex::new(Throttle::new(keep_alive_s))
         });
         let wait = throttle.lock().charge(rates, len, self.shared.clock.now())?;
         if wait.first {

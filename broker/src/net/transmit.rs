@@ -69,12 +69,12 @@ impl Connection {
 
     /// A write failed: from here on nothing is sent, and the connection's own task ends it.
     pub(super) fn fail(&self, error: &io::Error) {
-        self.broken.get_or_init(|| Box::new(error.to_string().into()));
+        self.seldom().broken.get_or_init(|| error.to_string().into());
         self.link.outbox().wake();
     }
 
     fn send_packets(&self, sent: &mut Sent) -> io::Result<()> {
-        if self.broken.get().is_some() {
+        if self.broken().is_some() {
             sent.left.clear();
             return Ok(());
         }
