@@ -1,5 +1,6 @@
 //! Who wants a message: filters in a trie, members of shares, and the retained messages.
 
+mod children;
 mod few;
 pub(crate) mod retained;
 pub(crate) mod shares;

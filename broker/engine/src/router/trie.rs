@@ -10,7 +10,7 @@ use foldhash::fast::FixedState;
 use martlet_codec::topic::{TopicFilter, TopicName};
 use triomphe::ThinArc;
 
-use crate::lookup::Lookup;
+use crate::router::children::Children;
 use crate::router::few::Few;
 use crate::router::shares::ShareId;
 use crate::router::{StreamSet, Subscriber};
@@ -26,7 +26,7 @@ const ROOT: NodeId = NodeId(NonZeroU32::MIN);
 /// `+`, `#` and a name that never had a sibling are fields.
 pub(super) struct Trie {
     nodes: Nodes,
-    children: Lookup<NodeId>,
+    children: Children,
     hasher: FixedState,
     /// Kept between walks: nodes to visit, each with where its next topic level begins.
     pending: Vec<(NodeId, u32)>,
@@ -38,6 +38,13 @@ type Nodes = Slab<Node, 256>;
 #[derive(Clone, Copy)]
 struct Step<'t> {
     node: NodeId,
+    rest: Option<&'t [u8]>,
+}
+
+/// A child to be looked up, by its hash, and the levels behind it.
+#[derive(Clone, Copy)]
+struct Named<'t> {
+    hash: u64,
     rest: Option<&'t [u8]>,
 }
 
@@ -76,7 +83,7 @@ enum Name {
 const SHORT_BYTES: usize = 14;
 
 impl NodeId {
-    fn of_slot(slot: usize) -> Self {
+    pub(super) fn of_slot(slot: usize) -> Self {
         let id = u32::try_from(slot).ok().and_then(|slot| ROOT.0.checked_add(slot));
         Self(id.expect("under 2^32 levels"))
     }
@@ -144,7 +151,7 @@ impl Trie {
         nodes.insert(Node::new(ROOT, b""));
         Self {
             nodes,
-            children: Lookup::new(),
+            children: Children::new(),
             hasher: FixedState::with_seed(hash_seed),
             pending: Vec::new(),
         }
@@ -182,13 +189,7 @@ impl Trie {
                 name => {
                     above.named -= 1;
                     if above.only.take().is_none() {
-                        let hash = self.hash(parent, name);
-                        let Self { nodes, children, hasher, .. } = self;
-                        children.remove(
-                            hash,
-                            |&other| other == node,
-                            |&id| hash_in(nodes, hasher, id),
-                        );
+                        self.children.remove(self.hash(parent, name), node);
                     }
                 }
             }
@@ -247,13 +248,13 @@ impl Trie {
     pub(super) fn fetch<'t>(&self, topics: impl Iterator<Item = TopicName<'t>>) {
         let from_root = |topic: TopicName<'t>| Step { node: ROOT, rest: Some(topic.as_bytes()) };
         let mut steps: Vec<Step<'t>> = topics.map(from_root).collect();
+        let (mut below, mut named) = (Vec::new(), Vec::new());
         while (2..STEPS_MAX).contains(&steps.len()) {
             self.touch(&steps);
-            let mut below = Vec::with_capacity(2 * steps.len());
-            for step in steps {
-                self.look_below(step, &mut below);
-            }
-            steps = below;
+            steps.drain(..).for_each(|step| self.look_below(step, &mut below, &mut named));
+            self.touch_named(&named);
+            below.extend(named.drain(..).filter_map(|child| self.step_to(child)));
+            std::mem::swap(&mut steps, &mut below);
         }
     }
 
@@ -264,20 +265,35 @@ impl Trie {
         std::hint::black_box(touched);
     }
 
-    /// Where a walk goes on from here. A child with a name is not compared, since it is not there
-    /// yet: now and then it is another one.
-    fn look_below<'t>(&self, Step { node: id, rest }: Step<'t>, below: &mut Vec<Step<'t>>) {
+    /// The same for where children with a name are looked up.
+    fn touch_named(&self, named: &[Named<'_>]) {
+        let touched = named.iter().fold(0, |sum, child| sum ^ self.children.touch(child.hash));
+        std::hint::black_box(touched);
+    }
+
+    /// Where a walk goes on from here: what is known of it at once, and what must be looked up.
+    fn look_below<'t>(
+        &self,
+        Step { node: id, rest }: Step<'t>,
+        below: &mut Vec<Step<'t>>,
+        named: &mut Vec<Named<'t>>,
+    ) {
         let node = &self.nodes[id.slot()];
         below.extend(node.hash.map(|node| Step { node, rest: None }));
         let Some(rest) = rest else { return };
         let level = first_level(rest);
         let rest = rest.get(level.len() + 1..);
         below.extend(node.plus.map(|node| Step { node, rest }));
-        let named = match node.only {
-            None if node.named > 0 => self.children.find(self.hash(id, level), |_| true).copied(),
-            only => only,
-        };
-        below.extend(named.map(|node| Step { node, rest }));
+        match node.only {
+            Some(node) => below.push(Step { node, rest }),
+            None if node.named > 0 => named.push(Named { hash: self.hash(id, level), rest }),
+            None => {}
+        }
+    }
+
+    /// It is not compared, since it is not there yet: now and then it is another one.
+    fn step_to<'t>(&self, Named { hash, rest }: Named<'t>) -> Option<Step<'t>> {
+        self.children.find(hash, |_| true).map(|node| Step { node, rest })
     }
 
     #[cfg(test)]
@@ -297,11 +313,10 @@ impl Trie {
         if let Some(only) = above.only {
             return (self.nodes[only.slot()].name.as_bytes() == name).then_some(only);
         }
-        let is_it = |id: &NodeId| {
+        self.children.find(self.hash(parent, name), |id| {
             let node = &self.nodes[id.slot()];
             node.parent == parent && node.name.as_bytes() == name
-        };
-        self.children.find(self.hash(parent, name), is_it).copied()
+        })
     }
 
     fn add_child(&mut self, parent: NodeId, level: &[u8]) -> NodeId {
@@ -315,10 +330,9 @@ impl Trie {
                 if above.named == 1 {
                     above.only = Some(id);
                 } else {
-                    let sibling = above.only.take();
-                    let Self { nodes, children, hasher, .. } = self;
-                    for id in sibling.into_iter().chain([id]) {
-                        children.insert(id, |&id| hash_in(nodes, hasher, id));
+                    for id in above.only.take().into_iter().chain([id]) {
+                        let hash = self.hash(parent, self.nodes[id.slot()].name.as_bytes());
+                        self.children.insert(hash, id);
                     }
                 }
             }
@@ -327,24 +341,15 @@ impl Trie {
     }
 
     fn hash(&self, parent: NodeId, name: &[u8]) -> u64 {
-        hash_of(&self.hasher, parent, name)
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write_u32(parent.0.get());
+        hasher.write(name);
+        hasher.finish()
     }
 }
 
 fn first_level(topic: &[u8]) -> &[u8] {
     &topic[..topic.iter().position(|&b| b == b'/').unwrap_or(topic.len())]
-}
-
-fn hash_in(nodes: &Nodes, hasher: &FixedState, id: NodeId) -> u64 {
-    let node = &nodes[id.slot()];
-    hash_of(hasher, node.parent, node.name.as_bytes())
-}
-
-fn hash_of(hasher: &FixedState, parent: NodeId, name: &[u8]) -> u64 {
-    let mut hasher = hasher.build_hasher();
-    hasher.write_u32(parent.0.get());
-    hasher.write(name);
-    hasher.finish()
 }
 
 #[cfg(test)]
@@ -393,8 +398,9 @@ mod tests {
             assert_eq!(visited, matching.len(), "{topic:?}");
             let (mut at, mut seen) = (0, vec![Step { node: ROOT, rest: Some(topic.as_bytes()) }]);
             while at < seen.len() {
-                let step = seen[at];
-                trie.look_below(step, &mut seen);
+                let (step, mut named) = (seen[at], Vec::new());
+                trie.look_below(step, &mut seen, &mut named);
+                seen.extend(named.into_iter().filter_map(|child| trie.step_to(child)));
                 at += 1;
             }
             for (filter, node) in ends.iter().filter(|(filter, _)| matching.contains(filter)) {
