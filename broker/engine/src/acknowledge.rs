@@ -5,18 +5,22 @@ use martlet_codec::ids::PacketId;
 use crate::Engine;
 use crate::change::Change;
 use crate::effects::{Effects, Farewell, OutPacket};
-use crate::session::SessionIndex;
+use crate::session::{Session, SessionIndex};
 use crate::session::deliveries::Answer;
 
 impl Engine {
     pub(crate) fn on_puback(&mut self, from: SessionIndex, id: PacketId, fx: &mut Effects) {
-        let answer = self.sessions[from].deliveries.on_puback(id, &mut self.waiting);
-        self.after(from, id, answer, fx);
+        let session = &mut self.sessions[from];
+        let answer = session.deliveries.on_puback(id, &mut self.waiting);
+        session.keep(answer, id, fx);
+        self.after(from, answer, fx);
     }
 
     pub(crate) fn on_pubrec(&mut self, from: SessionIndex, id: PacketId, fx: &mut Effects) {
-        let answer = self.sessions[from].deliveries.on_pubrec(id, &mut self.waiting);
-        self.after(from, id, answer, fx);
+        let session = &mut self.sessions[from];
+        let answer = session.deliveries.on_pubrec(id, &mut self.waiting);
+        session.keep(answer, id, fx);
+        self.after(from, answer, fx);
         if !matches!(answer, Answer::Wrong(_)) {
             // [MQTT-4.3.3-1], in the order of the PUBRECs [MQTT-4.6.0-4]. Also for an id that we do
             // not know: the client holds a message that it cannot let go of without, and the
@@ -29,8 +33,10 @@ impl Engine {
     }
 
     pub(crate) fn on_pubcomp(&mut self, from: SessionIndex, id: PacketId, fx: &mut Effects) {
-        let answer = self.sessions[from].deliveries.on_pubcomp(id);
-        self.after(from, id, answer, fx);
+        let session = &mut self.sessions[from];
+        let answer = session.deliveries.on_pubcomp(id);
+        session.keep(answer, id, fx);
+        self.after(from, answer, fx);
     }
 
     pub(crate) fn on_pubrel(&mut self, from: SessionIndex, id: PacketId, fx: &mut Effects) {
@@ -49,26 +55,29 @@ impl Engine {
         self.send(from, OutPacket::PingResp, fx); // [MQTT-3.12.4-1]
     }
 
-    fn after(&mut self, from: SessionIndex, id: PacketId, answer: Answer, fx: &mut Effects) {
-        let session = &self.sessions[from];
-        let client_id = || session.client_id.clone();
+    fn after(&mut self, from: SessionIndex, answer: Answer, fx: &mut Effects) {
         match answer {
-            Answer::Settled => {
-                if session.durable {
-                    fx.changes.push(Change::Settle { client_id: client_id(), id });
-                }
-                self.pump(from, fx); // the window has a place
-            }
-            Answer::Advanced => {
-                if session.durable {
-                    fx.changes.push(Change::Advance { client_id: client_id(), id });
-                }
-            }
+            Answer::Settled => self.pump(from, fx), // the window has a place
             // A late or repeated acknowledgement: the client's session may be older than ours.
-            Answer::Repeated | Answer::Unknown => {}
+            Answer::Advanced | Answer::Repeated | Answer::Unknown => {}
             Answer::Wrong(rule) => {
                 self.close(from, Farewell::ProtocolViolation { rule }, fx); // [MQTT-4.8.0-1]
             }
+        }
+    }
+}
+
+impl Session {
+    /// What an acknowledgement did, as a fact where the session is kept.
+    fn keep(&self, answer: Answer, id: PacketId, fx: &mut Effects) {
+        if !self.durable {
+            return;
+        }
+        let client_id = self.client_id.clone();
+        match answer {
+            Answer::Settled => fx.changes.push(Change::Settle { client_id, id }),
+            Answer::Advanced => fx.changes.push(Change::Advance { client_id, id }),
+            Answer::Repeated | Answer::Unknown | Answer::Wrong(_) => {}
         }
     }
 }

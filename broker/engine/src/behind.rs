@@ -20,7 +20,6 @@ use martlet_codec::reason::QoS;
 use martlet_codec::topic::TopicName;
 
 use crate::Engine;
-use crate::deliver::publish_qos0;
 use crate::effects::{Effects, Notice};
 use crate::filter::Filter;
 use crate::message::Message;
@@ -89,7 +88,7 @@ impl Engine {
             let answer = write(self.limits.broker_id);
             let topic = TopicName::from_validated(QUESTION.as_bytes());
             let message = Message::new(topic, answer.as_bytes(), QoS::AtMostOnce, false);
-            session.send(publish_qos0(&message, true), &mut self.counters, fx);
+            session.publish_qos0(&message, true, &mut self.counters, fx);
         }
         asks
     }
@@ -142,10 +141,11 @@ impl Engine {
     /// and fro for ever.
     pub(crate) fn crosses(&mut self, to: SessionIndex, publisher: Publisher<'_>) -> bool {
         let session = &self.sessions[to];
-        if publisher.client_id == Some(&session.client_id) {
+        if publisher.client_id(&self.sessions) == Some(&session.client_id) {
             return false;
         }
-        let is_there = publisher.behind.is_some() && publisher.behind == session.rare.known.broker;
+        let behind = publisher.behind(&self.sessions);
+        let is_there = behind.is_some() && behind == session.rare.known.broker;
         self.counters.left_out += u64::from(is_there);
         !is_there
     }

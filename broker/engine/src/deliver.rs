@@ -12,7 +12,7 @@ use crate::limits::Limits;
 use crate::message::Message;
 use crate::publish::Routed;
 use crate::router::shares::Readiness;
-use crate::session::deliveries::{Deliveries, OptionalKey, Outbound};
+use crate::session::deliveries::{Deliveries, OptionalKey, Outbound, delivery};
 use crate::session::{Attachment, Session, SessionIndex};
 
 /// With so many messages in flight a member of a share is passed over for those that have fewer:
@@ -38,7 +38,7 @@ impl Engine {
                 self.queue(to, routed, qos, fx);
             } else if session.has_room() {
                 // May pass what is queued at QoS 1 and 2: order is per QoS (I10), [MQTT-4.6.0-6].
-                session.send(publish_qos0(routed.message, routed.retain), &mut self.counters, fx);
+                session.publish_qos0(routed.message, routed.retain, &mut self.counters, fx);
             } else if session.attached().is_some_and(|attached| attached.room_max > 0) {
                 self.lose(to, Bound::Outbox, fx);
             } else if self.limits.queue_qos0 {
@@ -61,16 +61,17 @@ impl Engine {
         qos: QoS,
         fx: &mut Effects,
     ) {
-        let outbound = self.outbound(to, routed, qos, fx);
         let session = &mut self.sessions[to];
+        let outbound = session.outbound(routed, qos, &mut self.next_key, fx);
         let kept = outbound.key.get().map(|key| outbound.passage(key));
-        let id = session.deliveries.start(outbound.clone(), &mut self.waiting);
+        let id = session.deliveries.start(outbound, &mut self.waiting);
         if let Some(passage) = kept {
             let client_id = session.client_id.clone();
             fx.changes.push(Change::Deliver { client_id, passage, id });
         }
         // [MQTT-4.3.2-1]: DUP 0 at first
-        session.send(outbound.publish(id, false), &mut self.counters, fx);
+        let (message, delivery) = (routed.message.clone(), delivery(qos, id, false));
+        session.publish(message, delivery, routed.retain, &mut self.counters, fx);
     }
 
     /// Sends what waits, as far as room and window go: first again what an earlier connection left
@@ -93,8 +94,9 @@ impl Engine {
             }
             let Some(outbound) = session.deliveries.dequeue(&mut self.waiting) else { break };
             self.queues.take(&outbound.message);
-            let id = (!unnumbered)
-                .then(|| session.deliveries.start(outbound.clone(), &mut self.waiting));
+            let Outbound { qos, retain, .. } = outbound;
+            let message = outbound.message.clone();
+            let id = (!unnumbered).then(|| session.deliveries.start(outbound, &mut self.waiting));
             if session.durable {
                 let client_id = session.client_id.clone();
                 fx.changes.push(Change::Send { client_id, id });
@@ -103,16 +105,16 @@ impl Engine {
                 self.counters.count_drop(Bound::DeniedReceive);
                 continue;
             }
-            let packet = match id {
-                Some(id) => outbound.publish(id, false),
-                None => publish_qos0(&outbound.message, outbound.retain),
-            };
-            session.send(packet, &mut self.counters, fx);
+            let delivery = id.map_or(Delivery::AtMostOnce, |id| delivery(qos, id, false));
+            session.publish(message, delivery, retain, &mut self.counters, fx);
         }
         if !session.rare.replays.is_empty() {
             self.go_on_with_replays(index, fx);
         }
-        self.go_on_with_histories(index, fx);
+        // Most sessions have none, and this comes with every acknowledgement.
+        if self.histories.are_some() {
+            self.go_on_with_histories(index, fx);
+        }
     }
 
     pub(crate) fn on_room(&mut self, link: LinkId, bytes: u32, fx: &mut Effects) {
@@ -141,8 +143,8 @@ impl Engine {
         }
         self.queues.add(message, is_new);
         routed.queued = true;
-        let outbound = self.outbound(to, routed, qos, fx);
         let session = &mut self.sessions[to];
+        let outbound = session.outbound(routed, qos, &mut self.next_key, fx);
         if let Some(key) = outbound.key.get() {
             let client_id = session.client_id.clone();
             fx.changes.push(Change::Enqueue { client_id, passage: outbound.passage(key) });
@@ -162,18 +164,20 @@ impl Engine {
             fx.notices.push(Notice::Dropping { client_id, limit: bound.name() });
         }
     }
+}
 
+impl Session {
     /// The message as this session keeps it; in a session that is kept, under its name, which is
     /// given here if this is the first.
     fn outbound(
-        &mut self,
-        to: SessionIndex,
+        &self,
         routed: &mut Routed<'_>,
         qos: QoS,
+        next_key: &mut MessageKey,
         fx: &mut Effects,
     ) -> Outbound {
-        if self.sessions[to].durable && routed.key.is_none() {
-            let key = self.next_key();
+        if self.durable && routed.key.is_none() {
+            let key = std::mem::replace(next_key, MessageKey(next_key.0 + 1));
             routed.key = Some(key);
             fx.changes.push(Change::KeepMessage { key, message: routed.message.clone() });
         }
@@ -181,13 +185,11 @@ impl Engine {
             message: routed.message.clone(),
             qos,
             retain: routed.retain,
-            key: OptionalKey::new(routed.key.filter(|_| self.sessions[to].durable)),
+            key: OptionalKey::new(routed.key.filter(|_| self.durable)),
             share: routed.share.clone(),
         }
     }
-}
 
-impl Session {
     /// What would become of a message.
     pub(crate) fn readiness(
         &self,
@@ -225,10 +227,4 @@ impl Outbound {
     pub(crate) fn passage(&self, key: MessageKey) -> Passage {
         Passage { key, qos: self.qos, retain: self.retain, share: self.share.clone() }
     }
-}
-
-/// QoS 0: no id, no DUP [MQTT-2.3.1-5] [MQTT-3.3.1-2] [MQTT-4.3.1-1].
-pub(crate) fn publish_qos0(message: &Message, retain: bool) -> OutPacket {
-    let delivery = Delivery::AtMostOnce;
-    OutPacket::Publish { message: message.clone(), delivery, retain }
 }

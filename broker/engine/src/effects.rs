@@ -72,8 +72,9 @@ pub enum OutPacket {
     PubRel(PacketId),
     /// PUBCOMP.
     PubComp(PacketId),
-    /// SUBACK: granted QoS or 0x80 for each filter, in order.
-    SubAck(PacketId, Box<[u8]>),
+    /// SUBACK: granted QoS or 0x80 for each filter, in order. They stand behind one word, so that a
+    /// packet of any kind takes no more than a PUBLISH.
+    SubAck(PacketId, Box<Box<[u8]>>),
     /// UNSUBACK.
     UnsubAck(PacketId),
     /// PINGRESP.
@@ -89,9 +90,7 @@ impl OutPacket {
     /// may be sent while any room is left, so that the largest packet always passes.
     pub fn cost(&self) -> u32 {
         match self {
-            Self::Publish { message, .. } => {
-                Self::COST_BASE + u32::try_from(message.len()).unwrap_or(u32::MAX / 2)
-            }
+            Self::Publish { message, .. } => Self::publish_cost(message),
             Self::SubAck(_, codes) => {
                 Self::COST_BASE + u32::try_from(codes.len()).unwrap_or(u32::MAX / 2)
             }
@@ -103,6 +102,11 @@ impl OutPacket {
             | Self::UnsubAck(_)
             | Self::PingResp => Self::COST_BASE,
         }
+    }
+
+    /// The same for a PUBLISH of this message.
+    pub(crate) fn publish_cost(message: &Message) -> u32 {
+        Self::COST_BASE + u32::try_from(message.len()).unwrap_or(u32::MAX / 2)
     }
 
     /// Its kind.
@@ -290,4 +294,14 @@ pub enum DisconnectCause {
     Farewell(Farewell),
     /// It was lost.
     Lost(LostCause),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_takes_two_words() {
+        assert_eq!((size_of::<OutPacket>(), size_of::<Outgoing>()), (16, 32));
+    }
 }

@@ -18,7 +18,6 @@ use martlet_codec::reason::QoS;
 
 use crate::Engine;
 use crate::counters::Bound;
-use crate::deliver::publish_qos0;
 use crate::effects::{Effects, Notice};
 use crate::filter::Filter;
 use crate::input::Time;
@@ -186,10 +185,6 @@ impl Engine {
 
     /// Sends what was read, as far as it may go now, and orders more of what is used up.
     pub(crate) fn go_on_with_histories(&mut self, index: SessionIndex, fx: &mut Effects) {
-        // Most sessions have none, and this comes with every acknowledgement.
-        if self.histories.by_session.is_empty() {
-            return;
-        }
         let Some(mut of_session) = self.histories.by_session.remove(&index) else { return };
         for history in of_session.values_mut() {
             while let Some(message) = history.pending.front()
@@ -216,7 +211,7 @@ impl Engine {
         }
         let qos = message.qos().min(qos);
         if qos == QoS::AtMostOnce {
-            session.send(publish_qos0(message, false), &mut self.counters, fx);
+            session.publish_qos0(message, false, &mut self.counters, fx);
         } else if session.is_ready(qos, &self.limits) {
             self.start(index, &mut Routed::new(message), qos, fx);
         } else {
@@ -278,6 +273,10 @@ impl Engine {
 }
 
 impl Histories {
+    pub(crate) fn are_some(&self) -> bool {
+        !self.by_session.is_empty()
+    }
+
     fn add(&mut self, index: SessionIndex, filter: &Filter, qos: QoS) -> HistoryId {
         self.last_id += 1;
         let id = HistoryId(self.last_id);

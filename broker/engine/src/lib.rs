@@ -92,7 +92,7 @@ pub struct Engine {
     /// Sessions whose replay has used its share of an input and can go on at once.
     replaying: BTreeMap<Turn, SessionIndex>,
     /// What is to be done before the first input.
-    recovery: Option<Recovery>,
+    recovery: Option<Box<Recovery>>,
     next_key: MessageKey,
     counters: Counters,
     /// In all sessions together.
@@ -157,7 +157,7 @@ impl Engine {
         let changes_before = effects.changes.len();
         let outgoing_before = effects.outgoing.len();
         if let Some(recovery) = self.recovery.take() {
-            self.recover(recovery, effects);
+            self.recover(*recovery, effects);
         }
         match input {
             Input::Open { link, connect } => self.on_connect(link, *connect, effects),

@@ -14,7 +14,7 @@ use crate::message::Message;
 use crate::recording::Publisher;
 use crate::router::retained::is_sys;
 use crate::router::shares::ShareId;
-use crate::session::SessionIndex;
+use crate::session::{Session, SessionIndex};
 
 /// One message on its way: it is named in the store at most once, however many sessions keep it.
 pub(crate) struct Routed<'m> {
@@ -44,7 +44,7 @@ impl Engine {
         delivery: Delivery,
         fx: &mut Effects,
     ) {
-        let allowed = self.sessions[from].may_publish(message);
+        let allowed = self.count_publish(from, message).may_publish(message);
         self.take_publish(from, message, delivery, allowed, fx);
     }
 
@@ -56,7 +56,16 @@ impl Engine {
         delivery: Delivery,
         fx: &mut Effects,
     ) {
+        self.count_publish(from, message);
         self.take_publish(from, message, delivery, false, fx);
+    }
+
+    fn count_publish(&mut self, from: SessionIndex, message: &Message) -> &Session {
+        self.counters.publishes_received += 1;
+        self.counters.publish_bytes_received += message.payload().len() as u64;
+        let session = &mut self.sessions[from];
+        session.tally.received += 1;
+        session
     }
 
     fn take_publish(
@@ -67,9 +76,6 @@ impl Engine {
         allowed: bool,
         fx: &mut Effects,
     ) {
-        self.counters.publishes_received += 1;
-        self.sessions[from].tally.received += 1;
-        self.counters.publish_bytes_received += message.payload().len() as u64;
         match delivery {
             Delivery::AtMostOnce => self.accept_from(from, message, delivery, allowed, fx),
             Delivery::AtLeastOnce { id, .. } => {
@@ -110,14 +116,7 @@ impl Engine {
         if is_sys(message) && self.is_told_who(from, message, delivery, fx) {
             return;
         }
-        let session = &self.sessions[from];
-        let (client_id, user_name) = (session.client_id.clone(), session.user_name.clone());
-        let publisher = Publisher {
-            client_id: Some(&client_id),
-            user_name: user_name.as_ref(),
-            behind: session.rare.known.broker,
-        };
-        self.accept(publisher, message, delivery, allowed, fx);
+        self.accept(Publisher::Session(from), message, delivery, allowed, fx);
     }
 
     /// A client's message. One that it may not publish is acknowledged like any other
@@ -134,26 +133,26 @@ impl Engine {
             self.counters.count_drop(Bound::SysTopic);
         } else if allowed {
             self.route_from(publisher, message, fx);
-        } else if let Some(client_id) = publisher.client_id {
-            self.deny(client_id, message, delivery, fx);
+        } else if let Some(client_id) = publisher.client_id(&self.sessions) {
+            self.deny(client_id.clone(), message, delivery, fx);
         }
     }
 
     pub(crate) fn deny(
         &mut self,
-        client_id: &Arc<str>,
+        client_id: Arc<str>,
         message: &Message,
         delivery: Delivery,
         fx: &mut Effects,
     ) {
         self.counters.count_drop(Bound::DeniedPublish);
-        let (client_id, message) = (client_id.clone(), message.clone());
+        let message = message.clone();
         fx.notices.push(Notice::PublishDenied { client_id, message, delivery });
     }
 
     /// A message of the broker's own.
     pub(crate) fn route(&mut self, message: &Message, fx: &mut Effects) {
-        self.route_from(Publisher::default(), message, fx);
+        self.route_from(Publisher::Broker, message, fx);
     }
 
     /// Gives a message to all who want it [MQTT-4.5.0-1], in the order in which messages come
@@ -168,23 +167,25 @@ impl Engine {
         if message.retain() {
             self.retain(message, fx); // else the retained message is not touched [MQTT-3.3.1-12]
         }
-        let mut found = std::mem::take(&mut self.found);
-        self.router.find(message.topic(), &mut found);
-        if !found.streams.is_empty() {
-            self.record(found.streams, message, publisher, fx);
+        self.router.find(message.topic(), &mut self.found);
+        if !self.found.streams.is_empty() {
+            self.record(self.found.streams, message, publisher, fx);
         }
-        let mut routed = Routed::new(message);
-        for &(index, granted) in &found.sessions {
+        let (mut routed, mut at) = (Routed::new(message), 0);
+        // What one of them is given leads to no other look-up.
+        while let Some(&(index, granted)) = self.found.sessions.get(at) {
+            at += 1;
             let bridge = self.sessions[index].bridge;
             if bridge && !self.crosses(index, publisher) {
                 continue;
             }
             self.deliver(index, &mut routed, granted, fx);
         }
-        for &share in &found.shares {
+        let mut at = 0;
+        while let Some(&share) = self.found.shares.get(at) {
+            at += 1;
             self.deliver_to_share(share, &mut routed, fx);
         }
-        self.found = found;
     }
 
     /// Gives a message to a member of this share alone.

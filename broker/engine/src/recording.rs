@@ -11,6 +11,8 @@ use crate::effects::Effects;
 use crate::filter::Filter;
 use crate::message::Message;
 use crate::router::StreamSet;
+use crate::session::{SessionIndex, Sessions};
+use crate::will::TakenWill;
 
 /// A stream of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,13 +28,14 @@ pub struct Stream {
 /// Streams that there may be.
 pub const STREAMS_MAX: usize = u64::BITS as usize;
 
-/// Who published a message; `None`: the broker itself.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Publisher<'a> {
-    pub(crate) client_id: Option<&'a Arc<str>>,
-    pub(crate) user_name: Option<&'a Arc<str>>,
-    /// The broker that it came from, if a bridge brought it that has said so.
-    pub(crate) behind: Option<u64>,
+/// Who published a message. Its name is looked up where it is needed, which is seldom.
+#[derive(Clone, Copy)]
+pub(crate) enum Publisher<'a> {
+    /// The broker itself.
+    Broker,
+    Session(SessionIndex),
+    /// A client that is gone.
+    Will(&'a TakenWill),
 }
 
 /// What the engine knows of the log.
@@ -52,6 +55,32 @@ impl Recording {
     /// What is recorded now.
     pub(crate) fn streams(&self) -> impl Iterator<Item = &Stream> {
         self.streams.iter()
+    }
+}
+
+impl<'a> Publisher<'a> {
+    pub(crate) fn client_id(self, sessions: &'a Sessions) -> Option<&'a Arc<str>> {
+        match self {
+            Self::Broker => None,
+            Self::Session(index) => Some(&sessions[index].client_id),
+            Self::Will(will) => Some(&will.client_id),
+        }
+    }
+
+    fn user_name(self, sessions: &'a Sessions) -> Option<&'a Arc<str>> {
+        match self {
+            Self::Broker => None,
+            Self::Session(index) => sessions[index].user_name.as_ref(),
+            Self::Will(will) => will.user_name.as_ref(),
+        }
+    }
+
+    /// The broker that it came from, if a bridge brought it that has said so.
+    pub(crate) fn behind(self, sessions: &Sessions) -> Option<u64> {
+        match self {
+            Self::Session(index) => sessions[index].rare.known.broker,
+            Self::Broker | Self::Will(_) => None,
+        }
     }
 }
 
@@ -98,8 +127,8 @@ impl Engine {
                 stream: name.clone(),
                 offset: *end,
                 time: self.now,
-                client_id: publisher.client_id.cloned(),
-                user_name: publisher.user_name.cloned(),
+                client_id: publisher.client_id(&self.sessions).cloned(),
+                user_name: publisher.user_name(&self.sessions).cloned(),
                 message: message.clone(),
             }));
             *end += 1;

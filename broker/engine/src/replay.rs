@@ -21,7 +21,6 @@ use martlet_codec::reason::QoS;
 use crate::Engine;
 use crate::change::Change;
 use crate::counters::Bound;
-use crate::deliver::publish_qos0;
 use crate::effects::Effects;
 use crate::filter::Filter;
 use crate::publish::Routed;
@@ -143,7 +142,7 @@ impl Engine {
             let qos = message.qos().min(granted);
             let session = &mut self.sessions[index];
             if qos == QoS::AtMostOnce {
-                session.send(publish_qos0(&message, true), &mut self.counters, fx);
+                session.publish_qos0(&message, true, &mut self.counters, fx);
             } else if session.is_ready(qos, &self.limits) {
                 let mut routed = Routed { retain: true, ..Routed::new(&message) }; // [MQTT-3.3.1-8]
                 self.start(index, &mut routed, qos, fx);

@@ -116,7 +116,8 @@ impl Engine {
             }
         }
         if !connected.is_empty() || !wills.is_empty() || !outdated.is_empty() {
-            self.recovery = Some(Recovery { since: self.now, connected, wills, outdated });
+            let recovery = Recovery { since: self.now, connected, wills, outdated };
+            self.recovery = Some(Box::new(recovery));
         }
     }
 
@@ -246,13 +247,6 @@ impl Engine {
             waiting_bytes: self.waiting.bytes,
             queues_bytes: self.queues.bytes(),
         }
-    }
-
-    /// A name for a message that is to be kept.
-    pub(crate) fn next_key(&mut self) -> MessageKey {
-        let key = self.next_key;
-        self.next_key = MessageKey(key.0 + 1);
-        key
     }
 }
 

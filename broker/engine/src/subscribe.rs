@@ -29,7 +29,7 @@ impl Engine {
         let refused_before = self.counters.dropped(Bound::Subscriptions);
         let subscribe = |(filter, qos): &(Filter, QoS)| self.subscribe(from, filter, *qos, fx);
         let codes: Box<[u8]> = asked.iter().map(subscribe).collect();
-        self.send(from, OutPacket::SubAck(id, codes.clone()), fx);
+        self.send(from, OutPacket::SubAck(id, Box::new(codes.clone())), fx);
         let refused = self.counters.dropped(Bound::Subscriptions) - refused_before;
         if refused > 0 {
             let client_id = self.sessions[from].client_id.clone();

@@ -31,7 +31,7 @@ impl Engine {
             fx.changes.push(Change::KeepWill { client_id, will: will.clone() });
             session.will = Some(will);
         } else {
-            self.deny(&client_id, &will, Delivery::AtMostOnce, fx);
+            self.deny(client_id, &will, Delivery::AtMostOnce, fx);
         }
     }
 
@@ -50,9 +50,7 @@ impl Engine {
     /// [MQTT-3.1.2-16] [MQTT-3.1.2-17], and `$SYS` is closed to it as to any client. The
     /// rules may have changed since it was kept.
     pub(crate) fn publish_will(&mut self, will: TakenWill, fx: &mut Effects) {
-        let TakenWill { message, client_id, user_name, allowed } = will;
-        let (client_id, user_name) = (Some(&client_id), user_name.as_ref());
-        let publisher = Publisher { client_id, user_name, behind: None };
-        self.accept(publisher, &message, Delivery::AtMostOnce, allowed, fx);
+        let (message, delivery) = (&will.message, Delivery::AtMostOnce);
+        self.accept(Publisher::Will(&will), message, delivery, will.allowed, fx);
     }
 }

@@ -166,8 +166,8 @@ impl Cursor {
 
 /// Whether this message belongs to the broker's own topics, which are not kept on disk.
 pub(crate) fn is_sys(message: &Message) -> bool {
-    let topic = message.topic().as_bytes();
-    topic == b"$SYS" || topic.starts_with(b"$SYS/")
+    let rest = message.topic().as_bytes().strip_prefix(b"$SYS");
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
 }
 
 fn encode(message: &Message, key: &mut Vec<u8>) {

@@ -248,7 +248,7 @@ impl Deliveries {
                 None => {}
                 Some(Awaiting::PubComp) => return Some(OutPacket::PubRel(slot.id)),
                 Some(Awaiting::PubAck(outbound) | Awaiting::PubRec(outbound)) => {
-                    return Some(outbound.publish(slot.id, true));
+                    return Some(outbound.publish_again(slot.id));
                 }
             }
         }
@@ -424,14 +424,19 @@ impl Awaiting {
 }
 
 impl Outbound {
-    /// The PUBLISH for this message under this id. DUP says whether this server sent it before; the
-    /// publisher's DUP is not carried on [MQTT-3.3.1-3].
-    pub(crate) fn publish(&self, id: PacketId, dup: bool) -> OutPacket {
-        let delivery = match self.qos {
-            QoS::AtMostOnce => Delivery::AtMostOnce,
-            QoS::AtLeastOnce => Delivery::AtLeastOnce { id, dup },
-            QoS::ExactlyOnce => Delivery::ExactlyOnce { id, dup },
-        };
-        OutPacket::Publish { message: self.message.clone(), delivery, retain: self.retain }
+    /// The PUBLISH for this message once again.
+    fn publish_again(&self, id: PacketId) -> OutPacket {
+        let (message, delivery) = (self.message.clone(), delivery(self.qos, id, true));
+        OutPacket::Publish { message, delivery, retain: self.retain }
+    }
+}
+
+/// A delivery under this id. DUP says whether this server sent it before; the publisher's DUP is
+/// not carried on [MQTT-3.3.1-3].
+pub(crate) fn delivery(qos: QoS, id: PacketId, dup: bool) -> Delivery {
+    match qos {
+        QoS::AtMostOnce => Delivery::AtMostOnce,
+        QoS::AtLeastOnce => Delivery::AtLeastOnce { id, dup },
+        QoS::ExactlyOnce => Delivery::ExactlyOnce { id, dup },
     }
 }

@@ -16,7 +16,7 @@ use martlet_codec::packet::Delivery;
 use martlet_codec::reason::{ConnectReturnCode, QoS};
 
 use crate::behind::Known;
-use crate::counters::Counters;
+use crate::counters::{Counters, PacketKind};
 use crate::effects::{Effects, OutPacket, Outgoing};
 use crate::filter::Filter;
 use crate::input::{LinkId, Time};
@@ -173,45 +173,65 @@ impl Session {
 
     /// Hands a packet to the link, if there is one. Answers go whether or not there is room: the
     /// link stops reading from a client that does not take them.
-    pub(crate) fn send(
+    pub(crate) fn send(&mut self, packet: OutPacket, counters: &mut Counters, fx: &mut Effects) {
+        if let OutPacket::Publish { message, delivery, retain } = packet {
+            return self.publish(message, delivery, retain, counters, fx);
+        }
+        let Attachment::Attached(attached) = &mut self.attachment else { return };
+        attached.room -= i64::from(packet.cost());
+        counters.count_sent(packet.kind());
+        let promise = is_promise(&packet);
+        fx.outgoing.push(Outgoing { link: attached.link, packet, promise });
+    }
+
+    /// The same for a PUBLISH: it comes in parts, and is put together where it stays.
+    pub(crate) fn publish(
         &mut self,
-        mut packet: OutPacket,
+        message: Message,
+        delivery: Delivery,
+        retain: bool,
         counters: &mut Counters,
         fx: &mut Effects,
     ) {
         let Attachment::Attached(attached) = &mut self.attachment else { return };
-        attached.room -= i64::from(packet.cost());
-        counters.count_sent(packet.kind());
-        if let OutPacket::Publish { message, retain, .. } = &mut packet {
-            *retain |= self.bridge && message.retain();
-            counters.publishes_sent += 1;
-            self.tally.sent += 1;
-            counters.publish_bytes_sent += message.payload().len() as u64;
-        }
-        let promise = is_promise(&packet, self.durable);
+        attached.room -= i64::from(OutPacket::publish_cost(&message));
+        self.tally.sent += 1;
+        counters.count_sent(PacketKind::Publish);
+        counters.publishes_sent += 1;
+        counters.publish_bytes_sent += message.payload().len() as u64;
+        let retain = retain || self.bridge && message.retain();
+        // At QoS 2 it promises that its Packet Identifier will not come with another message before
+        // PUBREL. At QoS 1 it promises nothing: should we forget that we sent it, the session gets
+        // it again, or its publisher was never told that we have it.
+        let promise = self.durable && matches!(delivery, Delivery::ExactlyOnce { .. });
+        let packet = OutPacket::Publish { message, delivery, retain };
         fx.outgoing.push(Outgoing { link: attached.link, packet, promise });
+    }
+
+    /// The same at QoS 0: no id, no DUP [MQTT-2.3.1-5] [MQTT-3.3.1-2] [MQTT-4.3.1-1].
+    pub(crate) fn publish_qos0(
+        &mut self,
+        message: &Message,
+        retain: bool,
+        counters: &mut Counters,
+        fx: &mut Effects,
+    ) {
+        self.publish(message.clone(), Delivery::AtMostOnce, retain, counters, fx);
     }
 }
 
 /// Whether the packet says "I will remember". Whether it must wait for the disk is known once the
 /// input is handled and it is seen if any fact changed (I2).
-///
-/// A PUBLISH of QoS 1 says no such thing: should we forget that we sent it, the session gets it
-/// again, or its publisher was never told that we have it. A PUBLISH of QoS 2 promises that its
-/// Packet Identifier will not come with another message before PUBREL.
-fn is_promise(packet: &OutPacket, durable: bool) -> bool {
+fn is_promise(packet: &OutPacket) -> bool {
     match packet {
         OutPacket::ConnAck { code, .. } => *code == ConnectReturnCode::Accepted,
-        OutPacket::Publish { delivery, .. } => {
-            durable && matches!(delivery, Delivery::ExactlyOnce { .. })
-        }
         OutPacket::PubAck(_)
         | OutPacket::PubRec(_)
         | OutPacket::PubRel(_)
         | OutPacket::PubComp(_)
         | OutPacket::SubAck(..)
         | OutPacket::UnsubAck(_) => true,
-        OutPacket::PingResp => false,
+        OutPacket::Publish { .. } | OutPacket::PingResp => false,
     }
 }
 
@@ -287,12 +307,14 @@ impl Sessions {
 impl Index<SessionIndex> for Sessions {
     type Output = Session;
 
+    #[inline]
     fn index(&self, index: SessionIndex) -> &Session {
         &self.slab[index.slot()]
     }
 }
 
 impl IndexMut<SessionIndex> for Sessions {
+    #[inline]
     fn index_mut(&mut self, index: SessionIndex) -> &mut Session {
         &mut self.slab[index.slot()]
     }

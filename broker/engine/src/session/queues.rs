@@ -62,6 +62,10 @@ impl Queues {
     /// A queue got the message.
     pub(crate) fn add(&mut self, message: &Message, is_new: bool) {
         self.bytes += PLACE_BYTES;
+        if is_new && self.shared.is_empty() {
+            self.bytes += cost(message); // as it mostly is
+            return;
+        }
         let address = message.address();
         let hash = |shared: &Shared| self.hasher.hash_one(shared.address);
         let shared = Shared { address, places: 2 };
@@ -77,6 +81,10 @@ impl Queues {
     /// A message left a queue.
     pub(crate) fn take(&mut self, message: &Message) {
         self.bytes -= PLACE_BYTES;
+        if self.shared.is_empty() {
+            self.bytes -= cost(message);
+            return;
+        }
         let address = message.address();
         let hash = |address: usize| self.hasher.hash_one(address);
         let is_it = |shared: &Shared| shared.address == address;

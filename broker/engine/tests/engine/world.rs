@@ -142,7 +142,7 @@ impl World {
         self.packet(link, InPacket::Subscribe { id: id(9), subscriptions });
         let at = self.unread.iter().position(|o| o.link == link && is_suback(&o.packet));
         let suback = self.unread.remove(at.expect("SUBACK")).packet;
-        assert_eq!(suback, OutPacket::SubAck(id(9), Box::new([code])));
+        assert_eq!(suback, OutPacket::SubAck(id(9), Box::new(Box::new([code]))));
     }
 
     /// Unsubscribes and reads the UNSUBACK away.
