@@ -11,14 +11,13 @@ use std::time::Duration;
 use martlet_codec::decode::{DecodeError, Decoded, decode};
 use martlet_codec::packet::Packet;
 use martlet_codec::reason::ReasonCode;
-use martlet_engine::input::{InPacket, Input, LostCause};
+use martlet_engine::input::{Input, LostCause};
 use parking_lot::Mutex;
 use tokio::time::{Sleep, sleep};
 
 use crate::net::admission::Asking;
 use crate::net::connection::{Connection, End};
 use crate::net::rights::{self, Fate, Heard, Pending};
-use crate::net::terms::Breach;
 use crate::net::throttle::Throttle;
 use crate::net::websocket::Fault;
 
@@ -311,17 +310,22 @@ impl Connection {
         let Some(link) = self.link.id() else {
             return self.ask(packet).map_or_else(Outcome::End, Outcome::Asking);
         };
-        let packet = match self.shared.terms.take(packet, &bytes[header_len..]) {
-            Ok(packet) => packet,
-            Err(Breach { option: rule, what: reason }) => {
-                return Outcome::End(End::Lost(LostCause::Malformed { rule, reason }));
-            }
-        };
-        let pause = || self.pause_after(&packet, bytes.len());
+        let is_publish = matches!(packet, Packet::Publish(_));
+        let pause = || self.pause_after(is_publish, bytes.len());
+        let taken = self.shared.terms.take(packet, &bytes[header_len..]);
         let Some(rights) = self.guest.get().and_then(|guest| guest.rights.as_ref()) else {
-            let pause = pause();
-            inputs.push(Input::Packet { link, packet });
-            return Outcome::Taken(pause);
+            // Nobody looks at it on its way, so that it need not be put together twice.
+            return match taken {
+                Ok(packet) => {
+                    inputs.push(Input::Packet { link, packet });
+                    Outcome::Taken(pause())
+                }
+                Err(breach) => Outcome::End(End::Lost(breach.cause())),
+            };
+        };
+        let packet = match taken {
+            Ok(packet) => packet,
+            Err(breach) => return Outcome::End(End::Lost(breach.cause())),
         };
         let (pause, packet) = match rights.judge(&packet, &heard) {
             Fate::Goes => (pause(), packet),
@@ -338,9 +342,9 @@ impl Connection {
     }
 
     /// How long nothing is to be read behind this packet, because its client publishes too fast.
-    fn pause_after(&self, packet: &InPacket, len: usize) -> Option<Duration> {
+    fn pause_after(&self, is_publish: bool, len: usize) -> Option<Duration> {
         let rates = &self.shared.rates;
-        if rates.are_free() || !matches!(packet, InPacket::Publish { .. }) {
+        if rates.are_free() || !is_publish {
             return None;
         }
         let throttle = self.seldom().throttle.get_or_init(|| {

@@ -7,7 +7,7 @@ use martlet_codec::packet::{self, Packet, Publish};
 use martlet_codec::reason::{ProtocolVersion, QoS};
 use martlet_codec::topic::{SubscriptionFilter, TopicError, TopicFilter, TopicName};
 use martlet_engine::filter::Filter;
-use martlet_engine::input::{Connect, InPacket};
+use martlet_engine::input::{Connect, InPacket, LostCause};
 use martlet_engine::message::Message;
 
 /// One listener's terms.
@@ -44,6 +44,13 @@ pub(super) struct Breach {
 const TOO_LONG: Breach =
     Breach { option: "mount_point", what: "a topic that is too long for the mount point" };
 
+impl Breach {
+    /// What becomes of a connection.
+    pub(super) fn cause(self) -> LostCause {
+        LostCause::Malformed { rule: self.option, reason: self.what }
+    }
+}
+
 impl Default for Terms {
     /// Everything that the broker can.
     fn default() -> Self {
@@ -73,6 +80,7 @@ impl Terms {
     }
 
     /// A packet as the engine is to see it. `body` is everything behind its fixed header.
+    #[inline]
     pub(super) fn take(&self, packet: &Packet<'_>, body: &[u8]) -> Result<InPacket, Breach> {
         if let Packet::Publish(publish) = packet
             && publish.delivery.qos() > self.qos_max
@@ -80,6 +88,14 @@ impl Terms {
             let what = "a PUBLISH of a higher QoS than the listener takes";
             return Err(Breach { option: "max_qos", what });
         }
+        match (packet, &self.mount_point) {
+            (Packet::Subscribe(_), _) => self.take_subscribe(packet, body),
+            (_, None) => Ok(InPacket::from_packet(packet, body)),
+            (_, Some(mount)) => mount.take(packet, body),
+        }
+    }
+
+    fn take_subscribe(&self, packet: &Packet<'_>, body: &[u8]) -> Result<InPacket, Breach> {
         let mut taken = match &self.mount_point {
             None => InPacket::from_packet(packet, body),
             Some(mount) => mount.take(packet, body)?,

@@ -319,7 +319,7 @@ impl Model {
                     filters.push((filter.as_str().to_owned(), changed));
                 }
                 self.link(link).granted.push_back((id.get(), filters));
-                OutPacket::SubAck(*id, codes)
+                OutPacket::SubAck(*id, Box::new(codes))
             }
             InPacket::Unsubscribe { id, filters } => {
                 let step = self.steps;
