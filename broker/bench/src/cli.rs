@@ -200,7 +200,7 @@ pub(crate) struct MassesOptions {
     #[arg(long, default_value_t = 100)]
     pub(crate) clients: usize,
     /// Messages published among the filters
-    #[arg(long, default_value_t = 500_000)]
+    #[arg(long, default_value_t = 1_000_000)]
     pub(crate) messages: usize,
     /// Retained messages
     #[arg(long, default_value_t = 1_000_000)]

@@ -31,7 +31,7 @@ pub(crate) struct Plan {
 }
 
 /// What came of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 struct Figures {
     seconds: f64,
     cpu_s: f64,
@@ -41,13 +41,32 @@ struct Figures {
     bytes: u64,
 }
 
+/// A broker with its clients and their filters.
+struct Crowd {
+    subject: Subject,
+    streams: Vec<TcpStream>,
+    filters: usize,
+    /// What all messages took.
+    published: Figures,
+}
+
+impl Figures {
+    fn add(&mut self, more: Self) {
+        self.seconds += more.seconds;
+        self.cpu_s += more.cpu_s;
+        self.load_cpu_s += more.load_cpu_s;
+        self.bytes += more.bytes;
+    }
+}
+
 /// Filters in one SUBSCRIBE.
 const FILTERS_PER_PACKET: usize = 100;
 /// Messages that go to one subscriber, and come back, together.
 const BATCH: usize = 100;
 /// Bytes handed to a socket together.
 const CHUNK_BYTES: usize = 256 << 10;
-/// How often neighbours are watched by themselves and beside a delivery, in turns.
+/// How often messages go to few and to many filters in turns, and neighbours are watched by
+/// themselves and beside a delivery.
 const ROUNDS: usize = 5;
 /// What only reads behind all others has of it.
 const NICE: i32 = 19;
@@ -63,16 +82,7 @@ pub(crate) fn run(plan: &Plan, sources: &[Source], cores: Cores) -> Result<(), B
     );
     let mut disturbances = Vec::new();
     for source in sources {
-        let few = (plan.filters / 1000).max(plan.clients);
-        for filters in [few, plan.filters] {
-            let subject = source.start(Transport::Tcp, cores)?;
-            let clients = plan.clients.max(1);
-            let (mut streams, subscribed) = subscribe(&subject, filters, clients)?;
-            row(source, &format!("{filters} filters subscribed"), subscribed, filters);
-            let published = publish(&subject, &mut streams, filters, plan.messages)?;
-            let what = format!("{} messages, QoS 0, among them", plan.messages);
-            row(source, &what, published, plan.messages);
-        }
+        among_filters(plan, source, cores)?;
         let subject = source.start(Transport::Tcp, cores)?;
         let stored = retain(&subject, plan.retained)?;
         row(source, &format!("{} retained messages stored", plan.retained), stored, plan.retained);
@@ -85,6 +95,31 @@ pub(crate) fn run(plan: &Plan, sources: &[Source], cores: Cores) -> Result<(), B
          |---|---|---|---|---|"
     );
     disturbances.iter().for_each(|rows| print!("{rows}"));
+    Ok(())
+}
+
+/// A broker with few filters and one with all of them. Messages go to both in turns, so that what
+/// else the machine does hits them alike.
+fn among_filters(plan: &Plan, source: &Source, cores: Cores) -> Result<(), BenchError> {
+    let clients = plan.clients.max(1);
+    let mut crowds = Vec::new();
+    for filters in [(plan.filters / 1000).max(clients), plan.filters] {
+        let subject = source.start(Transport::Tcp, cores)?;
+        let (streams, subscribed) = subscribe(&subject, filters, clients)?;
+        row(source, &format!("{filters} filters subscribed"), subscribed, filters);
+        crowds.push(Crowd { subject, streams, filters, published: Figures::default() });
+    }
+    let messages = plan.messages / ROUNDS;
+    for round in 0..ROUNDS {
+        for crowd in &mut crowds {
+            let published = crowd.publish(round * messages, messages)?;
+            crowd.published.add(published);
+        }
+    }
+    for Crowd { filters, published, .. } in &crowds {
+        let what = format!("{} messages, QoS 0, among {filters}", messages * ROUNDS);
+        row(source, &what, *published, messages * ROUNDS);
+    }
     Ok(())
 }
 
@@ -173,33 +208,37 @@ fn filter(number: usize) -> String {
     format!("site/{number:07}/{last}")
 }
 
-/// Publishes to topics each of which one filter matches, and waits for every message.
-fn publish(
-    subject: &Subject,
-    streams: &mut [TcpStream],
-    filters: usize,
-    messages: usize,
-) -> Result<Figures, BenchError> {
-    let mut publisher = peer::connect(subject.route.address, streams.len(), true, None)?;
-    let each = filters / streams.len();
-    let ((), figures) = measure(subject, || {
-        for batch in 0..messages / BATCH {
-            let client = batch % streams.len();
-            // Anywhere among the client's own.
-            let number = |n: usize| client * each + (batch * BATCH + n).wrapping_mul(7919) % each;
-            let topics = (0..BATCH).map(|n| format!("site/{:07}/d/value", number(n)));
-            let packets = topics.flat_map(|topic| wire::publish_qos0(&topic, &PAYLOAD, false));
-            let bytes: Vec<u8> = packets.collect();
-            publisher.write_all(&bytes).map_err(BenchError::system("publishing"))?;
-            let mut missing = BATCH;
-            receive(&mut streams[client], |packet| {
-                missing -= usize::from(matches!(packet, Packet::Publish(_)));
-                missing > 0
-            })?;
-        }
-        Ok(())
-    })?;
-    Ok(figures)
+impl Crowd {
+    /// Publishes to topics each of which one filter matches, and waits for every message. So many
+    /// were published before.
+    fn publish(&mut self, before: usize, messages: usize) -> Result<Figures, BenchError> {
+        let Self { subject, streams, filters, .. } = self;
+        let mut publisher = peer::connect(subject.route.address, streams.len(), true, None)?;
+        let each = *filters / streams.len();
+        let ((), figures) = measure(subject, || {
+            for batch in before / BATCH..(before + messages) / BATCH {
+                let client = batch % streams.len();
+                // Anywhere among the client's own.
+                let own = |n: usize| (batch * BATCH + n).wrapping_mul(7919) % each;
+                let topics = (0..BATCH).map(|n| topic(client * each + own(n)));
+                let packets = topics.flat_map(|topic| wire::publish_qos0(&topic, &PAYLOAD, false));
+                let bytes: Vec<u8> = packets.collect();
+                publisher.write_all(&bytes).map_err(BenchError::system("publishing"))?;
+                let mut missing = BATCH;
+                receive(&mut streams[client], |packet| {
+                    missing -= usize::from(matches!(packet, Packet::Publish(_)));
+                    missing > 0
+                })?;
+            }
+            Ok(())
+        })?;
+        Ok(figures)
+    }
+}
+
+/// What the filter of this number matches.
+fn topic(number: usize) -> String {
+    format!("site/{number:07}/d/value")
 }
 
 const PAYLOAD: [u8; wire::PAYLOAD_LEN] = [0xA5; wire::PAYLOAD_LEN];

@@ -5,8 +5,8 @@ use martlet_codec::ids::PacketId;
 use crate::Engine;
 use crate::change::Change;
 use crate::effects::{Effects, Farewell, OutPacket};
-use crate::session::{Session, SessionIndex};
 use crate::session::deliveries::Answer;
+use crate::session::{Session, SessionIndex};
 
 impl Engine {
     pub(crate) fn on_puback(&mut self, from: SessionIndex, id: PacketId, fx: &mut Effects) {

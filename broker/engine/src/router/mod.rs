@@ -1,5 +1,6 @@
 //! Who wants a message: filters in a trie, members of shares, and the retained messages.
 
+mod ahead;
 mod children;
 mod few;
 pub(crate) mod retained;
@@ -10,6 +11,7 @@ use martlet_codec::reason::QoS;
 use martlet_codec::topic::TopicName;
 
 use crate::filter::Filter;
+use crate::router::ahead::Ahead;
 use crate::router::few::Few;
 use crate::router::shares::{ShareId, Shares};
 use crate::router::trie::{NodeId, Trie};
@@ -45,6 +47,7 @@ pub(crate) struct Router {
     places: Places,
     shared: u64,
     stamps: Stamps,
+    ahead: Ahead,
     /// Counts the changes of all subscriptions.
     generation: u64,
 }
@@ -117,6 +120,7 @@ impl Router {
             places: Slab::new(),
             shared: 0,
             stamps: Stamps::default(),
+            ahead: Ahead::default(),
             generation: 1,
         }
     }
@@ -204,21 +208,25 @@ impl Router {
         found.shares.clear();
         found.streams = StreamSet::default();
         self.stamps.round += 1;
-        let Self { trie, stamps, .. } = self;
-        trie.walk(topic, |subscribers, shares, streams| {
+        let Self { trie, stamps, ahead, .. } = self;
+        let mut visit = |subscribers: &[Subscriber], shares: &[ShareId], streams| {
             found.streams = found.streams.union(streams);
             for subscriber in subscribers {
                 stamps.add(subscriber, &mut found.sessions);
             }
             found.shares.extend_from_slice(shares);
-        });
+        };
+        match ahead.take(topic, self.generation) {
+            Some(nodes) => nodes.for_each(|node| trie.visit(node, &mut visit)),
+            None => trie.walk(topic, visit),
+        }
     }
 
-    /// Fetches from memory what [`find`](Self::find) will look at for these topics, if there are so
-    /// many filters that it is worth it.
-    pub(crate) fn fetch<'t>(&self, topics: impl Iterator<Item = TopicName<'t>>) {
+    /// Looks up ahead what [`find`](Self::find) will be asked for, if there are so many filters that
+    /// it is worth it.
+    pub(crate) fn look_ahead<'t>(&mut self, topics: impl Iterator<Item = TopicName<'t>> + Clone) {
         if self.trie.len() >= MANY_LEVELS {
-            self.trie.fetch(topics);
+            self.ahead.fill(&self.trie, self.generation, topics);
         }
     }
 
@@ -322,6 +330,41 @@ mod tests {
         assert_eq!(found.sessions, []);
         router.find(topic, &mut found);
         assert_eq!(found.sessions, [(session(5), QoS::AtMostOnce)]);
+    }
+
+    /// Also where subscriptions change, and where topics come twice or not at all.
+    #[test]
+    fn what_is_looked_up_ahead_is_what_is_found() {
+        let filters: Vec<String> = (0..MANY_LEVELS).map(|n| format!("a/{n}/#")).collect();
+        let more = ["#", "a/+/b", "a/7/b", "+/7/+", "a/9/#"].map(str::to_owned);
+        let (mut ahead, mut plain) = (Router::new(7), Router::new(7));
+        for (slot, text) in (0..).zip(filters.into_iter().chain(more)) {
+            let filter = Filter::parse(&text).expect("a filter");
+            for router in [&mut ahead, &mut plain] {
+                router.subscribe(&filter, SessionIndex::at_slot(slot), QoS::AtMostOnce);
+            }
+        }
+        let text: Vec<String> = (0..40).map(|n| format!("a/{}/b", n % 30)).collect();
+        let topics = text.iter().map(|text| TopicName::new(text.as_bytes()).expect("a topic"));
+        let (mut one, mut other) = (Found::default(), Found::default());
+        let late = Filter::parse("+/+/b").expect("a filter");
+        for (at, topic) in topics.clone().enumerate() {
+            if at % 20 == 0 {
+                ahead.look_ahead(topics.clone().skip(at).take(20));
+            }
+            if at == 33 {
+                for router in [&mut ahead, &mut plain] {
+                    router.subscribe(&late, SessionIndex::at_slot(1), QoS::AtLeastOnce);
+                }
+            }
+            if at % 3 == 0 {
+                continue; // refused before it was routed
+            }
+            ahead.find(topic, &mut one);
+            plain.find(topic, &mut other);
+            assert_eq!(one.sessions, other.sessions, "{topic:?}");
+            assert!(one.sessions.len() > 2, "{topic:?}");
+        }
     }
 
     /// Numbers below its session's that nobody has cost it no memory of their own.

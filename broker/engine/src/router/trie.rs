@@ -3,6 +3,9 @@
 //! There may be millions, and where a message goes is then mostly a matter of how many lines of
 //! memory are fetched on the way: a node takes one, and has in it what most nodes have.
 
+mod together;
+
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
 use std::num::NonZeroU32;
 
@@ -28,29 +31,12 @@ pub(super) struct Trie {
     nodes: Nodes,
     children: Children,
     hasher: FixedState,
-    /// Kept between walks: nodes to visit, each with where its next topic level begins.
-    pending: Vec<(NodeId, u32)>,
+    /// Kept between walks: nodes to visit, each with where its next topic level begins. The first
+    /// is visited first, as when many walk together.
+    pending: VecDeque<(NodeId, u32)>,
 }
 
 type Nodes = Slab<Node, 256>;
-
-/// Where a walk is: at a node, with the levels of its topic that are still to come, if any are.
-#[derive(Clone, Copy)]
-struct Step<'t> {
-    node: NodeId,
-    rest: Option<&'t [u8]>,
-}
-
-/// A child to be looked up, by its hash, and the levels behind it.
-#[derive(Clone, Copy)]
-struct Named<'t> {
-    hash: u64,
-    rest: Option<&'t [u8]>,
-}
-
-/// Steps beyond which nothing more is fetched ahead: what came first would be out of the caches
-/// again.
-const STEPS_MAX: usize = 1024;
 
 #[repr(align(64))]
 struct Node {
@@ -153,7 +139,7 @@ impl Trie {
             nodes,
             children: Children::new(),
             hasher: FixedState::with_seed(hash_seed),
-            pending: Vec::new(),
+            pending: VecDeque::new(),
         }
     }
 
@@ -205,33 +191,29 @@ impl Trie {
         mut visit: impl FnMut(&[Subscriber], &[ShareId], StreamSet),
     ) {
         let bytes = topic.as_bytes();
-        let mut visit_id = |nodes: &Nodes, id: NodeId| {
-            let node = &nodes[id.slot()];
-            visit(node.subscribers.as_slice(), node.shares(), node.streams());
-        };
         let mut pending = std::mem::take(&mut self.pending);
-        pending.push((ROOT, 0));
-        while let Some((id, start)) = pending.pop() {
+        pending.push_back((ROOT, 0));
+        while let Some((id, start)) = pending.pop_front() {
             let node = &self.nodes[id.slot()];
             // I9, [MQTT-4.7.2-1]
             let wildcards = id != ROOT || !topic.is_dollar();
             if let Some(hash) = node.hash.filter(|_| wildcards) {
-                visit_id(&self.nodes, hash); // also behind the last level: a/# matches a
+                self.visit(hash, &mut visit); // also behind the last level: a/# matches a
             }
             let start = start as usize;
             if start > bytes.len() {
-                visit_id(&self.nodes, id);
+                self.visit(id, &mut visit);
                 continue;
             }
             let level = first_level(&bytes[start..]);
             let next = (start + level.len() + 1) as u32; // a topic is under 64 KiB
             if let Some(plus) = node.plus.filter(|_| wildcards) {
-                pending.push((plus, next));
+                pending.push_back((plus, next));
             }
             if node.named > 0
                 && let Some(child) = self.named_child(id, node, level)
             {
-                pending.push((child, next));
+                pending.push_back((child, next));
             }
         }
         self.pending = pending;
@@ -242,58 +224,14 @@ impl Trie {
         self.nodes.len()
     }
 
-    /// Looks at the memory that walks of these topics are going to look at, all of them one level
-    /// after the other: the machine then fetches many lines at a time, for each of which a walk
-    /// would have to wait. Changes nothing.
-    pub(super) fn fetch<'t>(&self, topics: impl Iterator<Item = TopicName<'t>>) {
-        let from_root = |topic: TopicName<'t>| Step { node: ROOT, rest: Some(topic.as_bytes()) };
-        let mut steps: Vec<Step<'t>> = topics.map(from_root).collect();
-        let (mut below, mut named) = (Vec::new(), Vec::new());
-        while (2..STEPS_MAX).contains(&steps.len()) {
-            self.touch(&steps);
-            steps.drain(..).for_each(|step| self.look_below(step, &mut below, &mut named));
-            self.touch_named(&named);
-            below.extend(named.drain(..).filter_map(|child| self.step_to(child)));
-            std::mem::swap(&mut steps, &mut below);
-        }
-    }
-
-    /// Fetches these nodes: nothing here depends on what is in them, so that none has to wait for
-    /// the one before it.
-    fn touch(&self, steps: &[Step<'_>]) {
-        let touched = steps.iter().fold(0, |sum, step| sum ^ self.nodes[step.node.slot()].named);
-        std::hint::black_box(touched);
-    }
-
-    /// The same for where children with a name are looked up.
-    fn touch_named(&self, named: &[Named<'_>]) {
-        let touched = named.iter().fold(0, |sum, child| sum ^ self.children.touch(child.hash));
-        std::hint::black_box(touched);
-    }
-
-    /// Where a walk goes on from here: what is known of it at once, and what must be looked up.
-    fn look_below<'t>(
+    /// Visits the list of this filter.
+    pub(super) fn visit(
         &self,
-        Step { node: id, rest }: Step<'t>,
-        below: &mut Vec<Step<'t>>,
-        named: &mut Vec<Named<'t>>,
+        id: NodeId,
+        visit: &mut impl FnMut(&[Subscriber], &[ShareId], StreamSet),
     ) {
         let node = &self.nodes[id.slot()];
-        below.extend(node.hash.map(|node| Step { node, rest: None }));
-        let Some(rest) = rest else { return };
-        let level = first_level(rest);
-        let rest = rest.get(level.len() + 1..);
-        below.extend(node.plus.map(|node| Step { node, rest }));
-        match node.only {
-            Some(node) => below.push(Step { node, rest }),
-            None if node.named > 0 => named.push(Named { hash: self.hash(id, level), rest }),
-            None => {}
-        }
-    }
-
-    /// It is not compared, since it is not there yet: now and then it is another one.
-    fn step_to<'t>(&self, Named { hash, rest }: Named<'t>) -> Option<Step<'t>> {
-        self.children.find(hash, |_| true).map(|node| Step { node, rest })
+        visit(node.subscribers.as_slice(), node.shares(), node.streams());
     }
 
     #[cfg(test)]
@@ -370,43 +308,6 @@ mod tests {
         for len in [0, 1, SHORT_BYTES - 1, SHORT_BYTES, SHORT_BYTES + 1, 1000] {
             let name: Vec<u8> = (0..len).map(|n| b'a' + (n % 26) as u8).collect();
             assert_eq!(Name::new(&name).as_bytes(), name);
-        }
-    }
-
-    /// Or a walk would wait for what was not fetched.
-    #[test]
-    fn what_a_walk_comes_by_was_looked_at() {
-        let mut trie = Trie::new(7);
-        let filters = ["#", "a/#", "a/b", "a/b/c/#", "a/+/c", "+/b/+", "b/#", "c/d", "/+", "c"];
-        let ends = filters.map(|filter| {
-            let node = trie.insert(TopicFilter::new(filter.as_bytes()).expect("a filter"));
-            trie.streams(node).0 = 1;
-            (filter, node)
-        });
-        let rows: [(&str, &[&str]); 6] = [
-            ("a", &["#", "a/#"]),
-            ("a/b", &["#", "a/#", "a/b"]),
-            ("a/b/c", &["#", "a/#", "a/b/c/#", "a/+/c", "+/b/+"]),
-            ("/", &["#", "/+"]),
-            ("c/d/e", &["#"]),
-            ("x", &["#"]),
-        ];
-        for (topic, matching) in rows {
-            let topic = TopicName::new(topic.as_bytes()).expect("a topic");
-            let mut visited = 0;
-            trie.walk(topic, |_, _, streams| visited += usize::from(!streams.is_empty()));
-            assert_eq!(visited, matching.len(), "{topic:?}");
-            let (mut at, mut seen) = (0, vec![Step { node: ROOT, rest: Some(topic.as_bytes()) }]);
-            while at < seen.len() {
-                let (step, mut named) = (seen[at], Vec::new());
-                trie.look_below(step, &mut seen, &mut named);
-                seen.extend(named.into_iter().filter_map(|child| trie.step_to(child)));
-                at += 1;
-            }
-            for (filter, node) in ends.iter().filter(|(filter, _)| matching.contains(filter)) {
-                assert!(seen.iter().any(|step| step.node == *node), "{topic:?} {filter}");
-            }
-            trie.fetch(std::iter::repeat_n(topic, 2 * STEPS_MAX));
         }
     }
 }

@@ -97,7 +97,10 @@ fn what_is_sent() {
         (OutPacket::PubAck(id(258)), b"\x40\x02\x01\x02"),
         (OutPacket::PubRel(id(258)), b"\x62\x02\x01\x02"), // [MQTT-2.2.2-1]
         (OutPacket::PubComp(id(258)), b"\x70\x02\x01\x02"),
-        (OutPacket::SubAck(id(3), Box::new(Box::new([0, 1, 2, 0x80]))), b"\x90\x06\x00\x03\x00\x01\x02\x80"),
+        (
+            OutPacket::SubAck(id(3), Box::new(Box::new([0, 1, 2, 0x80]))),
+            b"\x90\x06\x00\x03\x00\x01\x02\x80",
+        ),
         (OutPacket::UnsubAck(id(3)), b"\xB0\x02\x00\x03"),
         (OutPacket::PingResp, b"\xD0\x00"),
     ];
