@@ -187,8 +187,8 @@ impl Engine {
         }
     }
 
-    /// Makes the next inputs cheaper, and changes nothing that comes of them: what the first of them
-    /// ask for is looked up for all of these together. Says how many these are.
+    /// Makes the next inputs cheaper, and changes nothing that comes of them: what they ask for is
+    /// looked up for the first of them together. Says how many these are.
     pub fn look_ahead(&mut self, inputs: &[Input]) -> usize {
         let inputs = &inputs[..inputs.len().min(LOOK_AHEAD_MAX)];
         self.router.look_ahead(inputs.iter().filter_map(topic_of));

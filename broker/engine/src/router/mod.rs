@@ -222,8 +222,8 @@ impl Router {
         }
     }
 
-    /// Looks up ahead what [`find`](Self::find) will be asked for, if there are so many filters that
-    /// it is worth it.
+    /// Looks up what [`find`](Self::find) will be asked for, if there are so many filters that it
+    /// is worth it.
     pub(crate) fn look_ahead<'t>(&mut self, topics: impl Iterator<Item = TopicName<'t>> + Clone) {
         if self.trie.len() >= MANY_LEVELS {
             self.ahead.fill(&self.trie, self.generation, topics);
