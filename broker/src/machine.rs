@@ -14,8 +14,16 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::net::address::Address;
 
 /// Files that the broker opens for itself: listeners, each with a connection that waits for others
-/// to end; state, log, runtime.
-const OWN_FILES: u64 = 64;
+/// to end; state, log.
+const OWN_FILES: u64 = 56;
+
+/// Files of each worker's runtime.
+const FILES_OF_A_WORKER: u64 = 4;
+
+/// Files that a broker with so many workers opens for itself.
+pub const fn own_files(workers: usize) -> u64 {
+    OWN_FILES + FILES_OF_A_WORKER * workers as u64
+}
 
 /// As `nice` counts.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -107,22 +115,23 @@ fn folder_bytes(folder: &Path) -> io::Result<u64> {
 /// When they are not enough for any, what to do.
 pub fn fewer_connections(
     open_files: Option<u64>,
+    own_files: u64,
     connections_max: u32,
 ) -> Result<Option<u32>, String> {
     let Some(open_files) = open_files else { return Ok(None) };
-    if open_files <= OWN_FILES {
+    if open_files <= own_files {
         return Err(format!(
-            "The system allows {open_files} open files, and Martlet needs {OWN_FILES} and one for \
+            "The system allows {open_files} open files, and Martlet needs {own_files} and one for \
              each connection: allow more (ulimit -n; with systemd LimitNOFILE=)."
         ));
     }
-    let possible = u32::try_from(open_files - OWN_FILES).ok();
+    let possible = u32::try_from(open_files - own_files).ok();
     Ok(possible.filter(|possible| *possible < connections_max))
 }
 
 /// The warning for an operator who asked for more connections than are possible.
-pub fn explain_fewer(possible: u32, connections_max: u32) -> String {
-    let wanted = u64::from(connections_max) + OWN_FILES;
+pub fn explain_fewer(possible: u32, own_files: u64, connections_max: u32) -> String {
+    let wanted = u64::from(connections_max) + own_files;
     format!(
         "limits.connections_max is {connections_max}, but the system allows open files for \
          {possible} connections only: allow {wanted} files (ulimit -Hn {wanted}; with systemd \
@@ -337,11 +346,11 @@ mod tests {
             (Some(65), 100_000, Some(1)),
         ];
         for (open_files, connections_max, expected) in rows {
-            assert_eq!(fewer_connections(open_files, connections_max), Ok(expected));
+            assert_eq!(fewer_connections(open_files, own_files(2), connections_max), Ok(expected));
         }
-        let none = fewer_connections(Some(64), 1).expect_err("no connection");
+        let none = fewer_connections(Some(64), own_files(2), 1).expect_err("no connection");
         assert!(none.starts_with("The system allows 64 open files, and Martlet needs"), "{none}");
-        let warning = explain_fewer(4032, 100_000);
+        let warning = explain_fewer(4032, own_files(2), 100_000);
         assert!(warning.contains("open files for 4032 connections only"), "{warning}");
         assert!(warning.contains("LimitNOFILE=100064"), "{warning}");
     }

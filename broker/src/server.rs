@@ -21,6 +21,7 @@ use crate::net::listener::{self, Listener, Places};
 use crate::net::throttle::{self, Rates};
 use crate::net::tls::Acceptor;
 use crate::net::tls::settings::Fault;
+use crate::net::workers::Workers;
 use crate::server::bridges::{Bridges, bridges};
 use crate::server::certificates::{Certificates, Made};
 use crate::server::reload::{Change, Part, Reloader};
@@ -80,6 +81,8 @@ pub struct Server {
     reloader: Arc<Reloader>,
     /// What is recorded, if anything may be.
     streams: Option<Arc<Streams>>,
+    /// Who serves connections besides the thread that runs it.
+    workers: Arc<Workers>,
 }
 
 /// The engine's bounds, what the driver logs, and how fast a client may publish, as a part that
@@ -187,6 +190,7 @@ impl Server {
             stopping,
             reloader,
             streams: None,
+            workers: Arc::default(),
         })
     }
 
@@ -201,6 +205,12 @@ impl Server {
         let streams = Arc::new(Streams::new(log, Arc::clone(&self.driver)));
         self.reloader.add(Arc::new(Recorded(Arc::clone(&streams))));
         Self { streams: Some(streams), ..self }
+    }
+
+    /// The same, with these workers beside the thread that runs it.
+    #[must_use]
+    pub fn served_by(self, workers: Workers) -> Self {
+        Self { workers: Arc::new(workers), ..self }
     }
 
     /// What is recorded, for whoever reads it.
@@ -236,7 +246,7 @@ impl Server {
         let bridges = tokio::spawn(self.bridges.run(self.stopping.subscribe()));
         let mut accepting = JoinSet::new();
         for (listener, shared) in self.listeners {
-            accepting.spawn(listener.run(shared));
+            accepting.spawn(listener.run(shared, Arc::clone(&self.workers)));
         }
         if let Some(window) = self.window {
             accepting.spawn(window.run(Arc::clone(&self.connections)));

@@ -2,6 +2,7 @@
 //!
 //! From a configuration that was read, through whatever an operator asks while it runs, to its end.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -12,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::config::{self, Config, Resolved, Sources};
 use crate::driver::{self, Driver, turn};
 use crate::logging::Log;
+use crate::net::workers::Workers;
 use crate::server::reload::Reloader;
 use crate::server::{Server, StartError};
 use crate::signals::Request;
@@ -83,9 +85,11 @@ fn serve(
     }
     let mut settings = on_this_machine(config);
     let open_files = machine::raise_open_files();
-    if let Some(possible) = machine::fewer_connections(open_files, settings.connections_max)? {
+    let (workers, wanted) = (workers_possible(), settings.connections_max);
+    let own_files = machine::own_files(workers);
+    if let Some(possible) = machine::fewer_connections(open_files, own_files, wanted)? {
         if config.connections_chosen {
-            tracing::warn!("{}", machine::explain_fewer(possible, settings.connections_max));
+            tracing::warn!("{}", machine::explain_fewer(possible, own_files, wanted));
         }
         settings.connections_max = possible;
     }
@@ -98,12 +102,14 @@ fn serve(
         let optional = listener.address.ip().filter(|ip| config.optional_addresses.contains(ip));
         optional.is_none_or(exists_here)
     });
-    let runtime = runtime().map_err(|e| format!("Cannot start threads: {e}."))?;
+    let started = start_workers(workers).map_err(|e| format!("Cannot start threads: {e}."));
+    let (runtime, workers) = started?;
     runtime.block_on(async {
         let server = Server::start(settings, store).map_err(|error| match error {
             StartError::Bind { address, source } => machine::diagnose_bind(&address, &source),
             StartError::Store(_) | StartError::Tls(_) => error.to_string(),
         })?;
+        let server = server.served_by(workers);
         let server = match recorded {
             Some(recorded) => server.tending(recorded),
             None => server,
@@ -199,9 +205,15 @@ fn exists_here(address: SocketAddr) -> bool {
     exists
 }
 
-/// One worker for each processor that this process may use.
-fn runtime() -> std::io::Result<Runtime> {
-    turn::runtime(available_parallelism().map_or(1, usize::from), turn::WAIT_MAX).build()
+/// One for each processor that this process may use.
+fn workers_possible() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
+/// The first worker's runtime, for this thread, and the other workers.
+fn start_workers(count: usize) -> io::Result<(Runtime, Workers)> {
+    let first = turn::runtime(turn::WAIT_MAX).build()?;
+    Ok((first, Workers::start(count - 1, turn::WAIT_MAX, || {})?))
 }
 
 /// A broker that runs, as an operator may change it.

@@ -11,11 +11,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use martlet::driver::{Driver, turn};
+use martlet::net::workers::Workers;
 use martlet::server::Server;
 use martlet::store::memory::Volatile;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 /// Broker and clients on one thread, so that what this thread allocates is what they allocate; the
 /// clients allocate nothing once they are connected.
@@ -40,7 +41,7 @@ const PUBLISH_QOS1: &[u8] = b"\x32\x0f\x00\x03a/b\x00\x0112345678";
 
 impl World {
     fn new(subscribers: usize, qos: u8) -> Self {
-        let runtime = turn::runtime(1, Duration::MAX).build().expect("a runtime");
+        let runtime = turn::runtime(Duration::MAX).build().expect("a runtime");
         let (driver, address, publisher, subscribers) = runtime.block_on(async {
             let mut settings = running::settings();
             settings.driver.connection_messages = false;
@@ -253,6 +254,41 @@ fn a_long_delivery_of_retained_messages_waits_for_no_timer() {
     println!("{parks} times the thread had nothing to do, {written} writes");
     assert!(parks <= 10, "the thread had nothing to do {parks} times");
     assert!(written <= MESSAGES as u64 / 100, "{written} writes of {MESSAGES} messages");
+}
+
+#[test]
+fn messages_wake_no_worker_but_those_whose_clients_send() {
+    const ROUNDS: usize = 500;
+    let (here, there) = std::sync::mpsc::sync_channel(1);
+    // Threads that a runtime starts for what blocks find the place taken.
+    let begin = move || drop(here.try_send(Handle::current()));
+    let workers = Workers::start(1, Duration::MAX, begin).expect("a thread");
+    let other = there.recv().expect("it has started").metrics();
+    let runtime = turn::runtime(Duration::MAX).build().expect("a runtime");
+    let woken = runtime.block_on(async {
+        let server = Server::start(running::settings(), Box::new(Volatile)).expect("it starts");
+        let address = server.addresses()[0];
+        tokio::spawn(server.served_by(workers).run(std::future::pending()));
+        let (mut publishers, mut subscribers) = (Vec::new(), Vec::new());
+        let mut id = b'a';
+        while publishers.is_empty() || subscribers.is_empty() {
+            let before = other.num_alive_tasks();
+            let client = connect(address, id).await;
+            let is_there = other.num_alive_tasks() > before;
+            if is_there { &mut subscribers } else { &mut publishers }.push(client);
+            id += 1;
+        }
+        let (publisher, subscriber) = (&mut publishers[0], &mut subscribers[0]);
+        exchange(subscriber, b"\x82\x08\x00\x01\x00\x03a/b\x00", &mut [0; 5]).await;
+        let before = other.worker_park_count(0);
+        for _ in 0..ROUNDS {
+            publisher.write_all(PUBLISH_QOS0).await.expect("it takes bytes");
+            subscriber.read_exact(&mut [0; PUBLISH_QOS0.len()]).await.expect("a message");
+        }
+        other.worker_park_count(0) - before
+    });
+    // It may have been about to wait.
+    assert!(woken <= 2, "{woken} times for {ROUNDS} messages to a client of its");
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread::available_parallelism;
 
+use martlet::machine;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// What a run ended with.
@@ -313,6 +315,11 @@ fn the_log_is_json_on_request() {
     assert!(ended.err.contains(warning), "{ended:?}");
 }
 
+/// On this machine.
+fn own_files() -> u64 {
+    machine::own_files(available_parallelism().map_or(1, usize::from))
+}
+
 #[test]
 fn more_connections_than_open_files_are_worth_a_warning_when_asked_for() {
     let dir = tempfile::tempdir().unwrap();
@@ -324,9 +331,12 @@ fn more_connections_than_open_files_are_worth_a_warning_when_asked_for() {
         let running = Running::start(shell.args(["-c", "a.toml", "-p", "0", "-v"]));
         running.signal(Signal::TERM);
         let ended = running.end();
-        let warning = "connections_max is 10000000, but the system allows open files for 192";
-        assert_eq!(ended.err.contains(warning), warned, "{ended:?}");
-        assert!(ended.err.contains("At most 192 connections at a time."), "{ended:?}");
+        let most = 256 - own_files();
+        let warning =
+            format!("connections_max is 10000000, but the system allows open files for {most}");
+        assert_eq!(ended.err.contains(&warning), warned, "{ended:?}");
+        let words = format!("At most {most} connections at a time.");
+        assert!(ended.err.contains(&words), "{ended:?}");
     }
 }
 
@@ -358,7 +368,7 @@ fn one_connection_at_a_time_is_enough_for_each_of_two_listeners() {
 
 #[test]
 fn too_few_open_files_are_1_and_say_what_to_do() {
-    for files in ["64", "10", "6"] {
+    for files in [own_files(), 10, 6] {
         let dir = tempfile::tempdir().unwrap();
         let mut shell = Command::new("sh");
         let script = format!("ulimit -n {files}; exec \"$@\"");
@@ -366,7 +376,8 @@ fn too_few_open_files_are_1_and_say_what_to_do() {
         shell.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_martlet"), "-p", "0"]);
         let ended = end_of(&mut shell);
         assert_eq!(ended.code, Some(1), "{ended:?}");
-        let words = format!(": Error: The system allows {files} open files, and Martlet needs 64");
+        let needs = format!("Martlet needs {}", own_files());
+        let words = format!(": Error: The system allows {files} open files, and {needs}");
         assert!(ended.err.contains(&words), "{ended:?}");
     }
 }

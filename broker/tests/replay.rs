@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use martlet::driver::turn;
+use martlet::net::workers::Workers;
 use martlet::server::reload::Reloader;
 use martlet::server::{self, Server};
 use martlet::store::disk::Real;
@@ -54,14 +55,14 @@ impl Recording {
         let told = settings.clone();
         let says = said.clone();
         let thread = std::thread::spawn(move || {
-            let listen = says.clone();
-            let runtime = turn::runtime(2, turn::WAIT_MAX)
-                .on_thread_start(move || std::mem::forget(listen.listen()))
-                .build();
+            let listen = says.listener();
+            let mut builder = turn::runtime(turn::WAIT_MAX);
+            let runtime = builder.on_thread_start(listen.clone()).build();
+            let workers = Workers::start(1, turn::WAIT_MAX, listen).expect("a thread");
             runtime.expect("a runtime of tokio's").block_on(async {
                 let _says = says.listen();
                 let server = Server::start(told, Box::new(store)).expect("a server starts");
-                let server = server.tending(records);
+                let server = server.served_by(workers).tending(records);
                 started.send((server.addresses()[0], server.reloader())).expect("the test waits");
                 server.run(async { drop(stopped.await) }).await;
             });

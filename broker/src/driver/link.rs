@@ -106,8 +106,9 @@ impl Link {
     }
 
     /// Brings a batch of inputs, each about this link, and empties `inputs`. If the engine is busy,
-    /// whoever is in there takes the batch along and wakes the link's task when that is done; until
-    /// then [`is_waiting`](Self::is_waiting), and the link should bring nothing more.
+    /// the batch is handled at the end of this thread's turn at the latest, and the link's task is
+    /// woken then; until then [`is_waiting`](Self::is_waiting), and the link should bring nothing
+    /// more.
     pub fn submit(&self, edge: &Arc<dyn Edge>, inputs: &mut Vec<Input>) {
         self.driver.submit(edge, inputs);
     }

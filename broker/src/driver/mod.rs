@@ -1,9 +1,9 @@
 //! The pump: inputs to the engine, its effects to the store and the links.
 //!
 //! The engine is one logical thread, but no thread is its own: whoever brings a batch and finds the
-//! engine free runs it on the spot and takes along what others left in the inbox; whoever finds it
-//! busy leaves the batch there. A message from a readable socket to a subscriber thus needs no
-//! other thread to wake.
+//! engine free runs it on the spot and takes along what others left in the inbox. A worker that
+//! finds it busy keeps the batch and comes again (`left`); anybody else leaves it in the inbox. A
+//! message from a readable socket to a subscriber thus needs no other thread to wake.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,6 +34,7 @@ mod commits;
 mod health;
 mod herald;
 mod history;
+mod left;
 pub mod link;
 mod log;
 mod look;
@@ -103,8 +104,8 @@ struct Core {
     lost: Vec<LinkId>,
 }
 
-/// Inputs that found the engine busy or the store without room, in the order in which they came.
-/// One batch for each link at a time, and one of the pump's, which bounds it.
+/// Inputs that found the store without room, or the engine busy where no turn ends, in the order in
+/// which they came. One batch for each link at a time, and one of the pump's, which bounds it.
 #[derive(Default)]
 struct Inbox {
     batches: VecDeque<Batch>,
@@ -171,7 +172,7 @@ impl Driver {
             match self.arm().map(|time| self.clock.until(time)) {
                 // No timer is quicker than a millisecond; what others have brought since this task
                 // gave way does not wait for what is due.
-                Some(Duration::ZERO) => turn::send_all(),
+                Some(Duration::ZERO) => turn::finish(),
                 Some(wait) => {
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
@@ -246,22 +247,32 @@ impl Driver {
     }
 
     pub(crate) fn submit(&self, edge: &Arc<dyn Edge>, inputs: &mut Vec<Input>) {
+        let batch = |inputs| Batch { from: Some(Arc::clone(edge)), inputs };
         // What this link brought before comes first (I10).
+        if left::has_one_of(edge) {
+            return left::leave(batch(std::mem::take(inputs)));
+        }
         let may_enter = !edge.link().is_waiting() && self.commits.has_room();
         if may_enter && let Some(mut core) = self.core.try_lock() {
             let mut aftermath = AFTERMATH.take();
             self.handle(&mut core, inputs, &mut aftermath);
             if !inputs.is_empty() {
                 edge.link().wait();
-                let from = Some(Arc::clone(edge));
-                self.inbox.lock().put_back(Batch { from, inputs: std::mem::take(inputs) });
+                self.inbox.lock().put_back(batch(std::mem::take(inputs)));
             }
             self.combine(core, aftermath);
             return;
         }
         edge.link().wait();
-        let inputs = std::mem::take(inputs);
-        let batch = Batch { from: Some(Arc::clone(edge)), inputs };
+        let batch = batch(std::mem::take(inputs));
+        if may_enter && turn::has_an_end() {
+            return left::leave(batch);
+        }
+        self.leave_to_others(batch);
+    }
+
+    /// Puts a batch into the inbox.
+    fn leave_to_others(&self, batch: Batch) {
         self.inbox.lock().batches.push_back(batch);
         // Whoever held the engine looks into the inbox after letting it go; if that was before the
         // push, the engine is free now.
@@ -269,8 +280,7 @@ impl Driver {
     }
 
     fn submit_from_inside(&self, inputs: Vec<Input>) {
-        self.inbox.lock().batches.push_back(Batch { from: None, inputs });
-        self.combine_if_free();
+        self.leave_to_others(Batch { from: None, inputs });
     }
 
     /// Notes the engine's next deadline as the one slept for; under the engine's lock, so that
@@ -320,7 +330,8 @@ impl Driver {
         }
     }
 
-    /// Takes along what waits in the inbox, lets the engine go, and sees to the aftermath.
+    /// Takes along what this thread has left and what waits in the inbox, lets the engine go, and
+    /// sees to the aftermath.
     fn combine(&self, mut core: parking_lot::MutexGuard<'_, Core>, mut aftermath: Aftermath) {
         for taken in 0..COMBINED_BATCHES_MAX {
             // One at least, so that nobody waits behind a flood that never finds the engine busy.
@@ -328,7 +339,11 @@ impl Driver {
             if enough || !self.commits.has_room() {
                 break;
             }
-            let Some(mut batch) = self.inbox.lock().next() else { break };
+            let mut next = left::next(self);
+            if next.is_none() {
+                next = self.inbox.lock().next();
+            }
+            let Some(mut batch) = next else { break };
             self.handle(&mut core, &mut batch.inputs, &mut aftermath);
             if batch.inputs.is_empty() {
                 aftermath.to_resume.extend(batch.from);
@@ -421,7 +436,7 @@ impl std::fmt::Debug for Driver {
 
 /// An engine that panicked half-way through an input may not keep promises any more: the process
 /// ends, and a restart finds what was committed.
-struct AbortOnPanic;
+pub(crate) struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {

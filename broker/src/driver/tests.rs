@@ -207,6 +207,80 @@ fn whoever_takes_everything_loses_nothing_though_its_own_task_never_comes() {
     assert_eq!(subscriber.messages.load(Ordering::Relaxed), 1000);
 }
 
+/// On a thread whose turns end: what `submits` brings finds the engine busy.
+fn bring_to_a_busy_engine(driver: &Arc<Driver>, edge: &Arc<dyn Edge>, batches: [Input; 2]) {
+    turn::end(Duration::MAX);
+    while is_notified(&driver.pump) {}
+    let core = driver.core.lock();
+    batches.into_iter().for_each(|input| edge.link().submit(edge, &mut vec![input]));
+    drop(core);
+    assert!(edge.link().is_waiting());
+    assert!(driver.inbox.lock().batches.is_empty(), "nobody else is to take it along");
+    assert!(!is_notified(&driver.pump), "nobody is woken for it");
+}
+
+#[test]
+fn what_finds_the_engine_busy_waits_for_the_end_of_its_workers_turn() {
+    let driver = driver();
+    let (edge, as_edge, link) = connected(&driver);
+    let ping = || Input::Packet { link, packet: InPacket::PingReq };
+    let worker = || {
+        bring_to_a_busy_engine(&driver, &as_edge, [ping(), ping()]);
+        std::thread::scope(|scope| scope.spawn(|| driver.turn()).join()).expect("no panic");
+        assert_eq!(edge.pongs.load(Ordering::Relaxed), 0, "it is not the pump's");
+        turn::end(Duration::MAX);
+    };
+    std::thread::scope(|scope| scope.spawn(worker).join()).expect("no panic");
+    assert!(!edge.link.is_waiting());
+    assert_eq!(edge.pongs.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn what_finds_the_engine_busy_goes_along_with_what_comes_next() {
+    let driver = driver();
+    let (edge, as_edge, link) = connected(&driver);
+    let (other, as_other, other_link) = connected(&driver);
+    let ping = |link| Input::Packet { link, packet: InPacket::PingReq };
+    let worker = || {
+        bring_to_a_busy_engine(&driver, &as_edge, [ping(link), ping(link)]);
+        other.link.submit(&as_other, &mut vec![ping(other_link)]);
+        assert!(!edge.link.is_waiting());
+    };
+    std::thread::scope(|scope| scope.spawn(worker).join()).expect("no panic");
+    assert_eq!(edge.pongs.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn what_a_worker_has_left_waits_for_room_in_the_store_with_all_others() {
+    let (disk, stuck) = mpsc::sync_channel(0);
+    let driver = Driver::start(settings(), Clock::start(), Box::new(Stuck(stuck)));
+    let driver = driver.expect("nothing to read");
+    let (edge, as_edge, link) = connected(&driver);
+    let ping = || Input::Packet { link, packet: InPacket::PingReq };
+    let topic = TopicName::new(b"t").expect("a topic");
+    let message = Message::new(topic, &vec![0; 1 << 20], QoS::AtLeastOnce, true);
+    let fill = || driver.submit_from_inside(vec![Input::Publish(message.clone()); 64]);
+    let worker = || {
+        bring_to_a_busy_engine(&driver, &as_edge, [ping(), ping()]);
+        std::thread::scope(|scope| scope.spawn(fill).join()).expect("no panic");
+        while !driver.commits.has_room() {
+            std::thread::yield_now(); // until the store has taken it
+        }
+        std::thread::scope(|scope| scope.spawn(fill).join()).expect("no panic");
+        assert!(!driver.commits.has_room(), "64 MiB gathered");
+        turn::end(Duration::MAX);
+    };
+    std::thread::scope(|scope| scope.spawn(worker).join()).expect("no panic");
+    assert_eq!(driver.inbox.lock().batches.len(), 2);
+    drop(disk);
+    while edge.link.is_waiting() {
+        driver.turn();
+        std::thread::yield_now();
+    }
+    assert_eq!(edge.pongs.load(Ordering::Relaxed), 2);
+    driver.finish_commits();
+}
+
 fn is_notified(pump: &Notify) -> bool {
     let notified = std::pin::pin!(pump.notified());
     notified.poll(&mut Context::from_waker(Waker::noop())).is_ready()

@@ -5,6 +5,8 @@
 //! in that time is one write. A message that comes alone waits for nothing, since nothing else is
 //! ready, and no task needs to be woken.
 //!
+//! Batches that found the engine busy are brought then too (`left`).
+//!
 //! The runtime says when a turn ends, if it is told to ([`runtime`]); where nobody does, each batch
 //! is sent at once. A turn that goes on and on is ended by those who come to a socket ([`pass`]),
 //! by the time, or by what it has filled.
@@ -17,8 +19,8 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Builder;
 
 use crate::clock;
-use crate::driver::AbortOnPanic;
 use crate::driver::link::Edge;
+use crate::driver::{AbortOnPanic, left};
 
 /// How often somebody comes to a socket, or fills outboxes, before what stands in them is sent.
 const PASSES_MAX: u32 = 128;
@@ -50,17 +52,10 @@ struct Turn {
     since: Option<Instant>,
 }
 
-/// What makes a runtime that says when the turns of its workers end, in which nothing waits longer
-/// than `wait_max` for that ([`WAIT_MAX`], where no test counts). One alone needs no threads.
-#[expect(clippy::disallowed_methods, reason = "its turns end")]
-pub fn runtime(workers: usize, wait_max: Duration) -> Builder {
-    let mut builder = match workers {
-        1 => Builder::new_current_thread(),
-        _ => Builder::new_multi_thread(),
-    };
-    if workers > 1 {
-        builder.worker_threads(workers);
-    }
+/// What makes a runtime for one thread that says when its turns end, in which nothing waits longer
+/// than `wait_max` for that ([`WAIT_MAX`], where no test counts).
+pub fn runtime(wait_max: Duration) -> Builder {
+    let mut builder = Builder::new_current_thread();
     builder.enable_all().on_thread_park(move || end(wait_max));
     builder
 }
@@ -68,14 +63,28 @@ pub fn runtime(workers: usize, wait_max: Duration) -> Builder {
 /// Ends this thread's turn.
 pub(super) fn end(wait_max: Duration) {
     TURN.with_borrow_mut(|turn| turn.wait_max = Some(wait_max));
+    finish();
+}
+
+/// Whether somebody says when this thread's turns end.
+pub(super) fn has_an_end() -> bool {
+    TURN.with_borrow(|turn| turn.wait_max.is_some())
+}
+
+/// Sends what stands in outboxes, and then what comes of batches that found the engine busy.
+pub(super) fn finish() {
     send_all();
+    if left::is_any() {
+        left::enter();
+        send_all();
+    }
 }
 
 /// Lets the other tasks of this worker have their turn. The runtime then looks at the sockets as if
 /// it parked, but says so to nobody: what stands in outboxes is sent before.
 #[expect(clippy::disallowed_methods, reason = "what this turn has brought is sent")]
 pub async fn yield_now() {
-    send_all();
+    finish();
     tokio::task::yield_now().await;
 }
 
@@ -87,7 +96,7 @@ pub(super) fn of_this_thread() -> u32 {
 /// Somebody who may do so again and again comes to a socket.
 pub fn pass() {
     if TURN.with_borrow_mut(Turn::is_over_after_pass) {
-        send_all();
+        finish();
     }
 }
 
@@ -112,7 +121,7 @@ pub(super) fn send(edges: &mut Vec<Arc<dyn Edge>>, cost: u64, cost_max: u64) {
 }
 
 /// Sends what stands in the outboxes of this thread's turn.
-pub(super) fn send_all() {
+fn send_all() {
     // What one edge's panic would keep from those behind it, nobody else sends.
     let _abort = AbortOnPanic;
     let mut to_send = TURN.with_borrow_mut(|turn| {
@@ -129,7 +138,7 @@ pub(super) fn send_all() {
 
 impl Turn {
     fn is_over_after_pass(&mut self) -> bool {
-        !self.to_send.is_empty() && self.is_over_at(clock::monotonic())
+        (!self.to_send.is_empty() || left::is_any()) && self.is_over_at(clock::monotonic())
     }
 
     fn is_over_at(&mut self, now: Instant) -> bool {

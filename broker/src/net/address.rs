@@ -7,11 +7,13 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::net::{SocketFlags, accept_with, acceptfrom_with};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::Interest;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::access::peer::{Peer, PeerAddress};
-use crate::net::socket;
+use crate::net::socket::Accepted;
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,11 +33,12 @@ pub struct UnixAddress {
     pub mode: Option<u32>,
 }
 
-/// A socket that listens.
+/// A socket that listens. The runtime watches it as if it were a stream: its own listeners would
+/// have the sockets that they accept watched where they are, and those belong to other workers.
 #[derive(Debug)]
 pub(super) enum Listening {
-    Tcp(TcpListener),
-    Unix { listener: UnixListener, _file: SocketFile },
+    Tcp(TcpStream),
+    Unix { listener: UnixStream, _file: SocketFile },
 }
 
 /// The file of a socket, which goes with it.
@@ -65,23 +68,36 @@ impl Listening {
         }
     }
 
-    pub(super) async fn accept(&self) -> io::Result<(socket::Socket, Peer)> {
+    pub(super) async fn accept(&self) -> io::Result<(Accepted, Peer)> {
         match self {
             Self::Tcp(listener) => {
-                let (socket, peer) = listener.accept().await?;
-                Ok((socket::Socket::Tcp(socket), peer.into()))
+                listener.async_io(Interest::READABLE, || accept_tcp(listener)).await
             }
             Self::Unix { listener, .. } => {
-                let (socket, _) = listener.accept().await?;
-                let who = socket.peer_cred()?;
-                let address = PeerAddress::Unix { pid: who.pid(), uid: who.uid() };
-                Ok((socket::Socket::Unix(socket), Peer { address, certificate: None }))
+                listener.async_io(Interest::READABLE, || accept_unix(listener)).await
             }
         }
     }
 }
 
-fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
+/// What `accept` gives every socket, so that none needs calls of its own for it.
+const ACCEPTED: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+
+fn accept_tcp(listener: &TcpStream) -> io::Result<(Accepted, Peer)> {
+    let (socket, peer) = acceptfrom_with(listener, ACCEPTED)?;
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    let peer = peer.ok_or(ErrorKind::ConnectionAborted)?;
+    Ok((Accepted::Tcp(socket.into()), peer.into()))
+}
+
+fn accept_unix(listener: &UnixStream) -> io::Result<(Accepted, Peer)> {
+    let socket = UnixStream::from_std(accept_with(listener, ACCEPTED)?.into())?;
+    let who = socket.peer_cred()?;
+    let address = PeerAddress::Unix { pid: who.pid(), uid: who.uid() };
+    Ok((Accepted::Unix(socket.into_std()?), Peer { address, certificate: None }))
+}
+
+fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -90,10 +106,10 @@ fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
+    TcpStream::from_std(socket.into())
 }
 
-fn unix(place: &UnixAddress) -> io::Result<(UnixListener, SocketFile)> {
+fn unix(place: &UnixAddress) -> io::Result<(UnixStream, SocketFile)> {
     let path = &place.path;
     make_way(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -106,7 +122,7 @@ fn unix(place: &UnixAddress) -> io::Result<(UnixListener, SocketFile)> {
     // Nobody can connect before this.
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    Ok((UnixListener::from_std(socket.into())?, file))
+    Ok((UnixStream::from_std(socket.into())?, file))
 }
 
 /// Removes the file of a socket that nobody listens on any more, as a broker leaves it that was

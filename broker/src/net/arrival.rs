@@ -15,7 +15,7 @@ use crate::driver::wording;
 use crate::net::connection::{Connection, End, LINGER, Shared};
 use crate::net::proxy;
 use crate::net::receive::Incoming;
-use crate::net::socket::Socket;
+use crate::net::socket::{Accepted, Socket};
 use crate::net::stream::Stream;
 use crate::net::tls::session::{Failure, Refused};
 use crate::net::websocket;
@@ -51,7 +51,8 @@ enum Over {
 
 /// Lets a connection come in; `None`: it was gone or turned away before there was anything to be
 /// said to it.
-pub(super) async fn arrive(socket: Socket, peer: Peer, open: Open) -> Option<Arrived> {
+pub(super) async fn arrive(accepted: Accepted, peer: Peer, open: Open) -> Option<Arrived> {
+    let socket = accepted.watch(&peer)?;
     let shared = Arc::clone(&open.0);
     let mut patience = Patience::new(&shared);
     let address = peer.address;

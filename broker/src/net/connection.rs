@@ -27,7 +27,7 @@ use crate::net::door::Door;
 use crate::net::listener::Places;
 use crate::net::receive::{Incoming, Received, lost_by};
 use crate::net::rights::Rights;
-use crate::net::socket::Socket;
+use crate::net::socket::Accepted;
 use crate::net::stream::Stream;
 use crate::net::terms::Terms;
 use crate::net::throttle::{Rates, Throttle};
@@ -139,7 +139,7 @@ pub(super) enum Life {
 
 impl Life {
     /// Begins with an accepted socket.
-    pub(super) fn new(socket: Socket, peer: Peer, open: Open) -> Self {
+    pub(super) fn new(socket: Accepted, peer: Peer, open: Open) -> Self {
         Self::Arriving(Box::pin(arrive(socket, peer, open)))
     }
 

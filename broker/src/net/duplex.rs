@@ -29,10 +29,6 @@ impl Duplex {
         address: PeerAddress,
         within: Duration,
     ) -> Option<(Self, Option<Box<CertificateNames>>)> {
-        if let Err(error) = socket.send_at_once() {
-            tracing::debug!(%error, "A connection from {address} was gone at once.");
-            return None;
-        }
         match timeout(within, tls.over(socket)).await {
             Ok(Ok((stream, names))) => Some((Self(stream), names)),
             Ok(Err(refused)) => {

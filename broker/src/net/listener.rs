@@ -12,8 +12,9 @@ use crate::logging::NOTICE;
 use crate::net::address::{Address, Listening};
 use crate::net::arrival::Open;
 use crate::net::connection::{Life, Shared};
-use crate::net::socket::Socket;
+use crate::net::socket::{Accepted, Socket};
 use crate::net::terms::Terms;
+use crate::net::workers::Workers;
 use crate::net::{proxy, tls, websocket};
 
 /// One listener's own settings.
@@ -103,11 +104,18 @@ impl Listener {
 
     /// Accepts one connection; waits and tries again when the machine is short of something.
     pub(crate) async fn accept(&self) -> (Socket, Peer) {
-        accept(&self.socket).await
+        loop {
+            let (accepted, peer) = accept(&self.socket).await;
+            if self.makes_ready(&accepted, &peer)
+                && let Some(socket) = accepted.watch(&peer)
+            {
+                return (socket, peer);
+            }
+        }
     }
 
-    /// Accepts connections, each into a task of its own, until the broker stops.
-    pub async fn run(self, shared: Arc<Shared>) {
+    /// Accepts connections, each into a task of its own of a worker, until the broker stops.
+    pub async fn run(self, shared: Arc<Shared>, workers: Arc<Workers>) {
         let mut stopping: watch::Receiver<bool> = shared.stopping.clone();
         let accepting = async {
             let mut full = false;
@@ -116,17 +124,13 @@ impl Listener {
                 // Taken before, a permit would be idle where no client comes, and another listener
                 // would lack it.
                 let places = shared.places.take(&mut full).await;
-                if self.settings.tcp_nodelay
-                    && let Err(error) = socket.send_at_once()
-                {
-                    let address = peer.address;
-                    tracing::debug!(%error, "A connection from {address} was gone at once.");
+                if !self.makes_ready(&socket, &peer) {
                     continue;
                 }
                 if shared.driver.logs_connections() {
                     self.log_new(&peer);
                 }
-                tokio::spawn(Life::new(socket, peer, Open::new(&shared, places)));
+                workers.spawn(Life::new(socket, peer, Open::new(&shared, places)));
             }
         };
         tokio::select! {
@@ -137,6 +141,17 @@ impl Listener {
 }
 
 impl Listener {
+    /// Lets small packets go at once, if they are to; `false` if there is nobody any more.
+    fn makes_ready(&self, accepted: &Accepted, peer: &Peer) -> bool {
+        let ready = if self.settings.tcp_nodelay { accepted.send_at_once() } else { Ok(()) };
+        let address = peer.address;
+        ready
+            .inspect_err(|error| {
+                tracing::debug!(%error, "A connection from {address} was gone at once.");
+            })
+            .is_ok()
+    }
+
     fn log_new(&self, peer: &Peer) {
         let address = peer.address;
         match self.address() {
@@ -190,7 +205,7 @@ impl Places {
 }
 
 /// Accepts one connection; waits and tries again when the machine is short of something.
-async fn accept(socket: &Listening) -> (Socket, Peer) {
+async fn accept(socket: &Listening) -> (Accepted, Peer) {
     let mut wait = BACK_OFF.0;
     loop {
         match socket.accept().await {

@@ -18,3 +18,4 @@ pub mod tls;
 mod transmit;
 pub mod websocket;
 mod words;
+pub mod workers;

@@ -2,7 +2,8 @@
 //! for the layers of `stream`.
 
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
+use std::net::{self, Shutdown};
+use std::os::unix;
 use std::task::{Context, Poll, ready};
 
 use rustix::net::{RecvFlags, recv};
@@ -10,9 +11,43 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::access::peer::Peer;
 use crate::driver::turn;
 
-/// A socket as it was accepted.
+/// A socket as it was accepted, which no runtime watches yet.
+#[derive(Debug)]
+pub enum Accepted {
+    /// TCP.
+    Tcp(net::TcpStream),
+    /// A socket in the file system.
+    Unix(unix::net::UnixStream),
+}
+
+impl Accepted {
+    /// Lets the runtime that this is called in watch it; where the operating system refuses that,
+    /// the log is told.
+    pub(super) fn watch(self, peer: &Peer) -> Option<Socket> {
+        let watched = match self {
+            Self::Tcp(socket) => TcpStream::from_std(socket).map(Socket::Tcp),
+            Self::Unix(socket) => UnixStream::from_std(socket).map(Socket::Unix),
+        };
+        let address = peer.address;
+        let tell = |error: &io::Error| {
+            tracing::error!(%error, "A connection from {address} cannot be watched: {error}.");
+        };
+        watched.inspect_err(tell).ok()
+    }
+
+    /// Sends small packets at once instead of waiting to fill a segment.
+    pub(super) fn send_at_once(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.set_nodelay(true),
+            Self::Unix(_) => Ok(()),
+        }
+    }
+}
+
+/// A socket that a runtime watches: all that is waited for here is waited for there.
 #[derive(Debug)]
 pub enum Socket {
     /// TCP, an ordered and lossless stream [MQTT-7.1.1-1].
@@ -22,14 +57,6 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Sends small packets at once instead of waiting to fill a segment.
-    pub(super) fn send_at_once(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(socket) => socket.set_nodelay(true),
-            Self::Unix(_) => Ok(()),
-        }
-    }
-
     /// Waits for bytes and copies them from where they are and stay; 0 is the end of the stream.
     /// Answers at once until those that it has shown are taken.
     pub(super) async fn peek(&self, bytes: &mut [u8]) -> io::Result<usize> {

@@ -76,7 +76,7 @@ fn row(load: Load) -> Row {
 
 impl World {
     fn new(load: Load) -> Self {
-        let runtime = turn::runtime(1, Duration::MAX).build();
+        let runtime = turn::runtime(Duration::MAX).build();
         let runtime = runtime.expect("a runtime");
         let (driver, clients) = runtime.block_on(async {
             let mut settings = running::settings();

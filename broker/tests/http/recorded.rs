@@ -50,7 +50,7 @@ impl Recording {
         let (started, window) = std::sync::mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
-            let runtime = turn::runtime(2, turn::WAIT_MAX).build();
+            let runtime = turn::runtime(turn::WAIT_MAX).build();
             runtime.expect("a runtime of tokio's").block_on(async {
                 let server = Server::start(settings, Box::new(store)).expect("a server starts");
                 let server = server.tending(log);

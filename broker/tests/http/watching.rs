@@ -154,7 +154,7 @@ fn a_store_that_fails_is_not_ready_until_it_works_again() {
     let (started, window) = std::sync::mpsc::sync_channel(1);
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = std::thread::spawn(move || {
-        let runtime = turn::runtime(2, turn::WAIT_MAX).build();
+        let runtime = turn::runtime(turn::WAIT_MAX).build();
         runtime.expect("a runtime of tokio's").block_on(async {
             let server = Server::start(settings(), Box::new(disk)).expect("a server starts");
             started.send(server.window().expect("it has one")).expect("the test waits");

@@ -11,6 +11,7 @@ use std::time::Duration;
 use martlet::access::{self, Policy};
 use martlet::driver::{self, Driver, turn};
 use martlet::net::listener;
+use martlet::net::workers::Workers;
 use martlet::server::reload::Reloader;
 use martlet::server::{Server, Settings};
 use martlet::store::memory::Memory;
@@ -118,16 +119,14 @@ impl Running {
         let (started, addresses) = std::sync::mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            let runtime = turn::runtime(2, turn::WAIT_MAX)
-                .on_thread_start({
-                    let log = log.clone();
-                    move || std::mem::forget(log.listen())
-                })
-                .build()
-                .expect("a runtime of tokio's");
-            runtime.block_on(async {
+            let listen = log.listener();
+            let mut builder = turn::runtime(turn::WAIT_MAX);
+            let runtime = builder.on_thread_start(listen.clone()).build();
+            let workers = Workers::start(1, turn::WAIT_MAX, listen).expect("a thread");
+            runtime.expect("a runtime of tokio's").block_on(async {
                 let _log = log.listen();
                 let server = Server::start(settings, Box::new(store)).expect("a server starts");
+                let server = server.served_by(workers);
                 started
                     .send((server.addresses(), server.window(), server.driver(), server.reloader()))
                     .expect("the test waits for it");
@@ -167,6 +166,12 @@ impl Log {
             .with_writer(move || log.clone())
             .finish();
         tracing::subscriber::set_default(subscriber)
+    }
+
+    /// What lets a thread's whole life be listened to, called on it.
+    pub fn listener(&self) -> impl Fn() + Clone + Send + Sync + use<> + 'static {
+        let log = self.clone();
+        move || std::mem::forget(log.listen())
     }
 
     pub fn lines(&self) -> Vec<String> {

@@ -25,7 +25,7 @@ fn idle_bytes<T: Send + 'static>(
     connect: impl Fn(SocketAddr, &str) -> T + Send + 'static,
 ) -> i64 {
     settings.driver.connection_messages = false;
-    let runtime = turn::runtime(1, Duration::MAX).build();
+    let runtime = turn::runtime(Duration::MAX).build();
     let runtime = runtime.expect("a runtime");
     let address = runtime.block_on(async {
         let server = Server::start(settings, Box::new(Volatile)).expect("it starts");

@@ -1,0 +1,90 @@
+//! The threads that serve connections, each with a runtime of its own.
+//!
+//! A connection is given to one of them when it is accepted, and stays there: what is allocated
+//! for it is freed by the thread that did it, its socket is watched where it is read, and a worker
+//! that has nothing to do is woken by nobody. What connections have in common is the engine.
+
+use std::io;
+use std::sync::OnceLock;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::oneshot;
+
+use crate::driver::{AbortOnPanic, turn};
+
+/// The workers beside the one that runs the server; they end when this is dropped.
+#[derive(Debug, Default)]
+pub struct Workers {
+    others: Vec<Worker>,
+    /// How many tasks the server itself had here when the first connection came.
+    of_the_server: OnceLock<usize>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    handle: Handle,
+    /// Both are there until it ends.
+    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+impl Workers {
+    /// Starts so many, in which nothing waits longer than `wait_max` for the end of a turn. Each
+    /// thread of theirs calls `begin` first, in its runtime.
+    ///
+    /// # Errors
+    /// When the operating system has no thread or no files for one.
+    pub fn start(
+        count: usize,
+        wait_max: Duration,
+        begin: impl Fn() + Clone + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let start = |_| {
+            let runtime = turn::runtime(wait_max).on_thread_start(begin.clone()).build()?;
+            Worker::start(runtime, begin.clone())
+        };
+        let others = (0..count).map(start).collect::<Result<_, _>>()?;
+        Ok(Self { others, of_the_server: OnceLock::new() })
+    }
+
+    /// Gives a connection's task to the worker that has the fewest, this thread's among them.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let here = Handle::current();
+        let of_the_server = *self.of_the_server.get_or_init(|| tasks(&here));
+        let most = tasks(&here).saturating_sub(of_the_server);
+        let others = self.others.iter().map(|worker| &worker.handle);
+        let idler = others.filter(|other| tasks(other) < most).min_by_key(|other| tasks(other));
+        idler.unwrap_or(&here).spawn(task);
+    }
+}
+
+fn tasks(worker: &Handle) -> usize {
+    worker.metrics().num_alive_tasks()
+}
+
+impl Worker {
+    fn start(runtime: Runtime, begin: impl Fn() + Send + 'static) -> io::Result<Self> {
+        let (handle, (stop, stopped)) = (runtime.handle().clone(), oneshot::channel());
+        let serve = move || {
+            // What it was given would wait for ever.
+            let _abort = AbortOnPanic;
+            runtime.block_on(async {
+                begin();
+                // Whoever stops it says nothing.
+                drop(stopped.await);
+            });
+        };
+        let thread = Builder::new().name("martlet-worker".into()).spawn(serve)?;
+        Ok(Self { handle, running: Some((stop, thread)) })
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let Some((stop, thread)) = self.running.take() else { return };
+        drop(stop);
+        // A panic would have ended the process.
+        let _ = thread.join();
+    }
+}
