@@ -6,12 +6,13 @@ use std::process::ExitCode;
 
 use martlet::cli::passwd::Passwd;
 use martlet::cli::{Arguments, BAD_CONFIGURATION, FAILED, IN_BACKGROUND, Todo};
+use martlet::service::Program;
 use martlet::{daemon, service};
-use mimalloc::MiMalloc;
+use martlet_heap::Heap;
 
 /// Gives memory back to the system when clients leave; docs/DEPENDENCIES.md has the figures.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static HEAP: Heap = Heap;
 
 fn main() -> ExitCode {
     if let Some(passwd) = Passwd::of_process() {
@@ -27,7 +28,8 @@ fn main() -> ExitCode {
     let in_background = arguments.in_background();
     match arguments.resolve(std::env::vars_os().collect()) {
         Ok(Todo::Serve(resolved, sources)) => {
-            match service::run(*resolved, sources, in_background, end_at_once) {
+            let program = Program { end_at_once, give_back: martlet_heap::give_back };
+            match service::run(*resolved, sources, in_background, program) {
                 Ok(()) => ExitCode::SUCCESS,
                 // The log has it.
                 Err(_) => ExitCode::from(FAILED),

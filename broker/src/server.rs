@@ -18,6 +18,7 @@ use crate::net::address::Address;
 use crate::net::connection::Shared;
 use crate::net::door::{Door, Porch};
 use crate::net::listener::{self, Listener, Places};
+use crate::net::surplus::Surplus;
 use crate::net::throttle::{self, Rates};
 use crate::net::tls::Acceptor;
 use crate::net::tls::settings::Fault;
@@ -83,6 +84,8 @@ pub struct Server {
     streams: Option<Arc<Streams>>,
     /// Who serves connections besides the thread that runs it.
     workers: Arc<Workers>,
+    /// Hears of connections that end.
+    surplus: Arc<Surplus>,
 }
 
 /// The engine's bounds, what the driver logs, and how fast a client may publish, as a part that
@@ -137,6 +140,7 @@ impl Server {
         rates.set(settings.rates);
         let (mut made, mut desks) = (Made::default(), Vec::new());
         let connections = Arc::new(Semaphore::new(settings.connections_max as usize));
+        let surplus = Arc::new(Surplus::default());
         for (wanted, policy) in settings.listeners.clone() {
             let address = wanted.address.clone();
             let tls = made.desk(&wanted)?;
@@ -156,6 +160,7 @@ impl Server {
                 clock,
                 stopping: stopped.clone(),
                 places: Places::new(&wanted, Arc::clone(&connections)),
+                surplus: Arc::clone(&surplus),
             };
             let listener =
                 Listener::bind(wanted).map_err(|source| StartError::Bind { address, source })?;
@@ -191,6 +196,7 @@ impl Server {
             reloader,
             streams: None,
             workers: Arc::default(),
+            surplus,
         })
     }
 
@@ -211,6 +217,14 @@ impl Server {
     #[must_use]
     pub fn served_by(self, workers: Workers) -> Self {
         Self { workers: Arc::new(workers), ..self }
+    }
+
+    /// The same; each of its threads so far calls `give_back` once clients have left memory behind
+    /// that their allocator may give back to the system. Needs the runtime that will run it.
+    #[must_use]
+    pub fn giving_back(self, give_back: fn()) -> Self {
+        self.workers.tend(&self.surplus, give_back);
+        self
     }
 
     /// What is recorded, for whoever reads it.

@@ -31,10 +31,18 @@ const VERSION: &str = concat!("martlet version ", env!("CARGO_PKG_VERSION"));
 #[error("{0}")]
 pub struct Failure(String);
 
+/// What is for the program to say, not for the broker.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// What a second request to stop leads to, with the words to say.
+    pub end_at_once: fn(&str),
+    /// Gives memory that a thread no longer needs back to the system.
+    pub give_back: fn(),
+}
+
 /// Runs the broker until it is asked to stop.
 ///
-/// `in_background`: it is the process that `-d` started. `end_at_once` is what a second request to
-/// stop leads to, with the words to say.
+/// `in_background`: it is the process that `-d` started.
 ///
 /// # Errors
 /// When it could not start.
@@ -42,10 +50,10 @@ pub fn run(
     resolved: Resolved,
     sources: Sources,
     in_background: bool,
-    end_at_once: fn(&str),
+    program: Program,
 ) -> Result<(), Failure> {
     let log = start_log(&resolved.config)?;
-    let ended = match serve(&log, resolved, sources, in_background, end_at_once) {
+    let ended = match serve(&log, resolved, sources, in_background, program) {
         Ok(()) => {
             tracing::info!("{VERSION} terminating");
             Ok(())
@@ -76,7 +84,7 @@ fn serve(
     resolved: Resolved,
     sources: Sources,
     in_background: bool,
-    end_at_once: fn(&str),
+    program: Program,
 ) -> Result<(), String> {
     let config = &resolved.config;
     announce(config);
@@ -94,7 +102,8 @@ fn serve(
         settings.connections_max = possible;
     }
     tracing::debug!("At most {} connections at a time.", settings.connections_max);
-    let heard = signals::listen(end_at_once).map_err(|e| format!("Cannot hear signals: {e}."))?;
+    let heard =
+        signals::listen(program.end_at_once).map_err(|e| format!("Cannot hear signals: {e}."))?;
     // May take a while: whoever asks it to stop meanwhile is heard.
     let (store, recorded) =
         open_store(config).map_err(|error| format!("Cannot keep state: {error}."))?;
@@ -109,7 +118,7 @@ fn serve(
             StartError::Bind { address, source } => machine::diagnose_bind(&address, &source),
             StartError::Store(_) | StartError::Tls(_) => error.to_string(),
         })?;
-        let server = server.served_by(workers);
+        let server = server.served_by(workers).giving_back(program.give_back);
         let server = match recorded {
             Some(recorded) => server.tending(recorded),
             None => server,

@@ -239,7 +239,8 @@ impl Deref for Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.driver.traffic.sockets_closed.fetch_add(1, Ordering::Relaxed);
+        let closed = self.0.driver.traffic.sockets_closed.fetch_add(1, Ordering::Relaxed);
         self.0.places.give_back();
+        self.0.surplus.after(closed + 1);
     }
 }

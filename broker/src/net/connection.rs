@@ -29,6 +29,7 @@ use crate::net::receive::{Incoming, Received, lost_by};
 use crate::net::rights::Rights;
 use crate::net::socket::Accepted;
 use crate::net::stream::Stream;
+use crate::net::surplus::Surplus;
 use crate::net::terms::Terms;
 use crate::net::throttle::{Rates, Throttle};
 use crate::net::tls::Acceptor;
@@ -63,6 +64,8 @@ pub struct Shared {
     pub stopping: watch::Receiver<bool>,
     /// How many there may be.
     pub places: Places,
+    /// Hears of those that end.
+    pub surplus: Arc<Surplus>,
 }
 
 /// One network connection, shared by its own task and whoever sends on it.

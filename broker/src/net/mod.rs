@@ -12,6 +12,7 @@ mod receive;
 mod rights;
 pub mod socket;
 pub mod stream;
+pub mod surplus;
 pub mod terms;
 pub mod throttle;
 pub mod tls;

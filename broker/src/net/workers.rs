@@ -5,7 +5,7 @@
 //! that has nothing to do is woken by nobody. What connections have in common is the engine.
 
 use std::io;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::oneshot;
 
 use crate::driver::{AbortOnPanic, turn};
+use crate::net::surplus::Surplus;
 
 /// The workers beside the one that runs the server; they end when this is dropped.
 #[derive(Debug, Default)]
@@ -46,6 +47,15 @@ impl Workers {
         };
         let others = (0..count).map(start).collect::<Result<_, _>>()?;
         Ok(Self { others, of_the_server: OnceLock::new() })
+    }
+
+    /// Has each worker, this thread too, call `give_back` when `surplus` says that it is worth it.
+    pub fn tend(&self, surplus: &Arc<Surplus>, give_back: fn()) {
+        let all = std::iter::once(Handle::current())
+            .chain(self.others.iter().map(|worker| worker.handle.clone()));
+        for worker in all {
+            worker.spawn(Arc::clone(surplus).tend(give_back));
+        }
     }
 
     /// Gives a connection's task to the worker that has the fewest, this thread's among them.
