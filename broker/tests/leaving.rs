@@ -77,11 +77,14 @@ fn the_memory_of_clients_that_leave_goes_back() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).unwrap();
-    let possible = limit.maximum.map_or(usize::MAX, |files| files as usize) - 100;
+    let possible = limit.maximum.map_or(usize::MAX, |files| files as usize);
+    if possible < 4000 {
+        return println!("skipped: {possible} open files are too few");
+    }
     let broker = Broker::start();
     drop(broker.connect(0));
     let before = broker.resident_kib();
-    let clients = broker.connect_all(possible.min(6000));
+    let clients = broker.connect_all((possible - 500).min(6000));
     let full = broker.resident_kib();
     drop(clients);
 

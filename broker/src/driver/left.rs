@@ -8,13 +8,14 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use martlet_engine::input::Input;
+
 use crate::driver::aftermath::AFTERMATH;
 use crate::driver::link::Edge;
 use crate::driver::{Batch, Driver};
 
 thread_local! {
-    /// In the order in which they came: one for each link of this worker, which bounds them, and
-    /// behind it what that link says of its end.
+    /// In the order in which they came: one for each link of this worker, which bounds them.
     static LEFT: RefCell<VecDeque<Batch>> = RefCell::default();
 }
 
@@ -23,10 +24,16 @@ pub(super) fn leave(batch: Batch) {
     LEFT.with_borrow_mut(|left| left.push_back(batch));
 }
 
-/// Whether a batch of this link is here.
-pub(super) fn has_one_of(edge: &Arc<dyn Edge>) -> bool {
-    let is_its = |batch: &Batch| batch.from.as_ref().is_some_and(|from| Arc::ptr_eq(from, edge));
-    edge.link().is_waiting() && LEFT.with_borrow(|left| left.iter().any(is_its))
+/// Puts inputs behind the batch of their link, if it is here: what its connection says of its end,
+/// or of its rights, does not wait for what it brought before.
+pub(super) fn append(edge: &Arc<dyn Edge>, inputs: &mut Vec<Input>) -> bool {
+    let is_its =
+        |batch: &&mut Batch| batch.from.as_ref().is_some_and(|from| Arc::ptr_eq(from, edge));
+    edge.link().is_waiting()
+        && LEFT.with_borrow_mut(|left| {
+            let batch = left.iter_mut().find(is_its);
+            batch.map(|batch| batch.inputs.append(inputs)).is_some()
+        })
 }
 
 /// Whether there is any.

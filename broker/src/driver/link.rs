@@ -18,7 +18,7 @@ pub struct Link {
     id: OnceLock<LinkId>,
     client_id: OnceLock<Arc<str>>,
     outbox: Outbox,
-    /// A batch of this link waits in the driver's inbox.
+    /// A batch of this link waits for the engine.
     waiting: AtomicBool,
 }
 
@@ -106,9 +106,9 @@ impl Link {
     }
 
     /// Brings a batch of inputs, each about this link, and empties `inputs`. If the engine is busy,
-    /// the batch is handled at the end of this thread's turn at the latest, and the link's task is
-    /// woken then; until then [`is_waiting`](Self::is_waiting), and the link should bring nothing
-    /// more.
+    /// the batch is handled at the end of this thread's turn at the latest, where turns end and the
+    /// store has room, and the link's task is woken then; until then
+    /// [`is_waiting`](Self::is_waiting), and the link should bring nothing more.
     pub fn submit(&self, edge: &Arc<dyn Edge>, inputs: &mut Vec<Input>) {
         self.driver.submit(edge, inputs);
     }

@@ -249,8 +249,8 @@ impl Driver {
     pub(crate) fn submit(&self, edge: &Arc<dyn Edge>, inputs: &mut Vec<Input>) {
         let batch = |inputs| Batch { from: Some(Arc::clone(edge)), inputs };
         // What this link brought before comes first (I10).
-        if left::has_one_of(edge) {
-            return left::leave(batch(std::mem::take(inputs)));
+        if left::append(edge, inputs) {
+            return;
         }
         let may_enter = !edge.link().is_waiting() && self.commits.has_room();
         if may_enter && let Some(mut core) = self.core.try_lock() {
@@ -334,15 +334,18 @@ impl Driver {
     /// sees to the aftermath.
     fn combine(&self, mut core: parking_lot::MutexGuard<'_, Core>, mut aftermath: Aftermath) {
         for taken in 0..COMBINED_BATCHES_MAX {
-            // One at least, so that nobody waits behind a flood that never finds the engine busy.
+            // One of the inbox at least, so that nobody waits behind a flood that never finds the
+            // engine busy.
             let enough = taken > 0 && aftermath.packets >= COMBINED_PACKETS_MAX;
             if enough || !self.commits.has_room() {
                 break;
             }
-            let mut next = left::next(self);
-            if next.is_none() {
-                next = self.inbox.lock().next();
-            }
+            let others = || self.inbox.lock().next();
+            let next = if taken == 0 {
+                others().or_else(|| left::next(self))
+            } else {
+                left::next(self).or_else(others)
+            };
             let Some(mut batch) = next else { break };
             self.handle(&mut core, &mut batch.inputs, &mut aftermath);
             if batch.inputs.is_empty() {
@@ -375,9 +378,13 @@ impl Driver {
         self.put_room_in_front(inputs);
         let now = self.clock.now();
         let mut rest = inputs.drain(..);
-        let mut ahead = core.engine.look_ahead(rest.as_slice());
-        while let Some(input) = rest.next() {
-            ahead = if ahead == 1 { core.engine.look_ahead(rest.as_slice()) } else { ahead - 1 };
+        let mut ahead = 0;
+        loop {
+            if ahead == 0 {
+                ahead = core.engine.look_ahead(rest.as_slice());
+            }
+            let Some(input) = rest.next() else { break };
+            ahead -= 1;
             if let Input::Lost { link, .. } = input {
                 core.lost.push(link);
             }

@@ -19,8 +19,8 @@ use crate::net::surplus::Surplus;
 #[derive(Debug, Default)]
 pub struct Workers {
     others: Vec<Worker>,
-    /// How many tasks the server itself had here when the first connection came.
-    of_the_server: OnceLock<usize>,
+    /// How many tasks each had of its own when the first connection came, this thread first.
+    own_tasks: OnceLock<Box<[usize]>>,
 }
 
 #[derive(Debug)]
@@ -46,14 +46,13 @@ impl Workers {
             Worker::start(runtime, begin.clone())
         };
         let others = (0..count).map(start).collect::<Result<_, _>>()?;
-        Ok(Self { others, of_the_server: OnceLock::new() })
+        Ok(Self { others, own_tasks: OnceLock::new() })
     }
 
     /// Has each worker, this thread too, call `give_back` when `surplus` says that it is worth it.
     pub fn tend(&self, surplus: &Arc<Surplus>, give_back: fn()) {
-        let all = std::iter::once(Handle::current())
-            .chain(self.others.iter().map(|worker| worker.handle.clone()));
-        for worker in all {
+        let here = Handle::current();
+        for worker in self.all(&here) {
             worker.spawn(Arc::clone(surplus).tend(give_back));
         }
     }
@@ -61,11 +60,14 @@ impl Workers {
     /// Gives a connection's task to the worker that has the fewest, this thread's among them.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let here = Handle::current();
-        let of_the_server = *self.of_the_server.get_or_init(|| tasks(&here));
-        let most = tasks(&here).saturating_sub(of_the_server);
-        let others = self.others.iter().map(|worker| &worker.handle);
-        let idler = others.filter(|other| tasks(other) < most).min_by_key(|other| tasks(other));
-        idler.unwrap_or(&here).spawn(task);
+        let own = self.own_tasks.get_or_init(|| self.all(&here).map(tasks).collect());
+        let connections = |&(worker, own): &(&Handle, &usize)| tasks(worker).saturating_sub(*own);
+        let fewest = self.all(&here).zip(own).min_by_key(connections);
+        fewest.map_or(&here, |(worker, _)| worker).spawn(task);
+    }
+
+    fn all<'w>(&'w self, here: &'w Handle) -> impl Iterator<Item = &'w Handle> {
+        std::iter::once(here).chain(self.others.iter().map(|worker| &worker.handle))
     }
 }
 
