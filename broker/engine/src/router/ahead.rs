@@ -7,6 +7,9 @@ use crate::router::trie::{NodeId, Trie};
 /// Topics that take more are seldom.
 const NAMES_BYTES_KEPT: usize = 16 * 1024;
 
+/// Topics for which more filters are found are looked up one by one.
+const MATCHES_MAX: usize = 16 * 1024;
+
 /// Filters that match the topics of messages that come next. Kept and filled again.
 #[derive(Default)]
 pub(super) struct Ahead {
@@ -46,7 +49,8 @@ impl Ahead {
             self.names.extend_from_slice(topic.as_bytes());
             self.topics.push(Topic { end: self.names.len(), first: None, last: None });
         }
-        if !trie.walk_together(topics, |topic, node| self.add(topic, node)) {
+        let walked = trie.walk_together(topics, |topic, node| self.add(topic, node));
+        if !walked || self.matches.len() == MATCHES_MAX {
             self.clear();
         }
     }
@@ -74,6 +78,9 @@ impl Ahead {
     }
 
     fn add(&mut self, topic: usize, node: NodeId) {
+        if self.matches.len() == MATCHES_MAX {
+            return;
+        }
         let (at, topic) = (self.matches.len(), &mut self.topics[topic]);
         self.matches.push(Match { node, next: None });
         match topic.last.replace(at) {
@@ -88,5 +95,30 @@ impl Ahead {
         self.topics.clear();
         self.matches.clear();
         self.at = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::Filter;
+
+    /// Filters all along a topic of many levels match it, each for itself.
+    #[test]
+    fn topics_with_very_many_filters_are_looked_up_one_by_one() {
+        const LEVELS: usize = 300;
+        let mut trie = Trie::new(7);
+        for level in 0..LEVELS {
+            let filter = Filter::parse(&("a/".repeat(level) + "#")).expect("a filter");
+            trie.insert(filter.topic_filter());
+        }
+        let name = "a/".repeat(LEVELS) + "a";
+        let topic = TopicName::new(name.as_bytes()).expect("a topic");
+        let found = [1, MATCHES_MAX / LEVELS, MATCHES_MAX / LEVELS + 1].map(|topics| {
+            let mut ahead = Ahead::default();
+            ahead.fill(&trie, 7, std::iter::repeat_n(topic, topics));
+            ahead.take(topic, 7).map(Iterator::count)
+        });
+        assert_eq!(found, [Some(LEVELS), Some(LEVELS), None]);
     }
 }

@@ -222,10 +222,10 @@ impl Router {
         }
     }
 
-    /// Looks up what [`find`](Self::find) will be asked for, if there are so many filters that it
-    /// is worth it.
+    /// Looks up what [`find`](Self::find) will be asked for, if there are so many filters, and
+    /// several topics, that it is worth it.
     pub(crate) fn look_ahead<'t>(&mut self, topics: impl Iterator<Item = TopicName<'t>> + Clone) {
-        if self.trie.len() >= MANY_LEVELS {
+        if self.trie.len() >= MANY_LEVELS && topics.clone().nth(1).is_some() {
             self.ahead.fill(&self.trie, self.generation, topics);
         }
     }
