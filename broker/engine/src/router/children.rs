@@ -1,9 +1,9 @@
 //! Levels with a name, by their hash: a table of which a look-up fetches one line of memory.
 //!
 //! A line has the hashes of its levels beside them. So no level is looked at that is not the one,
-//! but for one in millions, and none when the table grows. It stands in parts, each of which grows and
-//! shrinks alone: who adds or takes a level waits until a part is made anew, not until all of it
-//! is.
+//! but for one in millions, and none when the table grows. It stands in parts, each of which grows
+//! and shrinks alone: who adds or takes a level waits until a part is made anew, not until all of
+//! it is.
 
 use crate::router::trie::NodeId;
 
