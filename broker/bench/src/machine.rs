@@ -113,6 +113,9 @@ impl CpuTime {
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Footprint {
     pub(crate) rss_kib: u64,
+    /// Of that what is its own: pages of the program itself, which the system shares and takes
+    /// back as it likes, come in when they are first used.
+    pub(crate) own_kib: u64,
     pub(crate) rss_peak_kib: u64,
     pub(crate) threads: u64,
 }
@@ -126,6 +129,7 @@ impl Footprint {
         };
         Ok(Self {
             rss_kib: number("VmRSS:"),
+            own_kib: number("RssAnon:"),
             rss_peak_kib: number("VmHWM:"),
             threads: number("Threads:"),
         })
@@ -223,7 +227,8 @@ mod tests {
         let pid = std::process::id();
         let footprint = Footprint::of(pid).unwrap();
         assert!(footprint.threads >= 1);
-        assert!(footprint.rss_kib > 100 && footprint.rss_peak_kib >= footprint.rss_kib);
+        assert!(footprint.own_kib > 100 && footprint.rss_kib >= footprint.own_kib);
+        assert!(footprint.rss_peak_kib >= footprint.rss_kib);
         let before = CpuTime::of(pid).unwrap();
         assert!(CpuTime::of(pid).unwrap().since(before).total_s() >= 0.0);
         assert!(wakes(pid).unwrap() > 0 && open_files(pid).unwrap() > 0);

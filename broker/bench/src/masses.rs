@@ -165,13 +165,13 @@ fn measure<T>(
 ) -> Result<(T, Figures), BenchError> {
     let load_cpu = || CpuTime::of(std::process::id());
     let (start_ns, cpu, load) = (now_ns(), subject.cpu()?, load_cpu()?);
-    let before_kib = subject.footprint()?.rss_kib;
+    let before_kib = subject.footprint()?.own_kib;
     let done = work()?;
     let seconds = (now_ns() - start_ns) as f64 / 1e9;
     let cpu_s = subject.cpu()?.since(cpu).total_s();
     let load_cpu_s = load_cpu()?.since(load).total_s();
     clock::rest();
-    let bytes = subject.footprint()?.rss_kib.saturating_sub(before_kib) * 1024;
+    let bytes = subject.footprint()?.own_kib.saturating_sub(before_kib) * 1024;
     Ok((done, Figures { seconds, cpu_s, load_cpu_s, bytes }))
 }
 

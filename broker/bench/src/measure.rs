@@ -112,14 +112,14 @@ fn messages(subject: &Subject, scenario: &Scenario, bounds: Bounds) -> Result<Ru
 
 fn idle(subject: &Subject, scenario: &Scenario, subscribed: bool) -> Result<Run, BenchError> {
     clock::rest();
-    let (empty_kib, empty_files) = (subject.footprint()?.rss_kib, subject.open_files()?);
+    let (empty_kib, empty_files) = (subject.footprint()?.own_kib, subject.open_files()?);
     let before = Reading::of(subject)?;
     let mut idle = Idle::connect(&subject.route, scenario, subscribed)?;
     clock::rest();
     let (cpu, load_cpu) = before.until_now(subject)?;
     let connections = scenario.subscribers as f64;
     let grown_for_each = || {
-        let grown_kib = subject.footprint()?.rss_kib.saturating_sub(empty_kib);
+        let grown_kib = subject.footprint()?.own_kib.saturating_sub(empty_kib);
         Ok::<f64, BenchError>(grown_kib as f64 * 1024.0 / connections)
     };
     let rss_bytes_per_connection = grown_for_each()?;

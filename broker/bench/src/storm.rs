@@ -103,7 +103,7 @@ fn storm(
     routes: &[Route],
 ) -> Result<Storm, BenchError> {
     clock::rest();
-    let (empty_kib, empty_files) = (subject.footprint()?.rss_kib, subject.open_files()?);
+    let (empty_kib, empty_files) = (subject.footprint()?.own_kib, subject.open_files()?);
     let before = Reading::of(subject)?;
     let mut lines = Vec::with_capacity(routes.len());
     for (n, wave) in routes.chunks(plan.together).enumerate() {
@@ -111,7 +111,7 @@ fn storm(
     }
     let (cpu, load_cpu) = before.until_now(subject)?;
     clock::rest();
-    let grown_kib = subject.footprint()?.rss_kib.saturating_sub(empty_kib);
+    let grown_kib = subject.footprint()?.own_kib.saturating_sub(empty_kib);
     let each = |total: f64| total / lines.len() as f64;
     let storm = Storm {
         broker: String::new(),
