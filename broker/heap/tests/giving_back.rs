@@ -24,7 +24,7 @@ fn what_another_thread_has_freed_goes_back() {
     let before = resident();
     let blocks: Vec<Vec<u8>> = (0..BLOCKS).map(|_| vec![1; BLOCK]).collect();
     let full = resident();
-    assert!(full - before >= BLOCKS * BLOCK, "{before} to {full} bytes");
+    assert!(full.saturating_sub(before) >= BLOCKS * BLOCK, "{before} to {full} bytes");
     let other = std::thread::spawn(move || drop(freed.recv().expect("blocks")));
     to_free.send(blocks).expect("it waits for them");
     other.join().expect("it frees them");
@@ -34,6 +34,9 @@ fn what_another_thread_has_freed_goes_back() {
     let given_back = resident();
 
     // That it is not given back by itself is why there is the call.
-    assert!(free - before > BLOCKS * BLOCK / 2, "{before} to {free} bytes");
-    assert!(given_back - before < BLOCKS * BLOCK / 20, "{before} to {given_back} bytes");
+    assert!(free.saturating_sub(before) > BLOCKS * BLOCK / 2, "{before} to {free} bytes");
+    assert!(
+        given_back.saturating_sub(before) < BLOCKS * BLOCK / 20,
+        "{before} to {given_back} bytes"
+    );
 }
