@@ -251,6 +251,27 @@ fn what_finds_the_engine_busy_goes_along_with_what_comes_next() {
 }
 
 #[test]
+fn what_a_worker_has_left_is_no_flood_behind_which_others_wait() {
+    let driver = driver();
+    let (flood, as_flood, link) = connected(&driver);
+    let (other, as_other, other_link) = connected(&driver);
+    let ping = |link| Input::Packet { link, packet: InPacket::PingReq };
+    let worker = || {
+        turn::end(Duration::MAX);
+        let core = driver.core.lock();
+        flood.link.submit(&as_flood, &mut vec![ping(link); COMBINED_PACKETS_MAX]);
+        let no_worker = || other.link.submit(&as_other, &mut vec![ping(other_link)]);
+        std::thread::scope(|scope| scope.spawn(no_worker).join()).expect("no panic");
+        assert_eq!(driver.inbox.lock().batches.len(), 1);
+        driver.combine(core, AFTERMATH.take());
+        assert!(!other.link.is_waiting(), "one of the inbox at each visit");
+        turn::end(Duration::MAX);
+    };
+    std::thread::scope(|scope| scope.spawn(worker).join()).expect("no panic");
+    assert_eq!(flood.pongs.load(Ordering::Relaxed) as usize, COMBINED_PACKETS_MAX);
+}
+
+#[test]
 fn what_a_worker_has_left_waits_for_room_in_the_store_with_all_others() {
     let (disk, stuck) = mpsc::sync_channel(0);
     let driver = Driver::start(settings(), Clock::start(), Box::new(Stuck(stuck)));
