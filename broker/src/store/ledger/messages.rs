@@ -91,11 +91,14 @@ impl Messages {
     pub(super) fn take_edits(&mut self) -> Edits<MessageKey, Message> {
         let deleted = std::mem::take(&mut self.deleted).into_iter();
         let mut edits: Vec<_> = deleted.map(|key| (key, Edit::Delete)).collect();
-        for Unwritten { key, references, message } in std::mem::take(&mut self.unwritten) {
+        let len = self.unwritten.len();
+        for Unwritten { key, references, message } in self.unwritten.drain(..) {
             let Some(message) = message else { continue };
             self.written.insert(key, references);
             edits.push((key, Edit::Replace(message)));
         }
+        // While a flood lasts it needs as much room again.
+        self.unwritten.shrink_to(len);
         Edits(edits.into_iter().collect())
     }
 

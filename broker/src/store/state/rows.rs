@@ -73,8 +73,9 @@ pub(super) mod meta {
 }
 
 const CHECKSUM_BYTES: usize = 4;
-/// Bytes of a row of several passages: with its key it fills a page of the database.
-const ROW_BYTES_MAX: usize = 4096 - 16 - 32;
+/// Bytes of a row of several passages: with its key it fills four pages of the database, which are
+/// written as one. When some of its passages go, the rest is written again: so much and no more.
+const ROW_BYTES_MAX: usize = 4 * 4096 - 16 - 32;
 const REPLAY: u8 = 0b100;
 
 /// A delivery in flight, as a row says it.

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::iter::Peekable;
 use std::ops::Bound;
 
 use martlet_engine::change::{Change, MessageKey};
@@ -103,6 +104,10 @@ struct Tables<'a> {
     grown: &'a Cell<i64>,
 }
 
+/// Bytes of rows that go through one cursor, about: it copies them until it is closed, and what it
+/// copies them to should not grow without end.
+const RUN_BYTES: i64 = 64 << 10;
+
 struct Rows<'a> {
     table: redb::Table<'a, &'static [u8], &'static [u8]>,
     grown: &'a Cell<i64>,
@@ -125,22 +130,37 @@ impl Rows<'_> {
     /// one behind the other, which takes a third of the time.
     fn append(&mut self, rows: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<(), Failed> {
         let mut rows = rows.peekable();
-        while let Some((first, _)) = rows.peek() {
-            let mut cursor = self.table.lower_bound_mut(Bound::Included(&first[..]))?;
-            while let Some((key, row)) = rows.peek() {
-                match cursor.insert_before(&key[..], &row[..]) {
-                    Err(CursorError::UnorderedKey) => break,
-                    inserted => inserted?,
-                }
-                self.grown.set(self.grown.get() + bytes(key, row));
-                rows.next();
-            }
-            cursor.close()?;
-            if let Some((key, row)) = rows.next() {
-                self.insert(&key, &row)?; // there is such a row, or another stands between
+        while rows.peek().is_some() {
+            let stands_alone = !self.append_run(&mut rows)?;
+            if stands_alone && let Some((key, row)) = rows.next() {
+                self.insert(&key, &row)?;
             }
         }
         Ok(())
+    }
+
+    /// Inserts what one cursor takes. `false`: the next one has a row already, or another stands
+    /// between.
+    fn append_run(
+        &mut self,
+        rows: &mut Peekable<impl Iterator<Item = (Vec<u8>, Vec<u8>)>>,
+    ) -> Result<bool, Failed> {
+        let Some((first, _)) = rows.peek() else { return Ok(true) };
+        let mut cursor = self.table.lower_bound_mut(Bound::Included(&first[..]))?;
+        let (mut run, mut fits) = (0, true);
+        while let Some((key, row)) = rows.peek().filter(|_| fits && run < RUN_BYTES) {
+            match cursor.insert_before(&key[..], &row[..]) {
+                Err(CursorError::UnorderedKey) => fits = false,
+                inserted => {
+                    inserted?;
+                    run += bytes(key, row);
+                    rows.next();
+                }
+            }
+        }
+        cursor.close()?;
+        self.grown.set(self.grown.get() + run);
+        Ok(fits)
     }
 
     fn remove(&mut self, key: &[u8]) -> Result<(), Failed> {
