@@ -382,6 +382,28 @@ fn a_service_that_cannot_be_reached_is_left_in_peace_for_a_moment() {
     assert!(answers.into_iter().any(|answer| answer == "connack 0"));
 }
 
+/// Whatever a stranger calls itself, the others are let in.
+#[test]
+fn a_question_that_cannot_be_asked_silences_nobody_else() {
+    let service = Service::start(|asked| match &asked.authorization {
+        Some(token) if token.contains("bad") => Reply::Gone,
+        _ => usual(&Asked { body: "\"password\":\"secret\"".to_owned(), ..asked.clone() }),
+    });
+    let mut settings = settings(service.address());
+    settings.jwt = settings.http.take().map(|http| ask::Service { bearer: true, ..http });
+    let broker = broker(&settings);
+    let mut ann = Client::connect_as(broker.address(), connect("c", "ann"));
+    // A service may break off where a token is too long for it; such a one is not refused by us.
+    for (number, (stranger, code)) in [("x\u{7}y", 5), ("bad", 3)].into_iter().enumerate() {
+        let mut client = Client::open(broker.address());
+        client.send(&Packet::Connect(Box::new(connect("s", stranger))));
+        client.expect(&format!("connack {code}"));
+        Client::connect_as(broker.address(), connect("d", &format!("user{number}"))).ping();
+        ann.send(&publish(&format!("a/{number}"), 1, 1));
+        ann.expect("puback 1");
+    }
+}
+
 #[test]
 fn what_a_session_has_subscribed_to_is_asked_about_when_it_comes_back() {
     let allowed = Arc::new(AtomicBool::new(true));

@@ -154,7 +154,10 @@ pub enum NoAnswer {
     /// It took too long.
     #[error("it does not answer in time")]
     Late,
-    /// It could not be reached, or broke off.
+    /// It could not be reached.
+    #[error("{0}")]
+    Unreached(String),
+    /// It broke off.
     #[error("{0}")]
     Gone(String),
     /// It says itself that it cannot answer.
@@ -171,6 +174,9 @@ pub enum NoAnswer {
 impl Service {
     /// The question as it is sent. `None`: it is not to be asked, and the answer is no.
     pub fn request(&self, asked: &Asked<'_>) -> Option<Request> {
+        if self.bearer && asked.user().contains(char::is_control) {
+            return None; // no token, and no header can carry it
+        }
         let path = match asked {
             Asked::User { .. } => &self.user_path,
             Asked::Superuser { .. } => self.superuser_path.as_ref()?,
@@ -377,6 +383,11 @@ mod tests {
         }
         let nobody = Service { superuser_path: None, ..SERVICE() };
         assert!(nobody.request(&SUPERUSER).is_none() && nobody.request(&TOPIC).is_some());
+        for user in ["x\u{7}y", "x\ny", "\u{7f}", "\u{80}"] {
+            let asked = Asked::Superuser { user };
+            assert!(token.request(&asked).is_none(), "{user:?} in a header");
+            assert!(json.request(&asked).is_some() && form.request(&asked).is_some());
+        }
     }
 
     #[test]

@@ -81,9 +81,11 @@ impl Client {
     }
 
     async fn send(&self, asked: ask::Request) -> Result<bool, NoAnswer> {
-        let gone = |error: &dyn std::error::Error| NoAnswer::Gone(innermost(error));
-        let request = self.request(asked).map_err(|error| gone(&error))?;
-        let response = self.http.request(request).await.map_err(|error| gone(&error))?;
+        let request = self.request(asked).map_err(|error| NoAnswer::Gone(innermost(&error)))?;
+        let response = self.http.request(request).await.map_err(|error| {
+            let words = innermost(&error);
+            if error.is_connect() { NoAnswer::Unreached(words) } else { NoAnswer::Gone(words) }
+        })?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(|error| NoAnswer::Gone(innermost(&*error)))?;
@@ -134,7 +136,8 @@ impl Client {
                     );
                 }
                 health.unanswered += 1;
-                if matches!(none, NoAnswer::Late | NoAnswer::Gone(_)) {
+                // To break off may be the answer to one question alone, which a stranger chose.
+                if matches!(none, NoAnswer::Late | NoAnswer::Unreached(_)) {
                     health.rests_until = Time(now.0 + REST_MS);
                 }
             }
