@@ -185,11 +185,12 @@ impl Rules {
     /// The answer, with the line that gives it.
     pub fn explain(&self, who: Who<'_>, question: Question<'_>) -> Answer<'_> {
         let own = self.part(who.user).map(|part| &*part.rules).unwrap_or_default();
-        let dangerous = !self.patterns.is_empty() && is_dangerous(who);
-        let patterns = if dangerous { &[] } else { &*self.patterns };
+        let dangerous = self.distrusts(who);
+        let counts = |rule: &&Rule| !dangerous || rule.access == Access::Deny;
+        let patterns = self.patterns.iter().filter(counts);
         let found = match self.dialect {
             Dialect::Mosquitto => {
-                first(own.iter(), who, question).or_else(|| first(patterns.iter(), who, question))
+                first(own.iter(), who, question).or_else(|| first(patterns, who, question))
             }
             Dialect::GoAuth => first(own.iter().chain(patterns), who, question),
         };
@@ -201,14 +202,15 @@ impl Rules {
     pub(super) fn answer(&self, part: Option<&Part>, who: Who<'_>, topic: &str, bit: Bits) -> bool {
         let own = part.map(|part| part.topics.find(topic)).unwrap_or_default();
         let last_word = self.dialect == Dialect::Mosquitto && own.answer(bit).is_some();
-        if last_word || self.patterns.is_empty() || is_dangerous(who) {
+        if last_word || self.patterns.is_empty() {
             return own.answer(bit).unwrap_or(false);
         }
         let personal = self.patterns.iter().filter(|rule| rule.is_personal());
         let found = personal
             .filter(|rule| rule.matches(who, topic))
-            .fold(own | self.common.find(topic), |found, rule| found | rule.access.bits());
-        found.answer(bit).unwrap_or(false)
+            .fold(self.common.find(topic), |found, rule| found | rule.access.bits());
+        let found = if is_dangerous(who) { found.only(Bits::DENY) } else { found };
+        (own | found).answer(bit).unwrap_or(false)
     }
 
     /// A user's own lines. `None` where the file has none.
@@ -219,7 +221,7 @@ impl Rules {
         }
     }
 
-    /// Whether the patterns keep this client from everything that its own lines do not give.
+    /// Whether the patterns give this client nothing: their `deny` lines alone count for it.
     pub fn distrusts(&self, who: Who<'_>) -> bool {
         !self.patterns.is_empty() && is_dangerous(who)
     }

@@ -19,6 +19,11 @@ impl Bits {
         Self(self.0 | other.0)
     }
 
+    /// Without what is not in `other`.
+    pub(super) const fn only(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// What they say to one who wants `bit`; `None`: nothing.
     pub(super) fn answer(self, bit: Self) -> Option<bool> {
         let denies = self.0 & Self::DENY.0 != 0;

@@ -246,6 +246,35 @@ fn go_auth_reads_a_file_for_everybody_and_denies_first() {
     }
 }
 
+/// As long as it is in nobody's part, a `deny` holds whatever a client calls itself.
+#[test]
+fn no_name_escapes_what_is_denied_to_everybody() {
+    const TEXT: &str = "topic deny secret/#\ntopic read open\nuser ann\ntopic #\n\
+                        pattern deny own/%c/x\n";
+    let rules = Rules::parse(Path::new("acl"), TEXT, Dialect::GoAuth).expect("a good file");
+    let part = rules.part(Some("ann")).map(|part| &**part);
+    // What is denied to a client called `x`, and to one called `x+`.
+    let rows = [
+        ("secret/a", true, true),
+        ("open", false, false),
+        ("own/x/x", true, true),
+        ("a", false, false),
+    ];
+    for (topic, plain, wild) in rows {
+        for (client_id, denied) in [("x", plain), ("x+", wild), ("x/#", wild)] {
+            let who = Who { client_id, user: Some("ann") };
+            for (bit, question) in
+                [(Bits::READ, Question::Receive(topic)), (Bits::WRITE, Question::Publish(topic))]
+            {
+                assert_eq!(rules.explain(who, question).allowed, !denied, "{who:?} {topic}");
+                assert_eq!(rules.answer(part, who, topic, bit), !denied, "{who:?} {topic}");
+            }
+        }
+    }
+    let nobody = Who { client_id: "x+", user: None };
+    assert!(!rules.explain(nobody, Question::Receive("open")).allowed, "it is given nothing");
+}
+
 /// Rules that were drawn at random: the fast answer is the one that is explained, in both dialects.
 #[test]
 fn the_fast_answer_is_the_one_that_is_explained() {
