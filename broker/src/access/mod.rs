@@ -397,8 +397,9 @@ impl CertificateName {
         let names = candidate.certificate.as_deref()?;
         match self {
             Self::CommonName => names.common_name.as_deref(),
-            Self::Subject => Some(&names.subject),
+            Self::Subject => Some(&*names.subject),
         }
+        .filter(|name| !name.is_empty())
     }
 }
 

@@ -70,10 +70,11 @@ fn who_may_connect_is_as_with_mosquitto() {
 
 #[test]
 fn a_certificate_says_who_its_client_is() {
-    let names = |common_name: Option<&str>| {
+    let named = |common_name: Option<&str>, subject: &str| {
         let common_name = common_name.map(Box::from);
-        Some(Box::new(CertificateNames { common_name, subject: "CN=ann,O=here".into() }))
+        Some(Box::new(CertificateNames { common_name, subject: subject.into() }))
     };
+    let names = |common_name| named(common_name, "CN=ann,O=here");
     let of = |name| load(Settings { user_from_certificate: Some(name), ..Settings::default() });
     let (by_name, by_subject) = (of(CertificateName::CommonName), of(CertificateName::Subject));
     let rows = [
@@ -81,6 +82,8 @@ fn a_certificate_says_who_its_client_is() {
         (&by_subject, names(Some("ann")), Ok("CN=ann,O=here")),
         (&by_name, names(None), Err(Refusal::NoCertificateName)),
         (&by_name, None, Err(Refusal::NoCertificateName)),
+        (&by_name, names(Some("")), Err(Refusal::NoCertificateName)),
+        (&by_subject, named(Some("ann"), ""), Err(Refusal::NoCertificateName)),
     ];
     for (policy, certificate, expected) in rows {
         let candidate = Candidate { certificate, ..candidate("c", Some("eve"), Some("x")) };
