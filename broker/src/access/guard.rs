@@ -1,6 +1,7 @@
 //! Addresses that come too often, and addresses whose logins fail too often.
 //!
-//! Time is an argument: milliseconds of a clock that never goes backward.
+//! Time is an argument: milliseconds of a clock that never goes backward. Two who look at it at the
+//! same time may come in the other order.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -76,9 +77,9 @@ impl Guard {
         }
         let most = u64::from(connects_per_s) * ONE;
         let record = self.record(address, now);
-        let earned = (now - record.seen).saturating_mul(u64::from(connects_per_s));
+        let earned = now.saturating_sub(record.seen).saturating_mul(u64::from(connects_per_s));
         record.credit = record.credit.saturating_add(earned).min(most);
-        record.seen = now;
+        record.seen = record.seen.max(now);
         record.credit = record.credit.checked_sub(ONE).ok_or(TurnedAway::TooFast)?;
         Ok(())
     }
@@ -93,7 +94,7 @@ impl Guard {
         if now < record.banned_until {
             return false; // another of its connections was faster
         }
-        if record.failures == 0 || now - record.first_failure > window_ms {
+        if record.failures == 0 || now.saturating_sub(record.first_failure) > window_ms {
             (record.failures, record.first_failure) = (0, now);
         }
         record.failures += 1;
@@ -176,6 +177,18 @@ mod tests {
         }
         assert!(guard.connect(a, 10_000).is_ok() && guard.connect(a, 10_000).is_err());
         assert_eq!(guard.connect(ip("192.0.2.2"), 10_000), Ok(()));
+    }
+
+    #[test]
+    fn whoever_looked_at_the_clock_first_may_come_second() {
+        let mut guard = guard(Limits { connects_per_s: 2, ..BANS });
+        let a = ip("192.0.2.1");
+        for (now, comes_in) in [(1000, true), (999, true), (998, false), (1000, false)] {
+            assert_eq!(guard.connect(a, now).is_ok(), comes_in, "{now}");
+        }
+        for (now, banned) in [(1000, false), (999, false), (998, true)] {
+            assert_eq!(guard.fail(a, now), banned, "{now}");
+        }
     }
 
     #[test]
