@@ -54,16 +54,18 @@ impl Display for Words<'_> {
 const DEBUG: &str = module_path!();
 
 /// What mosquitto says in lines of its own: the filters of a packet, for those who read packets and
-/// for those who read who subscribes to what.
+/// for those who read who subscribes to what. A line that begins with what a client chose has just
+/// its words, so that no client can write one that reads as another line of the log.
 pub(super) fn filters(client: &str, packet: &Packet<'_>) -> Vec<(&'static str, String)> {
     match packet {
         Packet::Subscribe(subscribe) => {
             let subscriptions = subscribe.subscriptions.iter();
             let lines = subscriptions.flat_map(|subscription| {
-                let (filter, qos) = (subscription.filter, subscription.qos.get());
+                let (filter, qos) = (subscription.filter.to_string(), subscription.qos.get());
+                let (client, word) = (OneWord(client), OneWord(&filter));
                 [
                     (DEBUG, format!("\t{filter} (QoS {qos})")),
-                    (SUBSCRIBE, format!("{client} {qos} {filter}")),
+                    (SUBSCRIBE, format!("{client} {qos} {word}")),
                 ]
             });
             lines.collect()
@@ -71,11 +73,23 @@ pub(super) fn filters(client: &str, packet: &Packet<'_>) -> Vec<(&'static str, S
         Packet::Unsubscribe(unsubscribe) => {
             let filters = unsubscribe.filters.iter();
             let lines = filters.flat_map(|filter| {
-                [(DEBUG, format!("\t{filter}")), (UNSUBSCRIBE, format!("{client} {filter}"))]
+                let filter = filter.to_string();
+                let (client, word) = (OneWord(client), OneWord(&filter));
+                [(DEBUG, format!("\t{filter}")), (UNSUBSCRIBE, format!("{client} {word}"))]
             });
             lines.collect()
         }
         _ => Vec::new(),
+    }
+}
+
+/// Written in quotes if it would be several words.
+struct OneWord<'a>(&'a str);
+
+impl Display for OneWord<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self(text) = self;
+        if text.contains(char::is_whitespace) { write!(f, "{text:?}") } else { f.write_str(text) }
     }
 }
 
@@ -191,5 +205,14 @@ mod tests {
             [(DEBUG, "\ta".to_owned()), (UNSUBSCRIBE, "c a".to_owned())]
         );
         assert_eq!(said(b"\xc0\x00", "from").1, []);
+    }
+
+    #[test]
+    fn each_part_of_such_a_line_is_one_word() {
+        let unsubscribe = b"\xa2\x09\0\x01\0\x05a b/+";
+        assert_eq!(said(unsubscribe, "from").1[1], (UNSUBSCRIBE, "c \"a b/+\"".to_owned()));
+        for (text, word) in [("a:b", "a:b"), ("a b", "\"a b\""), ("\ta", "\"\\ta\"")] {
+            assert_eq!(OneWord(text).to_string(), word);
+        }
     }
 }
