@@ -200,6 +200,22 @@ fn a_packet_over_the_limit_closes_its_connection_and_says_so() {
 }
 
 #[test]
+fn a_connect_may_be_large_and_no_larger() {
+    let broker = Running::start(settings());
+    let large = |password: usize| {
+        let will = Some(Publish::new(&"w".repeat(1000), vec![b'x'; 65_535]));
+        let (user, password) = (Some("u".repeat(1000)), Some("p".repeat(password)));
+        Connect { will, user, password, ..Connect::new(&"c".repeat(1000)) }
+    };
+    Client::connect_as(broker.address(), large(60_000)).ping();
+    let mut stranger = Client::open(broker.address());
+    let bytes = Packet::Connect(Box::new(large(65_000))).encode();
+    stranger.send_bytes(&bytes[..100]); // what it announces is enough
+    stranger.expect_closed();
+    assert_eq!(broker.log().with("CONNECT packet of more than 131072 bytes").len(), 1);
+}
+
+#[test]
 fn a_slow_reader_does_not_hold_up_the_others() {
     const MESSAGES: u32 = 3000;
     let broker = Running::start(settings());

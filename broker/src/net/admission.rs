@@ -22,9 +22,10 @@ use crate::net::connection::{Asked, Connection, End, Guest};
 use crate::net::receive::{Incoming, Received, lost_by};
 use crate::net::tls::session::Negotiated;
 
-/// The longest CONNECT: five fields of 65,535 bytes with their lengths, two sets of properties,
-/// headers. Nobody who has not connected can make us keep more.
-const CONNECT_SIZE_MAX: u32 = 512 * 1024;
+/// The longest CONNECT: a will of the largest payload, and as much again for names, password and
+/// topic together. mosquitto takes 100,000 bytes. Nobody who has not connected can make us keep
+/// more.
+const CONNECT_SIZE_MAX: u32 = 128 * 1024;
 
 /// What the log has in the place of a user name that is a token.
 const TOKEN: &str = "a token";
@@ -147,8 +148,8 @@ impl Connection {
         let user = connect.user_name.as_deref().filter(|user| !jwt::is_token(user));
         let user = user.unwrap_or_default();
         let named = if user.is_empty() { String::new() } else { format!(" (u'{user}')") };
-        // docs/access.md has a filter of fail2ban for it: what the peer chose stands in front of
-        // the address, so that nobody can make it speak of another.
+        // docs/access.md has a filter of fail2ban for it: what the peer chose stands between its
+        // beginning and the address, so that nobody can make it speak of another.
         tracing::warn!(
             client, %address, user, reason = %refusal,
             "Client {client}{named} [{address}] refused: {refusal}."
