@@ -446,6 +446,41 @@ fn what_a_session_has_subscribed_to_is_asked_about_when_it_comes_back() {
     }
 }
 
+/// However many there were, those that a client has left are gone, and the others stay.
+#[test]
+fn what_was_granted_is_kept_as_long_as_it_is_used() {
+    let service = Service::start(usual);
+    let broker = broker(&settings(service.address()));
+    let mut root = Client::connect_as(broker.address(), connect("r", "root"));
+    let mut ann = Client::connect_as(broker.address(), connect("c", "ann"));
+    let filters: Vec<String> = (0..100).map(|number| format!("b/{number}")).collect();
+    let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
+    for filter in &filters {
+        ann.send(&subscribe(&[filter]));
+        ann.expect("suback 9 0");
+    }
+    let leave = |ann: &mut Client, filter: &str| {
+        let filters = vec![filter.to_owned()];
+        ann.send(&Packet::Unsubscribe { id: Id::Number(8), filters });
+        ann.expect("unsuback 8");
+    };
+    // One that it leaves, comes back to and keeps, and one that it never leaves.
+    leave(&mut ann, "b/1");
+    ann.send(&subscribe(&["b/1"]));
+    ann.expect("suback 9 0");
+    filters[2..99].iter().for_each(|filter| leave(&mut ann, filter));
+    ann.send(&subscribe(&["b/50"]));
+    ann.expect("suback 9 0");
+    for filter in &filters {
+        root.send(&publish(filter, 0, 0));
+    }
+    for topic in ["b/0", "b/1", "b/50", "b/99"] {
+        let heard = ann.expect_packet().to_string();
+        assert!(heard.contains(&format!("{topic} ")), "{heard}");
+    }
+    ann.ping();
+}
+
 #[test]
 fn a_will_is_asked_about_when_its_client_comes() {
     let service = Service::start(usual);

@@ -17,6 +17,7 @@ use crate::access::users::Users;
 pub mod ask;
 pub mod edit;
 pub mod fault;
+mod grants;
 pub mod guard;
 pub mod hash;
 pub mod jwt;

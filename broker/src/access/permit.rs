@@ -1,13 +1,15 @@
 //! What one user's clients may do, in the form in which the engine asks.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use martlet_codec::topic::TopicName;
 use martlet_engine::filter::Filter;
 use martlet_engine::permit::Permit;
 
-use crate::access::rules::{Access, Part, Question, Rule, Rules, Who};
-use crate::access::topics::{Bits, Topics};
+use crate::access::grants::Grants;
+use crate::access::rules::{Part, Question, Rules, Who};
+use crate::access::topics::Bits;
 
 /// What happens to a SUBSCRIBE for more than the client may receive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,37 +51,48 @@ impl UserPermit {
 pub struct AskedPermit {
     own: UserPermit,
     /// What it was allowed to subscribe to; it may receive what comes by that.
-    granted: Vec<Filter>,
-    receives: Topics,
+    granted: Grants,
     /// The topic of its will, if it may not publish there.
     refused_will: Option<Box<str>>,
 }
 
 impl AskedPermit {
     pub(super) fn new(own: UserPermit) -> Self {
-        Self { own, granted: Vec::new(), receives: Topics::default(), refused_will: None }
+        Self { own, granted: Grants::default(), refused_will: None }
     }
 
     /// The same with other rules of its own.
     #[must_use]
     pub(super) fn renewed(&self, own: UserPermit) -> Self {
-        Self { refused_will: self.refused_will.clone(), ..Self::new(own) }.granting(&self.granted)
+        let (granted, refused_will) = (self.granted.clone(), self.refused_will.clone());
+        Self { own, granted, refused_will }
     }
 
     /// The same with these filters granted, besides those that are.
     #[must_use]
     pub fn granting(&self, filters: &[Filter]) -> Self {
-        let mut granted = self.granted.clone();
-        granted.extend(filters.iter().filter(|filter| !self.granted.contains(filter)).cloned());
-        let rules = granted.iter().map(|filter| Rule {
-            line: 0,
-            access: Access::Read,
-            filter: filter.topic_filter().as_str().into(),
-            pattern: false,
-        });
-        let receives = Topics::new(&rules.collect::<Vec<_>>());
+        self.granted(self.granted.with(filters))
+    }
+
+    /// The same without these among what is granted.
+    #[must_use]
+    pub fn withdrawing(&self, filters: &HashSet<Filter>) -> Self {
+        self.granted(self.granted.without(filters))
+    }
+
+    fn granted(&self, granted: Grants) -> Self {
         let (own, refused_will) = (self.own.clone(), self.refused_will.clone());
-        Self { own, granted, receives, refused_will }
+        Self { own, granted, refused_will }
+    }
+
+    /// Whether a filter was granted, whatever the rules say.
+    pub fn has_granted(&self, filter: &Filter) -> bool {
+        self.granted.contains(filter)
+    }
+
+    /// How many were.
+    pub fn grants(&self) -> usize {
+        self.granted.len()
     }
 
     /// The same without the will.
@@ -101,8 +114,7 @@ impl Permit for AskedPermit {
     }
 
     fn may_receive(&self, client_id: &str, topic: TopicName<'_>) -> bool {
-        self.own.may_receive(client_id, topic)
-            || self.receives.find(topic.as_str()).answer(Bits::READ) == Some(true)
+        self.own.may_receive(client_id, topic) || self.granted.cover(topic.as_str())
     }
 
     /// Never more than the rules give, or than was granted: as with go-auth.

@@ -2,6 +2,7 @@
 //! connection reads nothing until they have answered. What every other client sends goes straight
 //! on.
 
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -35,8 +36,16 @@ pub(super) struct Asker {
     backends: Backends,
     user: Box<str>,
     client_id: Box<str>,
+    standing: Mutex<Standing>,
+}
+
+/// What a client was granted.
+#[derive(Debug)]
+struct Standing {
     /// As the engine has it.
-    permit: Mutex<Arc<AskedPermit>>,
+    permit: Arc<AskedPermit>,
+    /// What is granted there and was unsubscribed from.
+    left: HashSet<Filter>,
 }
 
 /// What becomes of a packet.
@@ -65,6 +74,13 @@ pub(super) struct Pending(Pin<Box<dyn Future<Output = Heard> + Send>>);
 /// does not receive what the others bring until it subscribes anew.
 const RESUMED_MAX: usize = 1000;
 
+/// Filters that are granted to one client at a time, beside what its rules give. Beyond them: it is
+/// refused more until it unsubscribes.
+const GRANTED_MAX: usize = 100_000;
+
+/// Grants that are kept in any case although they are not needed any more.
+const LEFT_MIN: usize = 32;
+
 impl Rights {
     /// Asks what must be known before a client is in: whether it may do everything, else whether it
     /// may publish its will, and receive what it has subscribed to before.
@@ -81,8 +97,9 @@ impl Rights {
         }
         let (user, client_id) = (Box::from(user), connect.client_id.clone());
         let mut permit = policy.asked_permit(&user, None);
-        let first = Mutex::new(Arc::new(policy.asked_permit(&user, None)));
-        let asker = Asker { inquiry, backends, user, client_id, permit: first };
+        let first = Standing::new(policy.asked_permit(&user, None));
+        let standing = Mutex::new(first);
+        let asker = Asker { inquiry, backends, user, client_id, standing };
         let mut granted = Vec::new();
         for filter in resumed.into_iter().take(RESUMED_MAX) {
             let topic = filter.topic_filter();
@@ -97,7 +114,7 @@ impl Rights {
         {
             permit = permit.refusing_will(will.as_str());
         }
-        *asker.permit.lock() = Arc::new(permit);
+        *asker.standing.lock() = Standing::new(permit);
         Ok(Self::Asked(Box::new(asker)))
     }
 
@@ -105,15 +122,15 @@ impl Rights {
     pub(super) fn permission(&self) -> Permission {
         match self {
             Self::Everything => None,
-            Self::Asked(asker) => Some(Arc::clone(&*asker.permit.lock()) as _),
+            Self::Asked(asker) => asker.standing.lock().permission(),
         }
     }
 
     /// The rules of the policy have changed.
     pub(super) fn renew(&self, policy: &Policy) -> Permission {
         if let Self::Asked(asker) = self {
-            let mut permit = asker.permit.lock();
-            *permit = Arc::new(policy.asked_permit(&asker.user, Some(&permit)));
+            let permit = &mut asker.standing.lock().permit;
+            *permit = Arc::new(policy.asked_permit(&asker.user, Some(permit)));
         }
         self.permission()
     }
@@ -127,6 +144,9 @@ impl Rights {
             (Self::Asked(asker), InPacket::Subscribe { subscriptions, .. }) => {
                 let filters = subscriptions.iter().map(|(filter, _)| filter);
                 asker.judge_filters(filters, heard)
+            }
+            (Self::Asked(asker), InPacket::Unsubscribe { filters, .. }) => {
+                asker.standing.lock().leave(filters)
             }
             _ => Fate::Goes,
         }
@@ -149,7 +169,7 @@ impl Rights {
 
 impl Asker {
     fn judge_publish(&self, message: &Message, delivery: Delivery, heard: &Heard) -> Fate {
-        if self.permit.lock().allows_unasked(&self.client_id, message.topic()) {
+        if self.standing.lock().permit.allows_unasked(&self.client_id, message.topic()) {
             return Fate::Goes;
         }
         let topic = message.topic().as_str();
@@ -164,10 +184,11 @@ impl Asker {
     }
 
     fn judge_filters<'a>(&self, filters: impl Iterator<Item = &'a Filter>, heard: &Heard) -> Fate {
-        let mut permit = self.permit.lock();
+        let mut standing = self.standing.lock();
         let (mut granted, mut waits) = (Vec::new(), Vec::new());
         for filter in filters {
-            if permit.may_subscribe(&self.client_id, filter) {
+            if standing.permit.may_subscribe(&self.client_id, filter) {
+                standing.left.remove(filter);
                 continue;
             }
             let topic = filter.topic_filter();
@@ -182,11 +203,12 @@ impl Asker {
         if !waits.is_empty() {
             return Fate::Waits(waits);
         }
+        granted.truncate(GRANTED_MAX.saturating_sub(standing.granted()));
         if granted.is_empty() {
             return Fate::Goes;
         }
-        *permit = Arc::new(permit.granting(&granted));
-        Fate::GoesWith(Some(Arc::clone(&*permit) as _))
+        standing.permit = Arc::new(standing.permit.granting(&granted));
+        Fate::GoesWith(standing.permission())
     }
 
     fn right<'a>(&'a self, topic: &'a str, access: Access) -> Right<'a> {
@@ -200,6 +222,34 @@ impl Asker {
     async fn may(&self, topic: &str, access: Access) -> Result<bool, Refusal> {
         let answer = self.inquiry.right(self.backends, &self.right(topic, access)).await;
         answer.map_err(|_| Refusal::NoAnswer)
+    }
+}
+
+impl Standing {
+    fn new(permit: AskedPermit) -> Self {
+        Self { permit: Arc::new(permit), left: HashSet::new() }
+    }
+
+    fn permission(&self) -> Permission {
+        Some(Arc::clone(&self.permit) as _)
+    }
+
+    /// Filters that are granted and may still be in use.
+    fn granted(&self) -> usize {
+        self.permit.grants() - self.left.len()
+    }
+
+    /// The client unsubscribes from these. When half of what is granted is not in use any more that
+    /// half is withdrawn at once, so that leaving one filter costs little.
+    fn leave(&mut self, filters: &[Filter]) -> Fate {
+        let granted = filters.iter().filter(|filter| self.permit.has_granted(filter));
+        self.left.extend(granted.cloned());
+        if self.left.len() < LEFT_MIN.max(self.granted()) {
+            return Fate::Goes;
+        }
+        self.permit = Arc::new(self.permit.withdrawing(&self.left));
+        self.left.clear();
+        Fate::GoesWith(self.permission())
     }
 }
 
@@ -237,5 +287,34 @@ pub(super) fn denied(packet: InPacket) -> InPacket {
     match packet {
         InPacket::Publish { message, delivery } => InPacket::DeniedPublish { message, delivery },
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Settings;
+
+    fn filter(number: usize) -> Filter {
+        Filter::parse(&format!("a/{number}")).expect("a filter")
+    }
+
+    #[test]
+    fn what_is_left_is_withdrawn_in_time() {
+        let policy = Policy::load(&Settings::default()).expect("no files");
+        let kept: Vec<Filter> = (0..100).map(filter).collect();
+        let permit = policy.asked_permit("ann", None).granting(&kept);
+        let mut standing = Standing::new(permit);
+        let mut withdrawn = 0;
+        for number in 100..1100 {
+            standing.permit = Arc::new(standing.permit.granting(&[filter(number)]));
+            let fate = standing.leave(&[filter(number), filter(0), filter(5000)]);
+            withdrawn += usize::from(matches!(fate, Fate::GoesWith(_)));
+            assert!(standing.permit.grants() <= 2 * kept.len());
+        }
+        assert_eq!(withdrawn, 10, "much at a time");
+        assert!(kept[1..].iter().all(|filter| standing.permit.has_granted(filter)));
+        standing.leave(&kept);
+        assert_eq!((standing.granted(), standing.permit.grants()), (0, 0));
     }
 }
