@@ -482,6 +482,25 @@ fn what_was_granted_is_kept_as_long_as_it_is_used() {
 }
 
 #[test]
+fn whoever_gets_an_id_is_asked_about_by_it() {
+    let service = Service::start(usual);
+    let broker = broker(&settings(service.address()));
+    let will = Some(Publish::new("c/will", "gone"));
+    let nameless = Connect { will, ..connect("", "ann") };
+    let mut ann = Client::connect_as(broker.address(), nameless);
+    ann.send(&subscribe(&["b/1"]));
+    ann.expect("suback 9 0");
+    let line = broker.log().with(" as auto-").remove(0);
+    let (_, rest) = line.split_once(" as ").expect("it says who");
+    let id = rest.split(' ').next().unwrap_or_default();
+    let rights = service.heard().into_iter().filter(|asked| asked.starts_with("POST /acl"));
+    let rights: Vec<String> = rights.collect();
+    assert_eq!(rights.len(), 3, "{rights:?}");
+    let named = format!("\"clientid\":\"{id}\"");
+    assert!(rights.iter().all(|asked| asked.contains(&named)), "{id} {rights:?}");
+}
+
+#[test]
 fn a_will_is_asked_about_when_its_client_comes() {
     let service = Service::start(usual);
     let broker = broker(&settings(service.address()));

@@ -94,7 +94,8 @@ impl Engine {
         Ok(client_id)
     }
 
-    fn assign_client_id(&self, nonce: u64) -> Arc<str> {
+    /// The id that a client with this nonce gets if it brings none.
+    pub fn assign_client_id(&self, nonce: u64) -> Arc<str> {
         let prefix = &self.limits.auto_id_prefix;
         let mut candidates = (0..).map(|n| format!("{prefix}{:016X}", nonce.wrapping_add(n)));
         let free = candidates.find(|candidate| self.sessions.find(candidate).is_none());

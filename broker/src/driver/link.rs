@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use martlet_engine::filter::Filter;
-use martlet_engine::input::{Input, LinkId};
+use martlet_engine::input::{Connect, Input, LinkId};
 use martlet_engine::permit::Permission;
 
 use crate::driver::Driver;
@@ -98,6 +98,11 @@ impl Link {
 
     pub(super) fn connected(&self, client_id: &Arc<str>) {
         self.client_id.get_or_init(|| Arc::clone(client_id));
+    }
+
+    /// What the engine will call a client that comes with this CONNECT.
+    pub fn client_id_for(&self, connect: &Connect) -> Arc<str> {
+        self.driver.client_id_for(connect)
     }
 
     /// What this client has subscribed to, here or before it went.

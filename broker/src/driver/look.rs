@@ -1,5 +1,9 @@
 //! What nobody counts, and is looked at from time to time.
 
+use std::sync::Arc;
+
+use martlet_engine::input::Connect;
+
 use crate::driver::Driver;
 use crate::driver::traffic::Seen;
 use crate::machine;
@@ -9,6 +13,17 @@ impl Driver {
     pub fn pass_through(&self) {
         let core = self.core.lock();
         self.let_go(core);
+    }
+
+    /// What the engine would call a client that came with this CONNECT now.
+    pub fn client_id_for(&self, connect: &Connect) -> Arc<str> {
+        if !connect.client_id.is_empty() {
+            return Arc::from(&*connect.client_id);
+        }
+        let core = self.core.lock();
+        let client_id = core.engine.assign_client_id(connect.nonce);
+        self.let_go(core);
+        client_id
     }
 
     /// Looks at the outboxes and at the process.

@@ -67,7 +67,9 @@ impl Connection {
             // Whoever was here before under this id has left what it wants to receive.
             let resumes = !connect.clean_session && !connect.client_id.is_empty();
             let resumed = resumes.then(|| self.link.subscriptions_of(&connect.client_id));
-            let told = door.inquire(&policy, &connect, resumed.unwrap_or_default()).await;
+            let client_id = self.link.client_id_for(&connect);
+            let resumed = resumed.unwrap_or_default();
+            let told = door.inquire(&policy, &connect, &client_id, resumed).await;
             let told = told.map_err(|refusal| self.turn_down(&connect, refusal))?;
             connect.permit = told.permission();
             rights = Some(Arc::new(told));

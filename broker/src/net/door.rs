@@ -119,15 +119,16 @@ impl Door {
         }
     }
 
-    /// Asks what must be known of the rights of a client before it is in.
+    /// Asks what must be known of the rights of a client before it is in, under this id.
     pub(super) async fn inquire(
         &self,
         policy: &Policy,
         connect: &Connect,
+        client_id: &str,
         resumed: Vec<Filter>,
     ) -> Result<Rights, Refusal> {
         let inquiry = self.porch.inquiry.as_ref().ok_or(Refusal::NoAnswer)?;
-        Rights::inquire(Arc::clone(inquiry), policy, connect, resumed).await
+        Rights::inquire(Arc::clone(inquiry), policy, connect, client_id, resumed).await
     }
 
     /// Decides on a client, away from the threads of the network if that takes long.

@@ -88,6 +88,7 @@ impl Rights {
         inquiry: Arc<Inquiry>,
         policy: &Policy,
         connect: &Connect,
+        client_id: &str,
         resumed: Vec<Filter>,
     ) -> Result<Self, Refusal> {
         let backends = policy.settings().backends;
@@ -95,7 +96,7 @@ impl Rights {
         if inquiry.is_superuser(backends, user).await == Ok(true) {
             return Ok(Self::Everything);
         }
-        let (user, client_id) = (Box::from(user), connect.client_id.clone());
+        let (user, client_id) = (Box::from(user), Box::from(client_id));
         let mut permit = policy.asked_permit(&user, None);
         let first = Standing::new(policy.asked_permit(&user, None));
         let standing = Mutex::new(first);
