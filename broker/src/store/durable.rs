@@ -4,6 +4,7 @@
 //! written to the state, net of all that came and went meanwhile, by a thread of its own while
 //! commits go on; then old segments go. A start reads the state and the journal behind it.
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,11 @@ pub struct Settings {
     pub segment_bytes: u64,
     /// Bytes by which a segment grows ahead of its frames.
     pub ahead_bytes: u64,
+    /// Segments of the journal that are kept, once nothing needs them, for the next ones to be
+    /// written over. They go when less than `checkpoint_bytes` come in `checkpoint_every`.
+    pub spares_max: usize,
+    /// Gives the lower half of a segment's number, which clients must not be able to guess.
+    pub draw: fn() -> u32,
     /// Bytes of the state's file that nothing needs before they are given back, if they are also
     /// more than half of it.
     pub compact_waste_bytes: u64,
@@ -78,6 +84,8 @@ impl Settings {
             checkpoint_every: Duration::from_secs(300),
             segment_bytes: 16 << 20,
             ahead_bytes: 256 << 10,
+            spares_max: 2,
+            draw: || RandomState::new().hash_one(0_u8) as u32,
             compact_waste_bytes: 16 << 20,
             cache_bytes: 8 << 20,
             recorder: None,
@@ -179,8 +187,8 @@ pub fn open_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<Durable, Store
         recovered.bytes,
         progress.seconds(),
     );
-    let Settings { segment_bytes, ahead_bytes, .. } = settings;
-    let bounds = Bounds { segment_bytes, ahead_bytes };
+    let Settings { segment_bytes, ahead_bytes, spares_max, draw, .. } = settings;
+    let bounds = Bounds { segment_bytes, ahead_bytes, spares_max, draw };
     let (bytes_since, has_cut) = (recovered.bytes, recovered.has_cut);
     let mut journal = Journal::new(disk, &journal_folder, bounds, recovered);
     if has_cut {
@@ -243,6 +251,9 @@ impl Durable {
 
     /// Begins a checkpoint: what is to be written is taken, and written from here on.
     fn begin_checkpoint(&mut self) {
+        if self.bytes_since < self.settings.checkpoint_bytes {
+            self.journal.drop_spares();
+        }
         (self.bytes_since, self.time_since) = (0, Duration::ZERO);
         self.bytes_due = self.settings.checkpoint_bytes;
         let records = self.records_for_state();
@@ -332,6 +343,7 @@ impl Store for Durable {
         self.go_on_with_checkpoints();
         if self.time_since >= self.settings.checkpoint_every && !self.has_work() {
             self.time_since = Duration::ZERO; // else the next fact alone would be due at once
+            self.journal.drop_spares();
         }
         synced
     }

@@ -106,6 +106,10 @@ pub struct Count {
     pub writes: u64,
     pub bytes: u64,
     pub syncs: u64,
+    /// Files that were made with this name.
+    pub made: u64,
+    /// Files that were given this name.
+    pub renamed: u64,
 }
 
 #[derive(Debug, Default)]
@@ -129,6 +133,7 @@ pub fn small_settings(dice: &mut Dice, sync: Sync) -> Settings {
         ahead_bytes: dice.pick(&[1, 512, 4096]),
         compact_waste_bytes: dice.pick(&[64 << 10, 16 << 20]),
         cache_bytes: dice.pick(&[1 << 20, 1 << 10]),
+        spares_max: dice.pick(&[0, 1, 2, 2]),
         background: false,
         sync,
         ..Settings::new("data".into(), "2026-11-21".into())
@@ -221,6 +226,8 @@ impl Simulated {
             writes: sum.writes + count.writes,
             bytes: sum.bytes + count.bytes,
             syncs: sum.syncs + count.syncs,
+            made: sum.made + count.made,
+            renamed: sum.renamed + count.renamed,
         })
     }
 
@@ -266,6 +273,12 @@ impl World {
             return Err(io::Error::other("the power goes"));
         }
         apply(&mut self.names, &renaming);
+        let count = self.counts.0.entry(renaming.path().to_owned()).or_default();
+        match &renaming {
+            Renaming::Name(..) => count.made += 1,
+            Renaming::Rename(..) => count.renamed += 1,
+            Renaming::Unname(_) => {}
+        }
         self.renamings.entry(folder.to_owned()).or_default().push(renaming);
         if goes_now { Err(io::Error::other("the power goes")) } else { Ok(()) }
     }
@@ -439,10 +452,14 @@ impl Disk for Simulated {
         if world.operation(generation, Doing::SyncFolder, folder)? {
             return Err(io::Error::other("the power goes"));
         }
-        for renaming in world.renamings.remove(folder).unwrap_or_default() {
-            apply(&mut world.safe_names, &renaming);
+        let percent = world.faults.sync;
+        let fails = world.dice.chance(percent);
+        if !fails || world.dice.chance(50) {
+            for renaming in world.renamings.remove(folder).unwrap_or_default() {
+                apply(&mut world.safe_names, &renaming);
+            }
         }
-        Ok(())
+        if fails { Err(io::Error::other("input/output error")) } else { Ok(()) }
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {

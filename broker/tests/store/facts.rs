@@ -17,6 +17,7 @@ pub fn settings() -> Settings {
     Settings {
         background: false,
         cache_bytes: 1 << 20,
+        draw: || 0, // so that tests know names
         ..Settings::new("data".into(), "2026-11-21".into())
     }
 }

@@ -38,7 +38,9 @@ fn make(disk: &Simulated, version: u32) -> Vec<Vec<u8>> {
     drop(store);
     let state = disk.files()[&Path::new("data").join(FILES[0])].clone();
     commit(&mut open(disk), &mut kept, &second);
-    let mut journal = disk.files()[&Path::new("data").join(FILES[1])].clone();
+    let files = disk.files();
+    let is_segment = |path: &&PathBuf| path.extension().is_some_and(|e| e == "journal");
+    let mut journal = files[files.keys().find(is_segment).expect("a segment")].clone();
     let end = journal.iter().rposition(|byte| *byte != 0).expect("frames") + 1;
     journal.truncate(end);
     vec![state, journal]

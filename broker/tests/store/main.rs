@@ -17,6 +17,7 @@ mod offsets;
 mod queues;
 mod recording;
 mod restarts;
+mod reuse;
 mod room;
 #[cfg(feature = "parquet")]
 mod sealing;

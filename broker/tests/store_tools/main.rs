@@ -44,7 +44,9 @@ pub fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 /// A store with something of each kind. `in_order`: all of it in the state, none in the journal.
 pub fn make(folder: &Path, in_order: bool) {
     let _alone = binary::FORKS.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut store = durable::open(Settings::new(folder.to_owned(), "today".into())).unwrap();
+    // So that tests know the segment's name.
+    let settings = Settings { draw: || 0, ..Settings::new(folder.to_owned(), "today".into()) };
+    let mut store = durable::open(settings).unwrap();
     store.load().unwrap();
     for change in changes() {
         store.commit(&[change]).unwrap();

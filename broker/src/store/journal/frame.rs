@@ -91,30 +91,45 @@ pub(super) fn write(
     frame[0..4].copy_from_slice(&(len as u32).to_le_bytes());
     frame[8..16].copy_from_slice(&sequence.to_le_bytes());
     frame[16..24].copy_from_slice(&synced.to_le_bytes());
-    let checksum = checksum(segment, frame);
+    let checksum = checksum(segment, frame, crc32c::crc32c_append);
     frame[4..8].copy_from_slice(&checksum.to_le_bytes());
     Ok(())
 }
 
 /// The frame that begins here, if one does that may follow `last`.
 pub(super) fn read(bytes: &[u8], segment: u64, last: u64) -> Option<Frame<'_>> {
+    check(claimed(bytes, last)?, segment, crc32c::crc32c_append)
+}
+
+/// What stands here, as long as it says that it is, if that may be a frame behind `last`.
+pub(super) fn claimed(bytes: &[u8], last: u64) -> Option<&[u8]> {
     let header = bytes.get(..FRAME_HEADER_BYTES)?;
     let (len, sequence) = (u32_at(header, 0) as usize, u64_at(header, 8));
-    let is_possible = len > 0 && sequence > last && sequence - last <= GAP_MAX;
-    let frame = bytes.get(..FRAME_HEADER_BYTES + len).filter(|_| is_possible)?;
-    (checksum(segment, frame) == u32_at(header, 4)).then(|| Frame {
-        sequence,
-        synced: u64_at(header, 16),
+    let is_possible =
+        len > 0 && sequence > last && sequence - last <= GAP_MAX && u64_at(header, 16) < sequence;
+    bytes.get(..FRAME_HEADER_BYTES + len).filter(|_| is_possible)
+}
+
+/// What claims to be a frame, if its checksum says so too. `append` goes on with a checksum over
+/// these bytes.
+pub(super) fn check(
+    frame: &[u8],
+    segment: u64,
+    append: impl Fn(u32, &[u8]) -> u32,
+) -> Option<Frame<'_>> {
+    (checksum(segment, frame, append) == u32_at(frame, 4)).then(|| Frame {
+        sequence: u64_at(frame, 8),
+        synced: u64_at(frame, 16),
         facts: &frame[FRAME_HEADER_BYTES..],
     })
 }
 
-/// Covers the segment's number too: a frame that an earlier use of the same disk blocks left there
-/// is none of this segment.
-fn checksum(segment: u64, frame: &[u8]) -> u32 {
+/// Covers the segment's number too: a frame that an earlier segment left in the same place is none
+/// of this one.
+fn checksum(segment: u64, frame: &[u8], append: impl Fn(u32, &[u8]) -> u32) -> u32 {
     let checksum = crc32c::crc32c(&segment.to_le_bytes());
     let checksum = crc32c::crc32c_append(checksum, &frame[0..4]);
-    crc32c::crc32c_append(checksum, &frame[8..])
+    append(checksum, &frame[8..])
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

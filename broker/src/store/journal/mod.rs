@@ -1,8 +1,9 @@
 //! The journal: what a promise waits for. One frame and one sync for each commit, in segments that
 //! are only ever appended to and go once the state holds what they say.
 //!
-//! A segment grows by zeros ahead of its frames, many blocks at a time, so that the sync of most
-//! commits writes the frame's block and nothing of the file system's own.
+//! A segment is written over one that has gone, where there is one; else it grows by zeros ahead of
+//! its frames, many blocks at a time. So the sync of most commits writes the frame's block and
+//! nothing of the file system's own.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,11 +11,16 @@ use std::sync::Arc;
 use martlet_engine::change::Change;
 
 use crate::store::StoreError;
-use crate::store::disk::{Disk, File};
+use crate::store::disk::Disk;
+use crate::store::journal::current::{BLOCK_BYTES, Current, END_BYTES};
 use crate::store::journal::frame::SegmentHeader;
+use crate::store::journal::spares::Spares;
 
+mod current;
 mod frame;
 pub(super) mod recovery;
+mod search;
+mod spares;
 
 /// How the journal grows.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +29,10 @@ pub(super) struct Bounds {
     pub(super) segment_bytes: u64,
     /// Bytes by which a segment grows ahead of its frames.
     pub(super) ahead_bytes: u64,
+    /// Segments that are kept for the next ones to be written over.
+    pub(super) spares_max: usize,
+    /// Gives the lower half of a segment's number.
+    pub(super) draw: fn() -> u32,
 }
 
 /// The journal's end, where commits go.
@@ -36,6 +46,7 @@ pub(super) struct Journal {
     next_segment: u64,
     /// The last of `segments`, while it takes frames.
     current: Option<Current>,
+    spares: Spares,
     /// The newest frame.
     last: u64,
     /// The newest frame that is safe, with all before it.
@@ -52,19 +63,8 @@ pub(super) struct Segment {
     number: u64,
     /// The sequence number of its first frame.
     first: u64,
-}
-
-#[derive(Debug)]
-struct Current {
-    file: Box<dyn File>,
-    path: PathBuf,
-    number: u64,
-    /// Where the next frame goes.
-    end: u64,
-    /// The file's length; zeros from `end` on.
-    len: u64,
-    /// Whether its name is safe.
-    is_named: bool,
+    /// It may be written over once nothing needs it: this process has made and filled it.
+    is_spare: bool,
 }
 
 const EXTENSION: &str = ".journal";
@@ -78,8 +78,10 @@ impl Journal {
         bounds: Bounds,
         recovered: recovery::Recovered,
     ) -> Self {
+        let spares = Spares::new(&*disk, folder, bounds.spares_max);
         Self {
             disk,
+            spares,
             folder: folder.to_owned(),
             bounds,
             segments: recovered.segments,
@@ -141,14 +143,9 @@ impl Journal {
     pub(super) fn seal(&mut self) -> Result<(), StoreError> {
         self.create(self.last + 1)?;
         let current = self.current.as_mut().expect("made above");
-        let path = current.path.clone();
-        let writing = |source| StoreError::io(format!("writing {}", path.display()), source);
-        current.file.write_at(0, &self.buffer).map_err(writing)?;
-        current.file.sync().map_err(writing)?;
-        self.disk.sync_folder(&self.folder).map_err(writing)?;
-        current.end = self.buffer.len() as u64;
-        (current.len, current.is_named) = (current.end, true);
-        Ok(())
+        current
+            .seal(&self.buffer, &*self.disk, &self.folder)
+            .map_err(|source| StoreError::io(format!("writing {}", current.path.display()), source))
     }
 
     /// Appends a frame, and syncs it if asked. Its size in bytes.
@@ -178,15 +175,27 @@ impl Journal {
         synced
     }
 
-    /// Removes segments that say nothing that is not at or before `position`.
+    /// Removes segments that say nothing that is not at or before `position`, or keeps them as
+    /// spares.
     ///
     /// # Errors
     /// When one cannot be removed; it stays for the next time.
     pub(super) fn free(&mut self, position: u64) -> Result<(), StoreError> {
         while self.segments.get(1).is_some_and(|next| next.first <= position + 1) {
-            self.remove_oldest()?;
+            let oldest = self.segments[0];
+            let path = path(&self.folder, oldest.number);
+            if oldest.is_spare && self.spares.keep(&*self.disk, &path) {
+                self.segments.remove(0);
+            } else {
+                self.remove_oldest()?;
+            }
         }
         Ok(())
+    }
+
+    /// Removes the spares: what comes is too little to need them.
+    pub(super) fn drop_spares(&mut self) {
+        self.spares.clear(&*self.disk);
     }
 
     /// Removes all segments: the state holds everything.
@@ -194,6 +203,7 @@ impl Journal {
     /// # Errors
     /// When one cannot be removed.
     pub(super) fn clear(&mut self) -> Result<(), StoreError> {
+        self.drop_spares();
         self.current = None;
         while !self.segments.is_empty() {
             self.remove_oldest()?;
@@ -202,11 +212,7 @@ impl Journal {
     }
 
     fn try_append(&mut self, changes: &[Change], sync: bool) -> Result<u64, StoreError> {
-        let is_full = |current: &Current| current.end >= self.bounds.segment_bytes;
-        if self.current.as_ref().is_some_and(is_full) {
-            self.try_sync()?;
-            self.current = None;
-        }
+        self.end_if_full()?;
         self.buffer.clear();
         let sequence = self.last + 1;
         if self.current.is_none() {
@@ -217,7 +223,7 @@ impl Journal {
             |error| StoreError::io("appending to the journal", std::io::Error::other(error)),
         )?;
         let bytes = self.buffer.len() as u64;
-        current.write(&self.buffer, self.bounds.ahead_bytes).map_err(|source| {
+        current.write(&mut self.buffer, self.bounds.ahead_bytes).map_err(|source| {
             StoreError::io(format!("writing {}", current.path.display()), source)
         })?;
         self.buffer.shrink_to(BUFFER_KEPT_BYTES);
@@ -244,19 +250,46 @@ impl Journal {
         Ok(())
     }
 
+    /// Nothing more goes to a segment that has enough.
+    fn end_if_full(&mut self) -> Result<(), StoreError> {
+        let segment_bytes = self.bounds.segment_bytes;
+        let Some(end) = self.current.as_ref().map(|current| current.end) else { return Ok(()) };
+        if end < segment_bytes {
+            return Ok(());
+        }
+        self.try_sync()?;
+        self.current = None;
+        if let Some(newest) = self.segments.last_mut() {
+            newest.is_spare = end <= segment_bytes * SPARE_SEGMENTS_MAX;
+        }
+        Ok(())
+    }
+
     /// A new segment, its header in the buffer to be written with the first frame.
     fn create(&mut self, first: u64) -> Result<(), StoreError> {
-        let number = self.next_segment;
-        self.next_segment += 1;
+        let number = self.draw_number();
         let path = path(&self.folder, number);
-        let file = self
-            .disk
-            .create(&path)
-            .map_err(|source| StoreError::io(format!("creating {}", path.display()), source))?;
+        let creating = |source| StoreError::io(format!("creating {}", path.display()), source);
+        let current = match self.spares.take(&*self.disk, &path) {
+            Some((file, len)) => Current::over(file, len, path, number),
+            None => {
+                let file = self.disk.create(&path).map_err(creating)?;
+                Current::new(file, path, number)
+            }
+        };
         SegmentHeader { version: frame::VERSION, segment: number, first }.write(&mut self.buffer);
-        self.segments.push(Segment { number, first });
-        self.current = Some(Current { file, path, number, end: 0, len: 0, is_named: false });
+        self.segments.push(Segment { number, first, is_spare: false });
+        self.current = Some(current);
         Ok(())
+    }
+
+    /// Greater than all so far. Its lower half is drawn: a spare is full of what clients have
+    /// written, and none of them may know how to write a frame of a segment to come.
+    fn draw_number(&mut self) -> u64 {
+        let upper = self.next_segment.div_ceil(1 << 32) << 32;
+        let number = upper | u64::from((self.bounds.draw)());
+        self.next_segment = number + 1;
+        number
     }
 
     /// Nothing more goes to the current segment. If it holds nothing that counts, it goes.
@@ -283,42 +316,8 @@ impl Journal {
     }
 }
 
-impl Current {
-    /// Writes a frame at the end.
-    fn write(&mut self, frame: &[u8], ahead_bytes: u64) -> std::io::Result<()> {
-        let end = self.end + frame.len() as u64;
-        if end > self.len {
-            self.grow(end.next_multiple_of(ahead_bytes))?;
-        }
-        self.file.write_at(self.end, frame)?;
-        self.end = end;
-        Ok(())
-    }
-
-    /// Makes what is in it safe, its name too.
-    fn sync(&mut self, disk: &dyn Disk, folder: &Path) -> std::io::Result<()> {
-        self.file.sync()?;
-        if !self.is_named {
-            disk.sync_folder(folder)?;
-            self.is_named = true;
-        }
-        Ok(())
-    }
-
-    /// Fills up with zeros. Block by block: what one call writes, the page cache keeps in one
-    /// piece, and counts all of it as written when a frame changes a part of it.
-    fn grow(&mut self, len: u64) -> std::io::Result<()> {
-        while self.len < len {
-            let piece = (ZEROS.len() as u64 - self.len % ZEROS.len() as u64).min(len - self.len);
-            self.file.write_at(self.len, &ZEROS[..piece as usize])?;
-            self.len += piece;
-        }
-        Ok(())
-    }
-}
-
-/// A block of a file system.
-const ZEROS: [u8; 4096] = [0; 4096];
+/// Bytes that a spare may have, as a multiple of what a segment is to have: a commit may be large.
+const SPARE_SEGMENTS_MAX: u64 = 2;
 
 /// Room that the buffer keeps between commits.
 const BUFFER_KEPT_BYTES: usize = 1 << 20;

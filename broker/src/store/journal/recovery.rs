@@ -15,7 +15,8 @@ use crate::store::StoreError;
 use crate::store::damage::Damage;
 use crate::store::disk::Disk;
 use crate::store::journal::frame::{self, SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::store::journal::{Segment, number, path};
+use crate::store::journal::search::{Place, Search};
+use crate::store::journal::{BLOCK_BYTES, END_BYTES, Segment, number, path};
 use crate::store::record::{Reader, RecordError};
 
 /// What the journal is after reading it.
@@ -54,13 +55,6 @@ struct Found {
     frames: Vec<Place>,
     /// Bytes between frames that are none.
     has_holes: bool,
-}
-
-/// Where a frame stands.
-struct Place {
-    sequence: u64,
-    synced: u64,
-    bytes: Range<usize>,
 }
 
 /// Looks at each segment's header.
@@ -137,6 +131,7 @@ pub(in crate::store) fn replay(
     let segments = found.iter().map(|segment| Segment {
         number: segment.number,
         first: segment.first.unwrap_or(last + 1),
+        is_spare: false,
     });
     let segments = segments.collect();
     let next_segment = next_segment.max(after);
@@ -198,24 +193,23 @@ fn find(disk: &dyn Disk, folder: &Path, number: u64) -> Result<Found, StoreError
     let mut last = header.map_or(0, |header| header.first.saturating_sub(1));
     let mut at = SEGMENT_HEADER_BYTES.min(bytes.len());
     let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    while let Some(next) = next_frame(&bytes, at..end, number, last) {
+    let search = Search::new(&bytes, number);
+    while let Some(next) = search.next(at..end, last) {
         has_holes |= next.bytes.start > at;
         (at, last) = (next.bytes.end, next.sequence);
         frames.push(next);
     }
-    has_holes |= end > at;
+    has_holes |= !ends_at(&bytes, at);
     let first = header.map(|header| header.first);
     let first = first.or_else(|| frames.first().map(|place| place.sequence));
     Ok(Found { number, path, first, frames, has_holes })
 }
 
-/// The first whole frame that begins there.
-fn next_frame(bytes: &[u8], mut starts: Range<usize>, segment: u64, last: u64) -> Option<Place> {
-    starts.find_map(|at| {
-        let frame = frame::read(&bytes[at..], segment, last)?;
-        let (sequence, synced) = (frame.sequence, frame.synced);
-        Some(Place { sequence, synced, bytes: at..at + frame.bytes() })
-    })
+/// Whether there are zeros behind the last frame, up to a block's end. What an earlier segment left
+/// may stand behind them.
+fn ends_at(bytes: &[u8], at: usize) -> bool {
+    let end = (at + END_BYTES as usize).next_multiple_of(BLOCK_BYTES as usize).min(bytes.len());
+    bytes[at..end].iter().all(|byte| *byte == 0)
 }
 
 /// Takes out the frames that a later segment says are void.
