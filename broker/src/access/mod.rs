@@ -281,7 +281,7 @@ impl Policy {
 
     /// Whether a User Name that was let in is known to be true.
     pub fn proves_users(&self) -> bool {
-        let others = self.settings.user_from_certificate.is_some() || self.tokens.is_some();
+        let others = self.settings.user_from_certificate.is_some() || self.has_others();
         self.users.is_some() || others
     }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use martlet_codec::topic::TopicName;
 
 use super::*;
+use crate::access::ask::Backend;
 use crate::access::hash::{Hash, Scheme};
 
 fn candidate(client_id: &str, user: Option<&str>, password: Option<&str>) -> Candidate {
@@ -247,6 +248,17 @@ fn all_mistakes_of_all_files_come_at_once() {
     let missing = folder.path().join("missing");
     let said = Policy::load(&settings(&missing)).expect_err("mistakes");
     assert!(said[0].to_string().contains("missing: cannot be read: No such file"), "{said:?}");
+}
+
+/// Where others are asked whom no file knows, nobody is let in by a name alone.
+#[test]
+fn a_name_is_proven_where_somebody_keeps_users() {
+    let open = load(Settings { allow_anonymous: true, ..Settings::default() });
+    assert!(!open.proves_users());
+    let backends = Backends::default().with(Backend::Http);
+    let asked = load(Settings { allow_anonymous: true, backends, ..Settings::default() });
+    assert!(asked.proves_users());
+    assert!(asked.admit(&candidate("c", Some("ann"), None)).is_err());
 }
 
 #[test]
