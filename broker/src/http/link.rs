@@ -15,7 +15,7 @@ use crate::http::login::{Caller, Gate};
 pub(super) fn open(driver: &Arc<Driver>, gate: &Arc<Gate>, caller: &Caller) -> Client {
     let connect = Connect {
         inside: true,
-        user_name: caller.user.clone(),
+        user_name: caller.who.user.clone(),
         permit: caller.permit.clone(),
         nonce: nonce(),
         ..Connect::clean(caller.client_id.clone(), driver.outbox_bytes_max())
@@ -36,7 +36,7 @@ impl Holder for Visit {
     }
 
     fn user_name(&self) -> Option<&str> {
-        self.caller.user.as_deref()
+        self.caller.who.user.as_deref()
     }
 
     fn peer(&self) -> &dyn fmt::Display {

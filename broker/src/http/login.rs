@@ -44,14 +44,20 @@ pub struct Keys {
     pub origins: Vec<Box<str>>,
 }
 
-/// Somebody who was let in.
+/// Who somebody is, and what that rests on.
 #[derive(Clone, Debug)]
-pub(super) struct Caller {
+pub(super) struct Identity {
     pub(super) user: Option<Box<str>>,
     /// That it is this user was checked.
     proven: bool,
     /// What its token says, if that says something by itself.
     bearer: Option<Arc<Bearer>>,
+}
+
+/// Somebody who was let in.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) who: Identity,
     pub(super) permit: Permission,
     pub(super) address: PeerAddress,
     /// Of the links that its requests hold.
@@ -105,8 +111,7 @@ impl Gate {
 
     /// What the links of this user may do by the rules that hold now.
     pub(super) fn permit(&self, caller: &Caller) -> Permission {
-        let who = (caller.user.as_deref(), caller.proven, caller.bearer.as_deref());
-        permit(&self.door.policy(), &self.keys(), who)
+        permit(&self.door.policy(), &self.keys(), &caller.who)
     }
 
     /// Decides on what a request shows.
@@ -123,8 +128,8 @@ impl Gate {
             Shown::Token(token) => {
                 let user = keys.tokens.as_ref().and_then(|tokens| tokens.user(&token));
                 let user = user.ok_or(Refusal::UnknownToken)?;
-                let who = (Some(user.into()), None);
-                return Ok(Known::new(self.door.policy(), Arc::clone(&keys), who, (true, address)));
+                let who = Identity { user: Some(user.into()), proven: true, bearer: None };
+                return Ok(Known::new(self.door.policy(), Arc::clone(&keys), who, address));
             }
             Shown::Password { user, password } => (Some(user), Some(password)),
             Shown::Nothing => (None, None),
@@ -139,26 +144,19 @@ impl Gate {
         };
         let (policy, verdict) = self.door.admit(candidate).await;
         let admission = verdict?;
-        let proven = policy.proves_users();
-        Ok(Known::new(policy, keys, (admission.user_name, admission.bearer), (proven, address)))
+        let (user, bearer) = (admission.user_name, admission.bearer.map(Arc::from));
+        let proven = user.is_some() && policy.proves_users();
+        Ok(Known::new(policy, keys, Identity { user, proven, bearer }, address))
     }
 }
 
 impl Known {
-    fn new(
-        policy: Arc<Policy>,
-        keys: Arc<Keys>,
-        (user, bearer): (Option<Box<str>>, Option<Box<Bearer>>),
-        (proven, address): (bool, PeerAddress),
-    ) -> Self {
-        let named = user.as_deref().filter(|_| proven);
-        let who = (user.as_deref(), proven, bearer.as_deref());
-        let permit = permit(&policy, &keys, who);
+    fn new(policy: Arc<Policy>, keys: Arc<Keys>, who: Identity, address: PeerAddress) -> Self {
+        let permit = permit(&policy, &keys, &who);
         // Without any rules everybody may everything.
-        let is_admin = keys.has_admin(named) || (keys.admins.is_empty() && permit.is_none());
+        let is_admin = keys.has_admin(&who) || (keys.admins.is_empty() && permit.is_none());
         let client_id = client_id(&policy);
-        let bearer = bearer.map(Arc::from);
-        let caller = Caller { permit, is_admin, client_id, user, proven, bearer, address };
+        let caller = Caller { who, permit, is_admin, client_id, address };
         Self { policy, keys, caller }
     }
 
@@ -172,18 +170,18 @@ impl Known {
 }
 
 impl Keys {
-    fn has_admin(&self, user: Option<&str>) -> bool {
+    fn has_admin(&self, who: &Identity) -> bool {
+        let user = who.user.as_deref().filter(|_| who.proven);
         user.is_some_and(|user| self.admins.iter().any(|admin| **admin == *user))
     }
 }
 
 /// What a user may do: an admin everything, the others what the rules of MQTT say.
-fn permit(
-    policy: &Policy,
-    keys: &Keys,
-    (user, proven, bearer): (Option<&str>, bool, Option<&Bearer>),
-) -> Permission {
-    if keys.has_admin(user.filter(|_| proven)) { None } else { policy.permit(user, bearer) }
+fn permit(policy: &Policy, keys: &Keys, who: &Identity) -> Permission {
+    match keys.has_admin(who) {
+        true => None,
+        false => policy.permit(who.user.as_deref(), who.bearer.as_deref()),
+    }
 }
 
 /// A client id that is nobody else's, with the prefix that the listener's clients must have.
@@ -210,7 +208,7 @@ impl Visitor {
 impl Caller {
     /// How long its token still holds, if that has an end.
     pub(super) fn ends_after(&self) -> Option<Duration> {
-        let ends_at_s = self.bearer.as_ref()?.ends_at_s?;
+        let ends_at_s = self.who.bearer.as_ref()?.ends_at_s?;
         Some(Duration::from_secs(ends_at_s.saturating_sub(clock::wall_s())))
     }
 
@@ -279,13 +277,24 @@ async fn let_in(
     visitor: &Visitor,
     headers: &HeaderMap,
 ) -> Result<Caller, Problem> {
+    let caller = identify(shared, visitor, headers.get(AUTHORIZATION)).await?;
+    // Who has proven nothing is let in for being on this machine, and so may a page of others be,
+    // with credentials that nobody checks.
+    if shared.is_loopback && !caller.who.proven {
+        origin::check_host(headers, &shared.gate.keys())?;
+    }
+    Ok(caller)
+}
+
+async fn identify(
+    shared: &Shared,
+    visitor: &Visitor,
+    credentials: Option<&HeaderValue>,
+) -> Result<Caller, Problem> {
     let gate = &shared.gate;
-    let credentials = headers.get(AUTHORIZATION);
     if let Some(caller) = credentials.and_then(|shown| visitor.known(shown, gate)) {
         return Ok(caller);
     }
-    if credentials.is_none() && shared.is_loopback {
-        origin::check_host(headers, &gate.keys())?;
     }
     let shown = credentials.map_or(Ok(Shown::Nothing), Shown::parse)?;
     let user = shown.user();

@@ -68,8 +68,8 @@ pub(super) fn check_host(headers: &HeaderMap, keys: &Keys) -> Result<(), Problem
     if is_loopback(host) || keys.origins.iter().any(|origin| named(origin)) {
         return Ok(());
     }
-    let detail = "without credentials this is for 127.0.0.1, [::1] and localhost only: behind a \
-                  proxy, name the address that browsers see in http.origins";
+    let detail = "without credentials that are checked this is for 127.0.0.1, [::1] and localhost \
+                  only: behind a proxy, name the address that browsers see in http.origins";
     Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail))
 }
 

@@ -220,7 +220,7 @@ impl Publisher {
         shared: &Shared,
         caller: &Caller,
     ) -> &'p mut Self {
-        if place.as_ref().is_some_and(|publisher| publisher.caller.user != caller.user) {
+        if place.as_ref().is_some_and(|publisher| publisher.caller.who.user != caller.who.user) {
             *place = None;
         }
         place.get_or_insert_with(|| Self {
@@ -243,7 +243,7 @@ impl Publisher {
         let topic = message.topic();
         let permit = self.client.permit();
         if permit.is_some_and(|permit| !permit.may_publish(&self.caller.client_id, topic)) {
-            let user = self.caller.user.as_deref().unwrap_or("an anonymous client");
+            let user = self.caller.who.user.as_deref().unwrap_or("an anonymous client");
             let topic = topic.as_str();
             let detail = format!("{user} may not publish to {topic:?}; `martlet why` says why");
             return Err(Problem::forbidden(detail));

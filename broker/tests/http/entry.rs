@@ -40,6 +40,8 @@ fn without_credentials_only_what_says_nothing_is_shown() {
         assert_eq!(http.ask(&format!("GET {path}"), &[BASIC_WRONG], b"").status, 401, "{path}");
     }
     assert_eq!(http.ask("GET /metrics", &[BASIC_ANN], b"").status, 200);
+    let proxied = [("Host", "broker.example"), BASIC_ANN];
+    assert_eq!(http.ask("GET /metrics", &proxied, b"").status, 200, "it is she, wherever");
     let refused = broker.log().with("Client <http> (u'ann') [127.0.0.1:");
     assert_eq!(refused.len(), 4, "{refused:?}");
     assert!(refused[0].contains("] refused: not authorised, wrong password."), "{refused:?}");
@@ -141,6 +143,16 @@ fn pages_of_others_are_kept_out() {
         ("OPTIONS /push/t", &[("Origin", "https://wall.example")], 204, ""),
         // A name that leads here is not enough: anybody may have such a name.
         ("GET /stats", &[("Host", "evil.example")], 421, "http.origins"),
+        // Nor are credentials that nobody checks: the page makes them up.
+        ("GET /stats", &[("Host", "evil.example"), BASIC_ANN], 421, "http.origins"),
+        (
+            "POST /push/t",
+            &[("Host", "evil.example"), ("Origin", "http://evil.example"), BASIC_ANN],
+            421,
+            "http.origins",
+        ),
+        ("GET /stats", &[BASIC_ANN], 200, ""),
+        ("GET /stats", &[("Host", "wall.example"), BASIC_ANN], 200, ""),
         ("GET /stats", &[("Host", "wall.example")], 200, ""),
         ("GET /stats", &[("Host", "localhost:1")], 200, ""),
         ("GET /healthz", &[("Host", "evil.example")], 200, ""),
@@ -152,5 +164,28 @@ fn pages_of_others_are_kept_out() {
         let granted = headers.contains(&("Origin", "https://wall.example"));
         assert_eq!(answer.header("access-control-allow-origin").is_some(), granted, "{headers:?}");
     }
-    assert_eq!(open(&broker).get("/stats").json()["http"]["forbidden"], json!(4));
+    assert_eq!(open(&broker).get("/stats").json()["http"]["forbidden"], json!(6));
+    // What was decided before for a connection was so for another name.
+    let mut http = open(&broker);
+    for (host, status) in [("localhost", 200), ("evil.example", 421)] {
+        let answer = http.ask("GET /stats", &[("Host", host), BASIC_ANN], b"");
+        assert_eq!(answer.status, status, "{host}");
+    }
+}
+
+/// Among users who are checked, who names none has proven nothing.
+#[test]
+fn anonymous_clients_beside_users_are_kept_from_other_names_too() {
+    let settings = server::Settings {
+        window: Some(window(policy(true, Some(&ann()), None), Keys::default())),
+        ..running::settings()
+    };
+    let broker = Running::start(settings);
+    let evil = ("Host", "evil.example");
+    let rows: &[(Fields<'_>, u16)] =
+        &[(&[], 200), (&[evil], 421), (&[evil, BASIC_ANN], 200), (&[evil, BASIC_WRONG], 401)];
+    for (headers, status) in rows {
+        let answer = open(&broker).ask("GET /stats", headers, b"");
+        assert_eq!(answer.status, *status, "{headers:?}: {}", answer.text());
+    }
 }
