@@ -190,6 +190,18 @@ fn client_id(policy: &Policy) -> Box<str> {
     format!("{prefix}http-{:016x}", nonce()).into()
 }
 
+impl Identity {
+    /// Whether both may do the same by the same rules. What was read twice from tokens may differ.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        let bearers = (&self.bearer, &other.bearer);
+        let same_token = match bearers {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        same_token && self.user == other.user && self.proven == other.proven
+    }
+}
+
 impl Visitor {
     pub(super) fn new(address: PeerAddress, certificate: Option<Box<CertificateNames>>) -> Self {
         let (known, publisher) = (Mutex::default(), tokio::sync::Mutex::default());

@@ -220,7 +220,7 @@ impl Publisher {
         shared: &Shared,
         caller: &Caller,
     ) -> &'p mut Self {
-        if place.as_ref().is_some_and(|publisher| publisher.caller.who.user != caller.who.user) {
+        if place.as_ref().is_some_and(|publisher| !publisher.caller.who.is(&caller.who)) {
             *place = None;
         }
         place.get_or_insert_with(|| Self {

@@ -1,12 +1,16 @@
 //! Who is let in, and to what.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use base64ct::{Base64UrlUnpadded, Encoding};
 use martlet::access::hash::Scheme;
+use martlet::access::jwt::{self, Expiry, Place, Secret};
 use martlet::access::tokens::{self, Tokens};
-use martlet::access::{edit, guard};
+use martlet::access::{self, Policy, edit, guard};
 use martlet::http::Keys;
 use martlet::server;
+use ring::hmac;
 use serde_json::json;
 
 use crate::client::{Fields, Lines};
@@ -187,5 +191,58 @@ fn anonymous_clients_beside_users_are_kept_from_other_names_too() {
     for (headers, status) in rows {
         let answer = open(&broker).ask("GET /stats", headers, b"");
         assert_eq!(answer.status, *status, "{headers:?}: {}", answer.text());
+    }
+}
+
+const SECRET: &[u8] = b"a secret of the tests, which no broker anywhere has";
+
+/// A token with these claims, signed.
+fn signed(claims: &str) -> String {
+    let header = Base64UrlUnpadded::encode_string(br#"{"alg":"HS256"}"#);
+    let signed = format!("{header}.{}", Base64UrlUnpadded::encode_string(claims.as_bytes()));
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET), signed.as_bytes());
+    format!("Bearer {signed}.{}", Base64UrlUnpadded::encode_string(tag.as_ref()))
+}
+
+/// Whose rights a request has, it shows itself: those before it on its connection do not count.
+#[test]
+fn each_token_has_its_own_rights_on_a_connection_that_many_share() {
+    let tokens = jwt::Settings {
+        secret: Some(Secret(SECRET.into())),
+        secret_file: None,
+        key_file: None,
+        place: Place::Password,
+        user_claim: "sub".into(),
+        publish_claim: "publish".into(),
+        subscribe_claim: "subscribe".into(),
+        issuer: None,
+        audience: None,
+        leeway_s: 0,
+        expiry: Expiry::Close,
+    };
+    let access = access::Settings { tokens: Some(tokens), ..access::Settings::default() };
+    let policy = Arc::new(Policy::load(&access).expect("there are no files"));
+    let (root, root_line) = tokens::make("ann").expect("entropy");
+    let root = format!("Bearer {root}");
+    let tokens = Some(Tokens::parse(Path::new("tokens"), &root_line).expect("a good line"));
+    let keys = Keys { tokens, admins: vec!["ann".into()], origins: Vec::new() };
+    let settings = server::Settings { window: Some(window(policy, keys)), ..running::settings() };
+    let broker = Running::start(settings);
+    let (wide, narrow) = (
+        signed(r##"{"sub":"bob","publish":"#"}"##),
+        signed(r#"{"sub":"bob","publish":"narrow/#"}"#),
+    );
+    let mut http = open(&broker);
+    let rows = [
+        (&root, "other", 200),
+        (&wide, "other", 200),
+        (&narrow, "other", 403),
+        (&narrow, "narrow/a", 200),
+        (&wide, "other", 200),
+    ];
+    for (token, topic, status) in rows {
+        let headers = [("Authorization", token.as_str())];
+        let answer = http.ask(&format!("POST /push/{topic}"), &headers, b"x");
+        assert_eq!(answer.status, status, "{topic}: {}", answer.text());
     }
 }
