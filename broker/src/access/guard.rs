@@ -67,11 +67,11 @@ impl Guard {
     /// # Errors
     /// When it is to be closed.
     pub fn connect(&mut self, address: IpAddr, now: u64) -> Result<(), TurnedAway> {
-        let Limits { connects_per_s, failures_max, .. } = self.limits;
-        let address = subject(address);
-        if failures_max != 0 && self.records.get(&address).is_some_and(|r| now < r.banned_until) {
+        let Limits { connects_per_s, .. } = self.limits;
+        if self.is_banned(address, now) {
             return Err(TurnedAway::Banned);
         }
+        let address = subject(address);
         if connects_per_s == 0 {
             return Ok(());
         }
@@ -82,6 +82,12 @@ impl Guard {
         record.seen = record.seen.max(now);
         record.credit = record.credit.checked_sub(ONE).ok_or(TurnedAway::TooFast)?;
         Ok(())
+    }
+
+    /// Whether an address is banned.
+    pub fn is_banned(&self, address: IpAddr, now: u64) -> bool {
+        let record = self.records.get(&subject(address));
+        self.limits.failures_max != 0 && record.is_some_and(|record| now < record.banned_until)
     }
 
     /// A login failed; says whether the address is banned for it, from now on.

@@ -23,7 +23,7 @@ use crate::clock;
 use crate::http::link::nonce;
 use crate::http::problem::Problem;
 use crate::http::push::Publisher;
-use crate::http::{Shared, origin};
+use crate::http::{Counted, Shared, origin};
 use crate::net::door::Door;
 
 /// What decides on those who come to the window, which may be exchanged while they come.
@@ -307,6 +307,9 @@ async fn identify(
     if let Some(caller) = credentials.and_then(|shown| visitor.known(shown, gate)) {
         return Ok(caller);
     }
+    if gate.door.is_banned(visitor.address) {
+        Counted::one(&shared.driver.traffic.turned_away);
+        return Err(banned());
     }
     let shown = credentials.map_or(Ok(Shown::Nothing), Shown::parse)?;
     let user = shown.user();
@@ -336,8 +339,7 @@ fn turn_down(
     }
     if shared.gate.door.remember(address, refusal) {
         tracing::warn!(%address, "The address of [{address}] is banned after failed logins.");
-        return Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many failed logins: come later")
-            .with(header::CONNECTION, HeaderValue::from_static("close"));
+        return banned();
     }
     match refusal {
         Refusal::Anonymous => Problem::who(
@@ -346,6 +348,12 @@ fn turn_down(
         ),
         _ => Problem::who("these credentials are not accepted; the broker's log says why"),
     }
+}
+
+/// What a banned address is told, before its connection is closed.
+fn banned() -> Problem {
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many failed logins: come later")
+        .with(header::CONNECTION, HeaderValue::from_static("close"))
 }
 
 impl Shown {

@@ -86,6 +86,12 @@ impl Door {
         self.porch.guard.lock().connect(ip, now)
     }
 
+    /// Whether this address is banned, for connections that carry more than one login.
+    pub(crate) fn is_banned(&self, address: PeerAddress) -> bool {
+        let now = self.porch.clock.now().0;
+        ip(address).is_some_and(|ip| self.porch.guard.lock().is_banned(ip, now))
+    }
+
     /// Decides on a client, asking others if there are some who may know more. Says by which
     /// policy.
     pub(crate) async fn admit(

@@ -110,6 +110,31 @@ fn a_name_that_nobody_checks_is_no_admins() {
     assert_eq!(open(&broker).ask("GET /clients", &[BASIC_ANN], b"").status, 403);
 }
 
+/// Whoever has connections in store gains nothing by them; who is in stays in.
+#[test]
+fn a_ban_holds_for_connections_that_are_open_already() {
+    let limits =
+        guard::Limits { failures_max: 3, window_ms: 60_000, ban_ms: 60_000, connects_per_s: 0 };
+    let settings = server::Settings {
+        window: Some(window(policy(false, Some(&ann()), None), Keys::default())),
+        guard: limits,
+        ..running::settings()
+    };
+    let broker = Running::start(settings);
+    let [mut guesser, mut early, mut known] = [(); 3].map(|()| open(&broker));
+    assert_eq!(known.ask("GET /stats", &[BASIC_ANN], b"").status, 200);
+    assert_eq!(early.get("/healthz").status, 200, "it is accepted");
+    for status in [401, 401, 429] {
+        assert_eq!(guesser.ask("GET /stats", &[BASIC_WRONG], b"").status, status);
+    }
+    assert_eq!(early.ask("GET /stats", &[BASIC_ANN], b"").status, 429, "right or not");
+    assert!(early.is_closed());
+    assert_eq!(known.ask("GET /stats", &[BASIC_ANN], b"").status, 200);
+    assert_eq!(known.ask("GET /stats", &[BASIC_WRONG], b"").status, 429);
+    let traffic = broker.driver().numbers().counters.traffic;
+    assert_eq!((traffic.turned_away, traffic.logins_failed), (2, 3));
+}
+
 #[test]
 fn failed_logins_ban_an_address() {
     let limits =
