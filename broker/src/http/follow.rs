@@ -12,7 +12,7 @@ use martlet_engine::message::Message;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Sleep, sleep};
 
-use crate::http::login::Caller;
+use crate::http::login::{Caller, Gate};
 use crate::http::message::MessageBody;
 use crate::http::realtime::Form;
 use crate::http::retained::Retained;
@@ -85,7 +85,7 @@ impl Followed {
         };
         let written = Written { form, caller, behind };
         let head = written.head(&stream, reader.offset());
-        let state = State::Reading(read(reader, written.clone()));
+        let state = State::Reading(written.read(&shared.gate, reader));
         let (quiet, end) = (Box::pin(sleep(ALIVE_EVERY)), Box::pin(end));
         let shared = Arc::clone(shared);
         Self { state, shared, log, stream, head, retained, written, quiet, end }
@@ -142,7 +142,7 @@ impl Followed {
                         continue;
                     }
                     if !bytes.is_empty() {
-                        self.state = State::Reading(read(reader, self.written.clone()));
+                        self.state = State::Reading(self.written.read(&self.shared.gate, reader));
                         return Poll::Ready(Ok(bytes));
                     }
                     reader
@@ -152,7 +152,7 @@ impl Followed {
                     reader.take().expect("a reader waits until it reads again")
                 }
             };
-            self.state = State::Reading(read(reader, self.written.clone()));
+            self.state = State::Reading(self.written.read(&self.shared.gate, reader));
         }
     }
 }
@@ -170,6 +170,23 @@ fn or_quiet<T>(
 }
 
 impl Written {
+    /// Reads what there is, up to a piece of it, by the rules that hold now.
+    fn read(&self, gate: &Gate, mut reader: Reader) -> JoinHandle<Result<Piece, LogError>> {
+        let mut written = self.clone();
+        gate.renew(&mut written.caller);
+        spawn_blocking(move || {
+            let (mut piece, mut blocks) = (Vec::new(), PIECE_BLOCKS);
+            while piece.len() < PIECE_BYTES
+                && let Some(record) = reader.next_within(&mut blocks)?
+            {
+                if may_receive(&written.caller, &record) {
+                    written.record(&mut piece, &record);
+                }
+            }
+            Ok(Piece { reader, bytes: piece, ended: blocks > 0 })
+        })
+    }
+
     /// Who is cut off before the first record has an id to come back with, too.
     fn head(&self, stream: &str, next: u64) -> Vec<u8> {
         let (last, behind) = (i128::from(next) - 1, &self.behind);
@@ -194,21 +211,6 @@ impl Written {
             piece.push(b'\n');
         }
     }
-}
-
-/// Reads what there is, up to a piece of it.
-fn read(mut reader: Reader, written: Written) -> JoinHandle<Result<Piece, LogError>> {
-    spawn_blocking(move || {
-        let (mut piece, mut blocks) = (Vec::new(), PIECE_BLOCKS);
-        while piece.len() < PIECE_BYTES
-            && let Some(record) = reader.next_within(&mut blocks)?
-        {
-            if may_receive(&written.caller, &record) {
-                written.record(&mut piece, &record);
-            }
-        }
-        Ok(Piece { reader, bytes: piece, ended: blocks > 0 })
-    })
 }
 
 impl HttpBody for Followed {

@@ -342,7 +342,8 @@ fn scan(
         reader = reader.until(until);
     }
     let kind = HeaderValue::from_static(form.content_type());
-    let scan = Scan { reader, form, left: wanted.limit, caller, written: 0 };
+    let (left, gate) = (wanted.limit, Arc::clone(&shared.gate));
+    let scan = Scan { reader, form, left, caller, gate, written: 0 };
     Ok(([(CONTENT_TYPE, kind)], Body::new(scan.body())).into_response())
 }
 

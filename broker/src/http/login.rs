@@ -114,6 +114,11 @@ impl Gate {
         permit(&self.door.policy(), &self.keys(), &caller.who)
     }
 
+    /// From here on the caller may do what the rules that hold now say.
+    pub(super) fn renew(&self, caller: &mut Caller) {
+        caller.permit = self.permit(caller);
+    }
+
     /// Decides on what a request shows.
     async fn admit(&self, visitor: &Visitor, shown: Shown) -> Result<Known, Refusal> {
         let address = visitor.address;

@@ -2,6 +2,7 @@
 //! away from the network's threads, a piece ahead; nobody holds a thread for a reader that is slow.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Bytes, HttpBody};
@@ -10,7 +11,7 @@ use martlet_codec::topic::TopicName;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::http::form::Long;
-use crate::http::login::Caller;
+use crate::http::login::{Caller, Gate};
 use crate::telemetry::reader::Reader;
 use crate::telemetry::{LogError, Record};
 
@@ -21,6 +22,7 @@ pub(super) struct Scan {
     /// Records still to come, at the most.
     pub(super) left: u64,
     pub(super) caller: Caller,
+    pub(super) gate: Arc<Gate>,
     pub(super) written: u64,
 }
 
@@ -50,6 +52,7 @@ impl Scan {
     }
 
     fn step(mut self, mut piece: Vec<u8>) -> Result<Step, LogError> {
+        self.gate.renew(&mut self.caller);
         let mut blocks = PIECE_BLOCKS;
         while piece.len() < PIECE_BYTES {
             let next = if self.left == 0 { None } else { self.reader.next_within(&mut blocks)? };

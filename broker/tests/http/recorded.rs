@@ -3,8 +3,12 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use martlet::access::Policy;
+use martlet::access::tokens::{self, Tokens};
 use martlet::driver::turn;
-use martlet::server::Server;
+use martlet::http::Keys;
+use martlet::server::reload::Reloader;
+use martlet::server::{self, Server};
 use martlet::store::disk::Real;
 use martlet::store::durable;
 use martlet::telemetry::log::{Log, Settings, StreamSettings};
@@ -22,6 +26,8 @@ const ACCEPT_LINES: (&str, &str) = ("Accept", "application/x-ndjson");
 /// A broker with a store on disk that records `sensors/#` as the stream `plant`.
 pub struct Recording {
     window: std::net::SocketAddr,
+    settings: server::Settings,
+    reloader: Arc<Reloader>,
     threads: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
     folder: TempDir,
 }
@@ -33,12 +39,17 @@ impl Recording {
 
     /// As [`start`](Self::start), with these streams.
     pub fn of(streams: &[(&str, &str)]) -> Self {
+        Self::with(streams, settings())
+    }
+
+    /// The same, with users and rules of its window.
+    fn with(streams: &[(&str, &str)], mut settings: server::Settings) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let stream = |(name, filter): &(&str, &str)| {
             StreamSettings::new(name, vec![Filter::parse(filter).expect("one")])
         };
         let streams: Vec<StreamSettings> = streams.iter().map(stream).collect();
-        let mut settings = settings();
+        settings.recorded.clone_from(&streams);
         settings.driver.streams = streams.iter().map(StreamSettings::stream).collect();
         settings.window.as_mut().expect("it has one").0.folder = Some(folder.path().to_owned());
         let log = Log::new(Arc::new(Real), Settings::new(folder.path(), streams));
@@ -49,17 +60,26 @@ impl Recording {
         let store = durable::open(opened).expect("a store in a folder of ours");
         let (started, window) = std::sync::mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel::<()>();
+        let told = settings.clone();
         let thread = std::thread::spawn(move || {
             let runtime = turn::runtime(turn::WAIT_MAX).build();
             runtime.expect("a runtime of tokio's").block_on(async {
-                let server = Server::start(settings, Box::new(store)).expect("a server starts");
+                let server = Server::start(told, Box::new(store)).expect("a server starts");
                 let server = server.tending(log);
-                started.send(server.window().expect("it has one")).expect("the test waits");
+                let window = server.window().expect("it has one");
+                started.send((window, server.reloader())).expect("the test waits");
                 server.run(async { drop(stopped.await) }).await;
             });
         });
-        let window = window.recv().expect("it says where it listens");
-        Self { window, threads: Some((stop, thread)), folder }
+        let (window, reloader) = window.recv().expect("it says where it listens");
+        Self { window, settings, reloader, threads: Some((stop, thread)), folder }
+    }
+
+    /// Other rules hold from now on.
+    fn rule(&self, policy: Arc<Policy>) {
+        let mut settings = self.settings.clone();
+        settings.window.as_mut().expect("it has one").1 = policy;
+        self.reloader.prepare(settings).expect("good settings").apply();
     }
 
     pub fn window(&self) -> std::net::SocketAddr {
@@ -241,6 +261,37 @@ fn topics_and_streams_are_counted() {
     assert!(http.get("/stats").json()["disk"]["used_bytes"].as_u64().is_some_and(|used| used > 0));
     let streams = http.get("/streams").json();
     assert_eq!((&streams[0]["stream"], &streams[0]["next_offset"]), (&json!("plant"), &json!(9)));
+}
+
+/// A window where `root` is an admin by token, and everybody else has these rights.
+fn ruled(acl: &str) -> (server::Settings, String) {
+    let (root, line) = tokens::make("root").expect("entropy");
+    let tokens = Tokens::parse("tokens".as_ref(), &line).expect("a good line");
+    let (tokens, admins) = (Some(tokens), vec!["root".into()]);
+    let keys = Keys { tokens, admins, ..Keys::default() };
+    let window = Some(crate::window(crate::policy(true, None, Some(acl)), keys));
+    (server::Settings { window, ..settings() }, format!("Bearer {root}"))
+}
+
+/// New rules hold for those too who follow or read already.
+#[test]
+fn who_follows_a_stream_gets_no_more_than_the_rules_say_now() {
+    let (settings, root) = ruled("topic read sensors/#\n");
+    let broker = Recording::with(&[("plant", "sensors/#")], settings);
+    let mut tail = Lines::of(broker.open(), "/realtime/sensors/%23?stream=plant", &[ACCEPT_LINES]);
+    let mut http = broker.open();
+    let mut push = |topic: &str| {
+        let headers = [("Authorization", root.as_str())];
+        assert_eq!(http.ask(&format!("POST /push/{topic}"), &headers, b"x").status, 200);
+    };
+    push("sensors/a");
+    assert_eq!(tail.json()["topic"], "sensors/a");
+    broker.rule(crate::policy(true, None, Some("topic read sensors/b\n")));
+    ["sensors/a", "sensors/b"].into_iter().for_each(&mut push);
+    assert_eq!(tail.json()["topic"], "sensors/b");
+    broker.rule(crate::policy(true, None, Some("topic read sensors/#\n")));
+    push("sensors/a");
+    assert_eq!(tail.json()["topic"], "sensors/a");
 }
 
 /// Who follows a stream sees what it missed, and goes on without a gap.
