@@ -22,7 +22,7 @@ use crate::http::message::rfc3339;
 use crate::http::origin;
 use crate::http::params::{self, Params, Rest};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::scan::{Scan, may_read, may_receive};
+use crate::http::scan::Scan;
 use crate::telemetry::cursors::Taken;
 use crate::telemetry::log::{LAST_MAX, Log};
 use crate::telemetry::topics::{TopicStats, Topics};
@@ -251,20 +251,21 @@ pub(super) async fn latest(
         let (Taken { lease, records, is_more }, next) = taken.await?;
         let more = HeaderValue::from_static(if is_more { "true" } else { "false" });
         let lease = [(LEASE, HeaderValue::from(lease)), (MORE, more)];
-        return Ok((lease, written(form, &caller, &records, next)).into_response());
+        return Ok((lease, written(form, &records, next)).into_response());
     }
     let (log, stream) = stream(&shared, params.stream.as_deref())?;
     if !(1..=LAST_MAX).contains(&params.n) {
         return Err(Problem::bad(format!("n is 1 to {LAST_MAX}, not {}", params.n)));
     }
+    let wanted = (Some(filter), caller.rights());
     let read = spawn_blocking(move || {
         let bounds = (params.n, cursors::TAKEN_BYTES_MAX);
-        let records = log.last_within(&stream, Some(filter), bounds)?;
+        let records = log.last_within(&stream, wanted, bounds)?;
         let next = log.stats(&stream)?.next_offset;
         Ok::<_, LogError>((records, next))
     });
     let (records, next) = read.await.expect("a read does not panic").map_err(wrong)?;
-    Ok(written(form, &caller, &records, next))
+    Ok(written(form, &records, next))
 }
 
 /// Names the lease of an answer, in all its forms.
@@ -274,11 +275,10 @@ const LEASE: HeaderName = HeaderName::from_static("martlet-lease");
 const MORE: HeaderName = HeaderName::from_static("martlet-more");
 
 /// Records that are few, as an answer.
-fn written(form: Form, caller: &Caller, records: &[KeptRecord], next: u64) -> Response {
+fn written(form: Form, records: &[KeptRecord], next: u64) -> Response {
     let mut out = Vec::new();
     form.begin(&mut out);
-    let allowed = records.iter().filter(|record| may_receive(caller, &record.lend()));
-    for (before, record) in (0..).zip(allowed) {
+    for (before, record) in (0..).zip(records) {
         form.write(&mut out, &record.lend(), before);
     }
     form.end(&mut out, next, 0);
@@ -391,13 +391,15 @@ pub(super) async fn topics(
         let detail = format!("limit is 1 to {TOPICS_MAX}, not {}; go on with after", params.limit);
         return Err(Problem::bad(detail));
     }
-    let read =
-        spawn_blocking(move || log.topics(&stream, &params.prefix, &params.after, params.limit));
+    let rights = caller.rights();
+    let read = spawn_blocking(move || {
+        let page = (&*params.prefix, &*params.after, params.limit);
+        log.topics_for(&rights, &stream, page)
+    });
     let page = read.await.expect("a read does not panic").map_err(wrong)?;
     let Topics { topics, has_more, is_incomplete } = page;
     let next = topics.last().filter(|_| has_more).map(|last| last.topic.to_string());
-    let allowed = topics.into_iter().filter(|topic| may_read(&caller, &topic.topic));
-    let topics = allowed.map(TopicBody::from).collect();
+    let topics = topics.into_iter().map(TopicBody::from).collect();
     Ok(Json(TopicsBody { topics, next, incomplete: is_incomplete }))
 }
 

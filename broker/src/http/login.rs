@@ -25,6 +25,7 @@ use crate::http::problem::Problem;
 use crate::http::push::Publisher;
 use crate::http::{Counted, Shared, origin};
 use crate::net::door::Door;
+use crate::telemetry::rights::Rights;
 
 /// What decides on those who come to the window, which may be exchanged while they come.
 #[derive(Debug)]
@@ -223,6 +224,11 @@ impl Visitor {
 }
 
 impl Caller {
+    /// What it may read of what was recorded.
+    pub(super) fn rights(&self) -> Rights {
+        Rights::new(self.client_id.clone(), self.permit.clone())
+    }
+
     /// How long its token still holds, if that has an end.
     pub(super) fn ends_after(&self) -> Option<Duration> {
         let ends_at_s = self.who.bearer.as_ref()?.ends_at_s?;

@@ -76,13 +76,8 @@ impl Scan {
 
 /// Whether the rules let the caller have this record, as they would the message.
 pub(super) fn may_receive(caller: &Caller, record: &Record<'_>) -> bool {
-    may_read(caller, record.topic)
-}
-
-/// The same for a topic.
-pub(super) fn may_read(caller: &Caller, topic: &str) -> bool {
     let Some(permit) = &caller.permit else { return true };
-    permit.may_receive(&caller.client_id, TopicName::from_validated(topic.as_bytes()))
+    permit.may_receive(&caller.client_id, TopicName::from_validated(record.topic.as_bytes()))
 }
 
 impl HttpBody for Scanned {

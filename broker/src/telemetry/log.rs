@@ -20,6 +20,7 @@ use crate::telemetry::columns::Column;
 use crate::telemetry::cursors::Shelf;
 use crate::telemetry::look::ReadOnly;
 use crate::telemetry::reader::Reader;
+use crate::telemetry::rights::Rights;
 use crate::telemetry::seal::Outcome;
 use crate::telemetry::stream::Stream;
 use crate::telemetry::topics::{self, Topics};
@@ -197,20 +198,21 @@ impl Log {
         filter: Option<Filter>,
         count: usize,
     ) -> Result<Vec<KeptRecord>, LogError> {
-        self.last_within(stream, filter, (count, usize::MAX))
+        self.last_within(stream, (filter, Rights::default()), (count, usize::MAX))
     }
 
-    /// As [`last`](Self::last), and only until their payloads have so many bytes.
+    /// As [`last`](Self::last), of what a reader may have, and only until their payloads have so
+    /// many bytes.
     ///
     /// # Errors
     /// As there.
     pub fn last_within(
         &self,
         stream: &str,
-        filter: Option<Filter>,
+        wanted: (Option<Filter>, Rights),
         (count, bytes_max): (usize, usize),
     ) -> Result<Vec<KeptRecord>, LogError> {
-        topics::last(&*self.stream(stream)?, filter, (count.min(LAST_MAX), bytes_max))
+        topics::last(&*self.stream(stream)?, wanted, (count.min(LAST_MAX), bytes_max))
     }
 
     /// The topics of a stream that begin with `prefix` and come after `after`; `limit` at most.
@@ -224,7 +226,20 @@ impl Log {
         after: &str,
         limit: usize,
     ) -> Result<Topics, LogError> {
-        topics::topics(&*self.stream(stream)?, prefix, after, limit)
+        self.topics_for(&Rights::default(), stream, (prefix, after, limit))
+    }
+
+    /// The same for a reader, who hears of no others than those that it may read.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn topics_for(
+        &self,
+        rights: &Rights,
+        stream: &str,
+        page: (&str, &str, usize),
+    ) -> Result<Topics, LogError> {
+        topics::topics(&*self.stream(stream)?, rights, page)
     }
 
     /// The first of the streams, by name, that record everything that `filter` can match.

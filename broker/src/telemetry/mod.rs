@@ -28,6 +28,7 @@ pub mod parquet_file;
 pub mod parquet_pieces;
 pub mod position;
 pub mod reader;
+pub mod rights;
 pub mod sealer;
 pub mod topics;
 mod waiting;

@@ -12,6 +12,7 @@ use crate::telemetry::catalog::Deleted;
 use crate::telemetry::columnar::Fault;
 use crate::telemetry::columnar::read::Columnar;
 use crate::telemetry::index::{Block, Index, Posting, Written};
+use crate::telemetry::rights::Rights;
 use crate::telemetry::sealed::{self, Form, Sealed};
 use crate::telemetry::stream::{Inner, Stream};
 
@@ -19,6 +20,7 @@ use crate::telemetry::stream::{Inner, Stream};
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub(super) filter: Option<Filter>,
+    pub(super) rights: Rights,
     /// The first and the last time, both included.
     pub(super) from_ms: u64,
     pub(super) until_ms: u64,
@@ -79,7 +81,8 @@ const FEW_BLOCKS: usize = 4;
 
 impl Wanted {
     pub(super) fn everything() -> Self {
-        Self { filter: None, from_ms: 0, until_ms: u64::MAX, deleted: Arc::default() }
+        let (filter, rights) = (None, Rights::default());
+        Self { filter, rights, from_ms: 0, until_ms: u64::MAX, deleted: Arc::default() }
     }
 
     /// Whether it wants this record.
@@ -103,8 +106,13 @@ impl Wanted {
     }
 
     fn takes_topic(&self, topic: &[u8]) -> bool {
-        let Some(filter) = &self.filter else { return true };
-        filter.topic_filter().matches(TopicName::from_validated(topic))
+        let topic = TopicName::from_validated(topic);
+        self.filter.as_ref().is_none_or(|filter| filter.topic_filter().matches(topic))
+            && self.rights.may_read(topic)
+    }
+
+    fn takes_all_topics(&self) -> bool {
+        self.filter.is_none() && self.rights.are_all()
     }
 
     fn narrow(&self, blocks: impl Iterator<Item = Block>, from: u64) -> Vec<Block> {
@@ -134,7 +142,7 @@ impl Wanted {
 
     fn in_written(&self, index: &Written, from: u64) -> Vec<Block> {
         let mut blocks = self.narrow(index.blocks.iter().copied(), from);
-        if self.filter.is_some() && !index.has_more_topics && blocks.len() > FEW_BLOCKS {
+        if !self.takes_all_topics() && !index.has_more_topics && blocks.len() > FEW_BLOCKS {
             let wanted = index.topics().map(|(topic, posting)| self.judge(topic, &posting));
             self.narrow_by_topic(&mut blocks, &index.blocks, wanted);
         }
@@ -143,7 +151,7 @@ impl Wanted {
 
     fn in_memory(&self, index: &Index, from: u64) -> Vec<Block> {
         let mut blocks = self.narrow(index.blocks.iter().copied(), from);
-        if self.filter.is_some() && !index.has_more_topics && blocks.len() > FEW_BLOCKS {
+        if !self.takes_all_topics() && !index.has_more_topics && blocks.len() > FEW_BLOCKS {
             let wanted = index.topics().map(|(topic, posting)| self.judge(topic, posting));
             self.narrow_by_topic(&mut blocks, &index.blocks, wanted);
         }

@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use martlet_codec::topic::TopicName;
 use martlet_engine::filter::Filter;
 
 use crate::telemetry::batch::{self, Batch};
 use crate::telemetry::columnar::Fault;
 use crate::telemetry::index::Posting;
 use crate::telemetry::plan::{self, Plan, Wanted};
+use crate::telemetry::rights::Rights;
 use crate::telemetry::stream::Stream;
 use crate::telemetry::{KeptRecord, LogError};
 
@@ -43,14 +45,15 @@ pub struct Topics {
 }
 
 /// Topics that begin with `prefix` and come after `after`, `limit` at most. Of a topic that was
-/// deleted and came again, the segment in which that was is counted wholly.
+/// deleted and came again, the segment in which that was is counted wholly. For who may not read
+/// others it is as if they were not there.
 pub(super) fn topics(
     stream: &Stream,
-    prefix: &str,
-    after: &str,
-    limit: usize,
+    rights: &Rights,
+    (prefix, after, limit): (&str, &str, usize),
 ) -> Result<Topics, LogError> {
-    let mut page = Page { found: BTreeMap::new(), prefix, after, limit, has_more: false };
+    let found = BTreeMap::new();
+    let mut page = Page { found, rights, prefix, after, limit, has_more: false };
     let deleted = stream.deleted();
     let is_incomplete = stream.each_index(|topic, posting| {
         if deleted.get(topic).is_none_or(|below| posting.last_offset >= *below) {
@@ -63,6 +66,7 @@ pub(super) fn topics(
 
 struct Page<'a> {
     found: BTreeMap<Box<str>, TopicStats>,
+    rights: &'a Rights,
     prefix: &'a str,
     after: &'a str,
     limit: usize,
@@ -76,6 +80,9 @@ impl Page<'_> {
         }
         if let Some(stats) = self.found.get_mut(topic) {
             stats.add(posting);
+            return;
+        }
+        if !self.rights.may_read(TopicName::from_validated(topic.as_bytes())) {
             return;
         }
         let is_full = self.found.len() >= self.limit;
@@ -112,14 +119,14 @@ impl TopicStats {
     }
 }
 
-/// The last `count` records that `filter` matches, oldest first; fewer where their payloads have
-/// `bytes_max` bytes before, and that of the record that exceeds them.
+/// The last `count` records that `filter` matches and a reader may have, oldest first; fewer where
+/// their payloads have `bytes_max` bytes before, and that of the record that exceeds them.
 pub(super) fn last(
     stream: &Stream,
-    filter: Option<Filter>,
+    (filter, rights): (Option<Filter>, Rights),
     (count, bytes_max): (usize, usize),
 ) -> Result<Vec<KeptRecord>, LogError> {
-    let wanted = Wanted { filter, deleted: stream.deleted(), ..Wanted::everything() };
+    let wanted = Wanted { filter, rights, deleted: stream.deleted(), ..Wanted::everything() };
     let (bases, mut below) = plan::segments(stream);
     let (mut last, mut bytes) = (VecDeque::new(), 0);
     for base in bases.into_iter().rev() {

@@ -273,6 +273,38 @@ fn ruled(acl: &str) -> (server::Settings, String) {
     (server::Settings { window, ..settings() }, format!("Bearer {root}"))
 }
 
+/// As if there was nothing else: no name, no gap in a page, no fewer of the last ones.
+#[test]
+fn what_somebody_may_not_read_is_not_there_for_them() {
+    let (settings, root) = ruled("topic read sensors/a/#\n");
+    let broker = Recording::with(&[("plant", "#")], settings);
+    let headers = [LINES, ("Authorization", &root)];
+    let line = |topic: &str, n: u32| format!("{{\"topic\":\"{topic}\",\"payload\":{n}}}\n");
+    let topics = ["sensors/a/1", "sensors/a/2", "secret", "sensors/b", "sensors/a/3", "zoo"];
+    let mut body = topics.map(|topic| line(topic, 7)).concat();
+    body += &line("secret", 8).repeat(10);
+    let mut http = broker.open();
+    assert_eq!(http.ask("POST /push/", &headers, body.as_bytes()).status, 200);
+    let (mut names, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = http.get(&format!("/topics/?limit=1&after={after}")).json();
+        names.extend(page["topics"].as_array().expect("a list").clone());
+        match page["next"].as_str() {
+            Some(next) => after = next.to_owned(),
+            None => break,
+        }
+        assert!(after.starts_with("sensors/a/"), "{after}");
+    }
+    let names: Vec<_> = names.iter().map(|topic| &topic["topic"]).collect();
+    assert_eq!(names, ["sensors/a/1", "sensors/a/2", "sensors/a/3"]);
+    let of = |page: Value| page["records"].as_array().expect("a list").clone();
+    let latest = of(http.get("/latest/%23?n=2").json());
+    let topics: Vec<_> = latest.iter().map(|record| &record["topic"]).collect();
+    assert_eq!(topics, ["sensors/a/2", "sensors/a/3"]);
+    let all = http.ask("GET /latest/%23?n=2", &[("Authorization", &root)], b"");
+    assert_eq!(payloads(&all.json()), [8, 8]);
+}
+
 /// New rules hold for those too who follow or read already.
 #[test]
 fn who_follows_a_stream_gets_no_more_than_the_rules_say_now() {

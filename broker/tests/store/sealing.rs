@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use martlet::store::Store;
@@ -9,7 +10,11 @@ use martlet::store::disk::Disk;
 use martlet::store::durable::Durable;
 use martlet::telemetry::columns::{Column, ColumnKind};
 use martlet::telemetry::log::{Log, Sealing};
+use martlet::telemetry::rights::Rights;
 use martlet::telemetry::{KeptRecord, Position, StreamStats};
+use martlet_codec::topic::TopicName;
+use martlet_engine::filter::Filter;
+use martlet_engine::permit::Permit;
 
 use crate::recording::{fill, filled, log, log_with, offsets, open, read_stream, record};
 use crate::simulated::{Faults, Simulated, Stop};
@@ -80,6 +85,40 @@ fn answers(log: &Log) -> Vec<Vec<KeptRecord>> {
         answers.push(std::iter::from_fn(next).collect());
     }
     answers
+}
+
+/// A permit for one topic.
+#[derive(Debug)]
+struct Only(&'static str);
+
+impl Permit for Only {
+    fn may_publish(&self, _: &str, _: TopicName<'_>) -> bool {
+        false
+    }
+
+    fn may_receive(&self, client_id: &str, topic: TopicName<'_>) -> bool {
+        client_id == "c" && topic.as_str() == self.0
+    }
+
+    fn may_subscribe(&self, _: &str, _: &Filter) -> bool {
+        false
+    }
+}
+
+/// Not of a name, nor of a gap where something was.
+#[test]
+fn a_reader_hears_of_nothing_that_it_may_not_read() {
+    for segment_bytes in [1, 5_000, 50_000] {
+        let (_store, log) = sealed(&Simulated::new(1), segment_bytes);
+        let rights = Rights::new("c".into(), Some(Arc::new(Only("t/3"))));
+        let wanted = (None, rights.clone());
+        let last = log.last_within("all", wanted, (5, usize::MAX)).expect("read");
+        assert_eq!(last.len(), 5);
+        assert!(last == log.last("all", Some(filter("t/3")), 5).expect("read"));
+        let page = log.topics_for(&rights, "all", ("t/", "", 1)).expect("read");
+        assert_eq!((&*page.topics[0].topic, page.has_more), ("t/3", false));
+        assert!(log.topics("all", "t/", "", 1).expect("read").has_more);
+    }
 }
 
 #[test]
@@ -367,7 +406,7 @@ fn a_power_cut_at_any_moment_loses_and_repeats_nothing() {
             disk.restart(stop);
             let log = sealing_log(&disk, 50_000);
             let mut store = open(&disk, &log);
-            assert_eq!(store.load().expect("loaded").streams[&std::sync::Arc::from("all")], 1_000);
+            assert_eq!(store.load().expect("loaded").streams[&Arc::from("all")], 1_000);
             let found = read(&log, Position::Earliest, None);
             assert_eq!(offsets(&found), (0..1_000).collect::<Vec<_>>(), "at {operations}");
             let sealed = stats(&log).parquet_files + stats(&log).segments;
