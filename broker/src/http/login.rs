@@ -23,6 +23,7 @@ use crate::clock;
 use crate::http::link::nonce;
 use crate::http::problem::Problem;
 use crate::http::push::Publisher;
+use crate::http::window::Places;
 use crate::http::{Counted, Shared, origin};
 use crate::net::door::Door;
 use crate::telemetry::rights::Rights;
@@ -76,6 +77,8 @@ pub(super) struct Visitor {
     known: Mutex<Option<(HeaderValue, Known)>>,
     /// Who publishes what its requests bring.
     pub(super) publisher: tokio::sync::Mutex<Option<Publisher>>,
+    /// They are another task's too, where it goes on as a WebSocket.
+    pub(super) places: Arc<Places>,
 }
 
 /// What was decided, and by what.
@@ -209,9 +212,13 @@ impl Identity {
 }
 
 impl Visitor {
-    pub(super) fn new(address: PeerAddress, certificate: Option<Box<CertificateNames>>) -> Self {
+    pub(super) fn new(
+        address: PeerAddress,
+        certificate: Option<Box<CertificateNames>>,
+        places: Places,
+    ) -> Self {
         let (known, publisher) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { address, certificate, known, publisher }
+        Self { address, certificate, known, publisher, places: Arc::new(places) }
     }
 
     /// Who it was with the same credentials, if nothing was exchanged since.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{FromRequestParts, State};
+use axum::extract::{Extension, FromRequestParts, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderName};
@@ -21,7 +21,7 @@ use utoipa::IntoParams;
 
 use crate::http::follow::Followed;
 use crate::http::history::Named;
-use crate::http::login::Caller;
+use crate::http::login::{Caller, Visitor};
 use crate::http::message::MessageBody;
 use crate::http::params::{self, Params, Rest};
 use crate::http::problem::{Problem, ProblemBody};
@@ -102,6 +102,7 @@ pub(super) async fn realtime(
     caller: Caller,
     Rest(filter): Rest,
     Params(params): Params<TailParams>,
+    Extension(visitor): Extension<Arc<Visitor>>,
     Shown(headers, mut extensions): Shown,
 ) -> Result<Response, Problem> {
     let accept = socket::wanted(&headers)?;
@@ -122,7 +123,7 @@ pub(super) async fn realtime(
         let upgrade = extensions.remove::<OnUpgrade>();
         let detail = "this connection cannot become a WebSocket";
         let upgrade = upgrade.ok_or_else(|| Problem::bad(detail))?;
-        socket::answer(accept, upgrade, shared, source)
+        socket::answer(accept, upgrade, shared, (source, Arc::clone(&visitor.places)))
     } else {
         let kind = HeaderValue::from_static(form.content_type());
         ([(CONTENT_TYPE, kind)], body(source, shared, form)).into_response()
@@ -162,9 +163,10 @@ pub(super) async fn everything(
     shared: State<Arc<Shared>>,
     caller: Caller,
     params: Params<TailParams>,
+    visitor: Extension<Arc<Visitor>>,
     shown: Shown,
 ) -> Result<Response, Problem> {
-    realtime(shared, caller, Rest("#".to_owned()), params, shown).await
+    realtime(shared, caller, Rest("#".to_owned()), params, visitor, shown).await
 }
 
 /// A place in a stream, from which on it is followed.

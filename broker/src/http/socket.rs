@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::sleep;
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
 use tungstenite::{Error, Message};
@@ -23,6 +24,7 @@ use crate::http::follow::Followed;
 use crate::http::message::MessageBody;
 use crate::http::problem::Problem;
 use crate::http::tail::{Event, Tail};
+use crate::http::window::{LINGER, Places};
 
 /// Where events come from.
 pub(super) enum Source {
@@ -60,17 +62,18 @@ pub(super) fn wanted(headers: &HeaderMap) -> Result<Option<HeaderValue>, Problem
     accept.map(Some).map_err(|_| Problem::bad("the key is none"))
 }
 
-/// Says yes, and goes on with the connection once it has changed hands.
+/// Says yes, and goes on with the connection once it has changed hands, in its places.
 pub(super) fn answer(
     accept: HeaderValue,
     upgrade: OnUpgrade,
     shared: Arc<Shared>,
-    source: Source,
+    (source, places): (Source, Arc<Places>),
 ) -> Response {
     tokio::spawn(async move {
         if let Ok(stream) = upgrade.await {
             serve(stream, &shared, source).await;
         }
+        drop(places);
     });
     let headers = [
         (UPGRADE, HeaderValue::from_static("websocket")),
@@ -89,7 +92,17 @@ async fn serve(stream: Upgraded, shared: &Shared, mut source: Source) {
         .max_message_size(Some(HEARD_BYTES_MAX))
         .max_frame_size(Some(HEARD_BYTES_MAX));
     let mut socket = WebSocket::from_raw_socket(asked, Role::Server, Some(config));
-    std::future::poll_fn(|cx| poll(&mut socket, &mut source, shared, cx)).await;
+    let served = std::future::poll_fn(|cx| poll(&mut socket, &mut source, shared, cx));
+    let mut stopping = shared.stopping.clone();
+    let lingered = async {
+        // An end that nobody can announce any more is one too.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+        sleep(LINGER).await;
+    };
+    tokio::select! {
+        () = served => {}
+        () = lingered => {}
+    }
 }
 
 /// Does what can be done now, in both directions.

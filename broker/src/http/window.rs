@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 use tower_service::Service;
 
@@ -39,6 +39,11 @@ pub struct Window {
     permits: Arc<Semaphore>,
 }
 
+/// The places of a connection, among those of the window and among all, until nobody has it.
+#[derive(Debug)]
+#[expect(dead_code, reason = "they are held")]
+pub(super) struct Places(OwnedSemaphorePermit, OwnedSemaphorePermit);
+
 /// The part of a window that takes new settings.
 #[derive(Clone, Debug)]
 pub struct Latch(Arc<Gate>);
@@ -54,7 +59,7 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 const HEADERS_MAX: usize = 64;
 
 /// How long a connection may take to end once the broker stops.
-const LINGER: Duration = Duration::from_secs(5);
+pub(super) const LINGER: Duration = Duration::from_secs(5);
 
 impl Window {
     /// Binds and listens; nothing is accepted yet. Needs the runtime that will run it.
@@ -117,10 +122,7 @@ impl Window {
                     continue;
                 }
                 let (shared, router) = (Arc::clone(&self.shared), router.clone());
-                tokio::spawn(async move {
-                    serve(socket, peer, shared, router).await;
-                    drop((own, permit));
-                });
+                tokio::spawn(serve(socket, peer, shared, router, Places(own, permit)));
             }
         };
         tokio::select! {
@@ -138,7 +140,13 @@ impl Latch {
     }
 }
 
-async fn serve(socket: Socket, peer: PeerAddress, shared: Arc<Shared>, router: Router) {
+async fn serve(
+    socket: Socket,
+    peer: PeerAddress,
+    shared: Arc<Shared>,
+    router: Router,
+    places: Places,
+) {
     Counted::one(&shared.counted.connections);
     let mut stopping = shared.stopping.clone();
     let stop = async { drop(stopping.wait_for(|stopping| *stopping).await) };
@@ -147,7 +155,7 @@ async fn serve(socket: Socket, peer: PeerAddress, shared: Arc<Shared>, router: R
         () = stop => None,
     };
     let Some((stream, certificate)) = opened else { return };
-    let visitor = Arc::new(Visitor::new(peer, certificate));
+    let visitor = Arc::new(Visitor::new(peer, certificate, places));
     let service = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(Arc::clone(&visitor));
         router.clone().call(request.map(Body::new))

@@ -299,6 +299,35 @@ fn a_tail_comes_over_a_websocket() {
     assert_eq!((answer.status, answer.header("sec-websocket-version")), (400, Some("13")));
 }
 
+/// A WebSocket takes a place as long as it lives, as every other connection does.
+#[test]
+fn websockets_are_connections_of_the_window() {
+    let mut settings = settings();
+    settings.window.as_mut().expect("there is one").0.connections_max = 2;
+    let broker = Running::start(settings);
+    let url = format!("ws://{}/realtime/t", broker.window());
+    let tail = || {
+        let stream = TcpStream::connect(broker.window()).expect("the window is open");
+        tungstenite::client(&url, stream).expect("a WebSocket").0
+    };
+    let (mut one, mut other) = (tail(), tail());
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    let mut third = open(&broker);
+    let waiting = std::thread::spawn(move || {
+        third.send("GET /healthz", &[], b"");
+        tell.send(third.answer().status).expect("the test waits");
+    });
+    let early = told.recv_timeout(std::time::Duration::from_millis(300));
+    assert!(early.is_err(), "it waits for a place: {early:?}");
+    one.close(None).expect("it is open");
+    assert!(one.read().is_err() || one.read().is_err(), "it is closed from both ends");
+    assert_eq!(told.recv().expect("an answer"), 200);
+    waiting.join().expect("it was answered");
+    drop(broker);
+    let last = other.read().expect("a broker that stops waits for it");
+    assert!(last.is_close(), "{last:?}");
+}
+
 #[test]
 fn whoever_goes_away_in_the_middle_leaves_nothing_behind() {
     let broker = Running::start(settings());
