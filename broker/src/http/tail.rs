@@ -149,9 +149,7 @@ impl Tail {
         if !self.client.was_pressed() {
             return;
         }
-        let lost = self.client.tally().dropped;
-        let more = lost - self.lost;
-        self.lost = lost;
+        let more = newly_lost(&mut self.lost, self.client.tally().dropped);
         if more > 0 {
             self.lose(more);
         }
@@ -164,6 +162,13 @@ impl Tail {
             _ => self.ready.push_back(Event::Dropped(count)),
         }
     }
+}
+
+/// What was lost besides what the reader was told. Of a link that has ended nobody knows any more.
+fn newly_lost(told: &mut u64, lost: u64) -> u64 {
+    let more = lost.saturating_sub(*told);
+    *told += more;
+    more
 }
 
 /// A client of this caller that has subscribed, and what it heard with the answer.
@@ -192,6 +197,18 @@ pub(super) async fn subscribe(
             }
             Some(false) => return Ok((client, all)),
             None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_link_that_has_ended_has_lost_nothing_more() {
+        let mut told = 0;
+        // (its tally, what the reader is told)
+        for (tally, more) in [(0, 0), (3, 3), (3, 0), (7, 4), (0, 0)] {
+            assert_eq!(super::newly_lost(&mut told, tally), more, "{tally}");
         }
     }
 }
