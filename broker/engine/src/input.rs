@@ -71,6 +71,13 @@ pub enum Input {
     /// The rules changed: from here on these links have these permits. Sessions that are away have
     /// none until they come back with one.
     Permits(Vec<(LinkId, Permission)>),
+    /// More, or less, is known of what one client may do. The rules are the same for all others.
+    Permit {
+        /// Its.
+        link: LinkId,
+        /// What it may do from here on.
+        permit: Permission,
+    },
     /// From here on these streams record, and no others.
     Streams(Vec<Stream>),
     /// From here on somebody reads the log for clients that ask for history, and answers orders;

@@ -166,6 +166,7 @@ impl Engine {
             Input::Room { link, bytes } => self.on_room(link, bytes, effects),
             Input::Publish(message) => self.route(&message, effects),
             Input::Permits(permits) => self.on_permits(permits),
+            Input::Permit { link, permit } => self.on_permit(link, permit),
             Input::Streams(streams) => self.change_streams(streams),
             Input::ServeHistory(dialect) => self.serve_history(dialect),
             Input::History { id, messages } => self.on_history(id, messages, effects),

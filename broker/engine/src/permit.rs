@@ -58,9 +58,14 @@ impl Engine {
             }
         }
         for (link, permit) in permits {
-            if let Some(index) = self.links.session(link) {
-                self.sessions[index].permit = permit;
-            }
+            self.on_permit(link, permit);
+        }
+    }
+
+    /// One client has another permit; nobody else does.
+    pub(crate) fn on_permit(&mut self, link: LinkId, permit: Permission) {
+        if let Some(index) = self.links.session(link) {
+            self.sessions[index].permit = permit;
         }
     }
 

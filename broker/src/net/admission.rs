@@ -93,7 +93,7 @@ impl Connection {
         }
         // Whoever exchanged the policy just now may have looked for links before this one.
         if !Arc::ptr_eq(&policy, &door.policy()) {
-            self.submit(&mut vec![Input::Permits(vec![(link, self.permit())])]);
+            self.submit(&mut vec![Input::Permit { link, permit: self.permit() }]);
         }
         Ok(())
     }

@@ -330,7 +330,7 @@ impl Connection {
         let (pause, packet) = match rights.judge(&packet, &heard) {
             Fate::Goes => (pause(), packet),
             Fate::GoesWith(permit) => {
-                inputs.push(Input::Permits(vec![(link, permit)]));
+                inputs.push(Input::Permit { link, permit });
                 (None, packet)
             }
             Fate::Denied => (pause(), rights::denied(packet)),

@@ -151,6 +151,26 @@ fn what_was_queued_for_an_unknown_client_is_asked_about_when_it_leaves_the_queue
     }
 }
 
+/// Another client learns what it may do: the rules for who is away are the same as before.
+#[test]
+fn what_one_client_may_do_changes_nothing_for_those_who_are_away() {
+    let mut world = World::with(Limits { queue_messages_max: 2, ..limits() });
+    let away = world.connect(permitted(durable("c")));
+    world.subscribe(away, "#", 1);
+    world.packet(away, InPacket::Disconnect);
+    let other = world.clean("other");
+    world.subscribe(other, "#", 0);
+    world.step(Input::Permit { link: other, permit: usual() });
+    for topic in ["other/1", "x", "read/1", "x", "read/2"] {
+        world.inside(message(topic, "x", 1));
+    }
+    assert_eq!(world.heard(other), ["other/1 x", "read/1 x", "read/2 x"], "it has a permit");
+    let away = world.connect(permitted(durable("c")));
+    assert_eq!(world.heard(away), ["read/1 x q1 #1", "read/2 x q1 #2"]);
+    assert_eq!(dropped(&world, Bound::DeniedReceive), 3 + 2);
+    assert_eq!(dropped(&world, Bound::QueueMessages), 0);
+}
+
 #[test]
 fn what_another_user_left_in_flight_is_withdrawn() {
     let mut world = World::new();
