@@ -186,12 +186,29 @@ impl Group {
         over.map(|(first, lease)| (*first, lease.end))
     }
 
-    /// Takes away what is acknowledged from the front; where the position is now.
-    fn settle(&mut self) -> u64 {
+    fn has(&self, lease: u64) -> bool {
+        self.leases.values().any(|held| held.id == lease)
+    }
+
+    /// Where the position is once this lease is acknowledged.
+    fn position_without(&self, lease: u64) -> u64 {
+        let is_out = |held: &Lease| !held.is_acknowledged && held.id != lease;
+        let out = self.leases.iter().find(|(_, held)| is_out(held));
+        out.map_or(self.next, |(first, _)| *first)
+    }
+
+    fn acknowledge(&mut self, lease: u64) {
+        if let Some(held) = self.leases.values_mut().find(|held| held.id == lease) {
+            held.is_acknowledged = true;
+        }
+        self.settle();
+    }
+
+    /// Takes away what is acknowledged from the front.
+    fn settle(&mut self) {
         while let Some(first) = self.leases.first_entry().filter(|e| e.get().is_acknowledged) {
             first.remove();
         }
-        self.leases.first_key_value().map_or(self.next, |(first, _)| *first)
     }
 }
 
@@ -325,17 +342,17 @@ impl Log {
     pub fn acknowledge(&self, name: &str, lease: u64) -> Result<u64, LogError> {
         let mut shelf = self.shelf();
         shelf.cursor(name)?;
-        let leases = shelf.groups.get_mut(name).map(|group| group.leases.values_mut());
-        let held = leases.into_iter().flatten().find(|held| held.id == lease);
+        let group = shelf.groups.get(name).filter(|group| group.has(lease));
         let no_lease = || LogError::NoLease { cursor: name.to_owned(), lease };
-        held.ok_or_else(no_lease)?.is_acknowledged = true;
-        let group = shelf.groups.get_mut(name).expect("its lease was found");
-        let position = group.settle();
+        let position = group.ok_or_else(no_lease)?.position_without(lease);
         let mut catalog = shelf.catalog.clone();
         if let Some(cursor) = catalog.cursors.get_mut(name) {
             cursor.position = position;
         }
         self.keep(&mut shelf, catalog)?;
+        if let Some(group) = shelf.groups.get_mut(name) {
+            group.acknowledge(lease);
+        }
         Ok(position)
     }
 

@@ -6,7 +6,7 @@ use martlet::telemetry::log::Log;
 use martlet::telemetry::{LogError, Position};
 
 use crate::recording::{filled, log, offsets, open, read_stream, record};
-use crate::simulated::{Simulated, Stop};
+use crate::simulated::{Faults, Simulated, Stop};
 use crate::workload::filter;
 
 fn take(log: &Log, records_max: usize, now_ms: u64) -> Taken {
@@ -108,6 +108,24 @@ fn a_cursor_is_where_it_was_after_a_crash_and_what_was_not_acknowledged_comes_ag
     log.drop_cursor("c").expect("dropped");
     let told = log.drop_cursor("c").expect_err("gone").to_string();
     assert_eq!(told, "there is no cursor \"c\"; there are: none");
+}
+
+#[test]
+fn an_acknowledgement_that_could_not_be_kept_did_not_happen() {
+    let disk = Simulated::new(1);
+    let (_store, log) = filled(&disk, 20_000);
+    log.put_cursor("c", "all", None, Position::Earliest).expect("put");
+    let (first, second) = (take(&log, 10, 0), take(&log, 10, 0));
+    disk.set_faults(Faults { full: 100, ..Faults::default() });
+    for lease in [second.lease, first.lease] {
+        let told = log.acknowledge("c", lease).expect_err("the disk is full");
+        assert!(matches!(told, LogError::Io { .. }), "{told}");
+    }
+    disk.set_faults(Faults::default());
+    let cursor = || log.cursors().remove(0);
+    assert_eq!((cursor().position, cursor().leases), (0, 2));
+    assert_eq!(log.acknowledge("c", first.lease).expect("its own, as before"), 10);
+    assert_eq!(take(&log, 10, 101).records, second.records, "its time is over");
 }
 
 #[test]
