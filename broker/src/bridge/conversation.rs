@@ -34,6 +34,8 @@ pub(super) struct Conversation<'s> {
     /// What has come, and is no whole packet yet or waits for the engine.
     bytes: Vec<u8>,
     flushed: bool,
+    /// The engine was behind when it was last looked at: what comes is left unread.
+    deaf: bool,
     /// Local subscribers know that it is connected.
     told: bool,
     /// What of the relay's tally the driver's counters have.
@@ -93,6 +95,7 @@ impl<'s> Conversation<'s> {
             say: Vec::new(),
             bytes: Vec::new(),
             flushed: true,
+            deaf: false,
             told: false,
             counted: Tally::default(),
             timer: None,
@@ -185,6 +188,7 @@ impl<'s> Conversation<'s> {
         // Also what cannot go makes room.
         moved |= self.relay.let_out(self.driver.now(), &mut self.say);
         moved |= self.write(cx)?;
+        self.excuse();
         moved |= self.watch_time(cx)?;
         Ok(moved || (!self.say.is_empty() && self.client.is_some()))
     }
@@ -313,6 +317,16 @@ impl<'s> Conversation<'s> {
                 self.relay.has_sent(len, self.driver.now());
                 Ok(true)
             }
+        }
+    }
+
+    /// While our own engine is behind, and so nothing is read, the other broker is not late; nor
+    /// when that is over, before what has come meanwhile is read. (Nothing is read also where it
+    /// takes nothing of us, and for that it has its time.)
+    fn excuse(&mut self) {
+        let deaf = self.client.as_ref().is_some_and(Client::is_behind);
+        if std::mem::replace(&mut self.deaf, deaf) || deaf {
+            self.relay.excuse(self.driver.now());
         }
     }
 

@@ -350,6 +350,13 @@ impl<'s> Relay<'s> {
         waits.then(|| after(self.last_sent, keep_alive_ms / 4 * 3))
     }
 
+    /// What came is not read now, an answer perhaps among it: nobody can tell whether one is
+    /// overdue. One that must come has its time anew; whether a ping is answered, the next shows.
+    pub(super) fn excuse(&mut self, now: Time) {
+        let awaited = self.answer_by.filter(|_| !self.is_open());
+        self.answer_by = awaited.map(|_| after(now, ANSWER_MS));
+    }
+
     /// The time has come that [`deadline`](Self::deadline) named.
     ///
     /// # Errors
@@ -364,6 +371,7 @@ impl<'s> Relay<'s> {
         }
         if self.ping_at().is_some_and(|at| at <= now) {
             self.put(&Packet::PingReq);
+            self.last_sent = now; // or, if it is excused before it leaves, it would be due at once
             self.answer_by = Some(after(now, ANSWER_MS));
         }
         self.let_out(now, say);

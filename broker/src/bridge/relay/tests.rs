@@ -304,6 +304,34 @@ fn silence_is_noticed_and_kept_alive() {
     assert_eq!(late(&mut world), Err(Fault::Silent("PINGRESP")));
 }
 
+/// While nothing is read, it goes on to be kept alive.
+#[test]
+fn who_is_not_read_is_not_silent() {
+    let settings = settings(&["# out"]);
+    let mut world = World::new(&settings);
+    world.accept(true, &Ids::default());
+    let suback_by = world.relay.deadline().expect("SUBACK is awaited").0;
+    world.now = Time(suback_by - 1);
+    world.relay.excuse(world.now);
+    assert_eq!(world.relay.deadline(), Some(Time(suback_by - 1 + ANSWER_MS)));
+    let mut world = World::open(&settings);
+    for pings in 1..=3 {
+        world.now = world.relay.deadline().expect("a ping is to be sent");
+        assert_eq!(world.now.0, 1_000_000 + pings * 45_000);
+        world.relay.on_time(world.now, &mut Vec::new()).expect("nobody is late");
+        // Once with a socket that takes nothing: the next one is due no earlier.
+        if pings != 2 {
+            world.sent();
+        }
+        world.relay.excuse(world.now);
+    }
+    world.now = world.relay.deadline().expect("a ping is to be sent");
+    world.relay.on_time(world.now, &mut Vec::new()).expect("nobody is late");
+    world.now = world.relay.deadline().expect("its answer is awaited");
+    let late = world.relay.on_time(world.now, &mut Vec::new());
+    assert_eq!(late, Err(Fault::Silent("PINGRESP")), "it is read again");
+}
+
 #[test]
 fn packets_that_no_server_sends_end_it() {
     let settings = settings(&["# both"]);
