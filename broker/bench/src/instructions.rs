@@ -155,7 +155,7 @@ impl World {
 
     fn subscribe(&mut self, slot: u32, filter: &str) {
         let subscriptions = Box::new([(Filter::parse(filter).expect("a filter"), self.qos)]);
-        let packet = InPacket::Subscribe { id: PacketId::FIRST, subscriptions };
+        let packet = InPacket::Subscribe { id: PacketId::FIRST, subscriptions, beyond: 0 };
         let link = LinkId { slot, ..PUBLISHER };
         self.handle(Input::Packet { link, packet });
         self.clear();

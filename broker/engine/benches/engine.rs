@@ -40,7 +40,7 @@ impl House {
         for (slot, filter) in (1..).zip(filters) {
             house.open(link(slot));
             let subscriptions = Box::new([(Filter::parse(filter).expect("a filter"), qos)]);
-            let packet = InPacket::Subscribe { id: PacketId::FIRST, subscriptions };
+            let packet = InPacket::Subscribe { id: PacketId::FIRST, subscriptions, beyond: 0 };
             house.handle(Input::Packet { link: link(slot), packet });
             house.subscribers.push(link(slot));
         }
@@ -159,7 +159,7 @@ fn among_filters(bencher: Bencher<'_, '_>, (filters, ahead): (usize, bool)) {
         let filter = Filter::parse(&format!("site/{number:07}/{last}"));
         let subscriptions = Box::new([(filter.expect("a filter"), QoS::AtMostOnce)]);
         let link = house.subscribers[number % CLIENTS];
-        let packet = InPacket::Subscribe { id: PacketId::FIRST, subscriptions };
+        let packet = InPacket::Subscribe { id: PacketId::FIRST, subscriptions, beyond: 0 };
         house.handle(Input::Packet { link, packet });
         house.clear();
     }

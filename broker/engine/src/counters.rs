@@ -239,7 +239,7 @@ impl Bound {
             Self::DeniedPublish => "Messages that their publisher may not publish.",
             Self::DeniedReceive => "Messages that a subscriber may not receive.",
             Self::DeniedSubscribe => "Subscriptions that a client may not make.",
-            Self::Subscriptions => "Subscriptions beyond the bound of a session.",
+            Self::Subscriptions => "Subscriptions beyond the bound of a session, or of a packet.",
             Self::Sessions => "CONNECTs when there were too many sessions.",
             Self::KeepAlive => "CONNECTs with too long a Keep Alive.",
             Self::Received => "Connections closed for too many unreleased QoS 2 messages.",

@@ -252,8 +252,10 @@ pub enum Notice {
         client_id: Arc<str>,
         /// How many.
         count: u64,
-        /// The bound's name in [`Limits`](crate::limits::Limits).
-        limit: &'static str,
+        /// The bound's name in [`Limits`](crate::limits::Limits), or of
+        /// [`FILTERS_MAX`](crate::input::FILTERS_MAX); `None`: they are denied or ask for history,
+        /// as those that were told of before.
+        limit: Option<&'static str>,
     },
     /// A client published what it may not publish: counted, acknowledged and not routed.
     PublishDenied {

@@ -18,7 +18,7 @@ use martlet_codec::reason::QoS;
 
 use crate::Engine;
 use crate::counters::Bound;
-use crate::effects::{Effects, Notice};
+use crate::effects::Effects;
 use crate::filter::Filter;
 use crate::input::Time;
 use crate::message::Message;
@@ -133,22 +133,13 @@ impl Engine {
         filter: &Filter,
         qos: QoS,
         fx: &mut Effects,
-    ) -> bool {
+    ) -> Result<(), Refusal> {
         self.end_history(index, filter, fx);
-        match self.find_history(filter) {
-            Ok((stream, from)) => {
-                let id = self.histories.add(index, filter, qos);
-                let filter = filter.clone();
-                fx.history.push(Order::Begin(Beginning { id, stream, from, filter }));
-                true
-            }
-            Err(refusal) => {
-                let client_id = self.sessions[index].client_id.clone();
-                let filter = filter.clone();
-                fx.notices.push(Notice::HistoryRefused { client_id, filter, refusal });
-                false
-            }
-        }
+        let (stream, from) = self.find_history(filter)?;
+        let id = self.histories.add(index, filter, qos);
+        let filter = filter.clone();
+        fx.history.push(Order::Begin(Beginning { id, stream, from, filter }));
+        Ok(())
     }
 
     /// Ends the history that was asked for with exactly this text, if there is one.

@@ -1,10 +1,12 @@
 //! What the engine is told.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use martlet_codec::ids::PacketId;
 use martlet_codec::packet::{self, Delivery, Packet};
 use martlet_codec::reason::{ProtocolVersion, QoS};
+use martlet_codec::topic::SubscriptionFilter;
 
 use crate::counters::PacketKind;
 use crate::filter::Filter;
@@ -30,6 +32,14 @@ pub struct LinkId {
     /// Grows with each use of the slot.
     pub generation: u32,
 }
+
+/// Filters of one SUBSCRIBE that are looked at, so that no packet keeps the engine from others for
+/// long: as many as a session may have if nothing is said. At the bound: SUBACK 0x80 for each of
+/// the others, which are counted and told of as subscriptions that are refused.
+pub const FILTERS_MAX: usize = 10_000;
+
+/// What the log calls that bound.
+pub(crate) const FILTERS_MAX_NAME: &str = "filters_per_packet_max";
 
 /// One thing that happened.
 #[derive(Clone, Debug)]
@@ -174,8 +184,10 @@ pub enum InPacket {
     Subscribe {
         /// The id.
         id: PacketId,
-        /// Filters with the QoS asked for, in order.
+        /// Filters with the QoS asked for, in order: of one packet [`FILTERS_MAX`] at the most.
         subscriptions: Box<[(Filter, QoS)]>,
+        /// How many more the packet has. They are refused.
+        beyond: u32,
     },
     /// UNSUBSCRIBE.
     Unsubscribe {
@@ -250,6 +262,24 @@ impl InPacket {
         })
     }
 
+    /// The owned form of a SUBSCRIBE whose filters are to become what `filter` says.
+    ///
+    /// # Errors
+    /// When `filter` has one.
+    pub fn from_subscribe<E>(
+        packet: &packet::Subscribe<'_>,
+        filter: impl Fn(SubscriptionFilter<'_>) -> Result<Filter, E>,
+    ) -> Result<Self, E> {
+        let mut asked = packet.subscriptions.iter();
+        let looked_at = asked.by_ref().take(FILTERS_MAX);
+        let subscriptions = looked_at.map(|asked| Ok((filter(asked.filter)?, asked.qos)));
+        Ok(Self::Subscribe {
+            id: packet.id,
+            subscriptions: subscriptions.collect::<Result<_, E>>()?,
+            beyond: u32::try_from(asked.count()).unwrap_or(u32::MAX),
+        })
+    }
+
     /// The owned form of a decoded packet. `body` is everything behind its fixed header.
     pub fn from_packet(packet: &Packet<'_>, body: &[u8]) -> Self {
         match packet {
@@ -261,14 +291,12 @@ impl InPacket {
             Packet::PubRec(ack) => Self::PubRec(ack.id),
             Packet::PubRel(ack) => Self::PubRel(ack.id),
             Packet::PubComp(ack) => Self::PubComp(ack.id),
-            Packet::Subscribe(subscribe) => Self::Subscribe {
-                id: subscribe.id,
-                subscriptions: subscribe
-                    .subscriptions
-                    .iter()
-                    .map(|subscription| (Filter::from(subscription.filter), subscription.qos))
-                    .collect(),
-            },
+            Packet::Subscribe(subscribe) => {
+                let Ok(taken) = Self::from_subscribe(subscribe, |filter| {
+                    Ok::<_, Infallible>(Filter::from(filter))
+                });
+                taken
+            }
             Packet::Unsubscribe(unsubscribe) => Self::Unsubscribe {
                 id: unsubscribe.id,
                 filters: unsubscribe.filters.iter().map(Filter::from).collect(),

@@ -228,8 +228,8 @@ impl Engine {
             InPacket::PubRec(id) => self.on_pubrec(index, id, fx),
             InPacket::PubRel(id) => self.on_pubrel(index, id, fx),
             InPacket::PubComp(id) => self.on_pubcomp(index, id, fx),
-            InPacket::Subscribe { id, subscriptions } => {
-                self.on_subscribe(index, id, &subscriptions, fx);
+            InPacket::Subscribe { id, subscriptions, beyond } => {
+                self.on_subscribe(index, id, (&subscriptions, beyond), fx);
             }
             InPacket::Unsubscribe { id, filters } => self.on_unsubscribe(index, id, &filters, fx),
             InPacket::PingReq => self.on_pingreq(index, fx),

@@ -30,7 +30,7 @@ fn house(filter: &str, clean_session: bool) -> Engine {
         if slot > 0 {
             let subscriptions =
                 Box::new([(Filter::parse(filter).expect("a filter"), QoS::AtLeastOnce)]);
-            let packet = InPacket::Subscribe { id: PacketId::FIRST, subscriptions };
+            let packet = InPacket::Subscribe { id: PacketId::FIRST, subscriptions, beyond: 0 };
             engine.handle(Time(0), Input::Packet { link: link(slot), packet }, &mut fx);
         }
     }

@@ -51,7 +51,7 @@ impl World {
     fn subscribe(&mut self, client: u32, filters: &[&str]) {
         let parsed = filters.iter().map(|text| Filter::parse(text).expect("a filter"));
         let subscriptions = parsed.map(|filter| (filter, QoS::AtLeastOnce)).collect();
-        self.packet(client, InPacket::Subscribe { id: PacketId::FIRST, subscriptions });
+        self.packet(client, InPacket::Subscribe { id: PacketId::FIRST, subscriptions, beyond: 0 });
     }
 
     fn unsubscribe(&mut self, client: u32, filter: &str) {

@@ -88,7 +88,7 @@ pub(super) fn subscribe<'f>(wanted: impl Iterator<Item = (&'f Filter, QoS)>) -> 
     let subscriptions: Box<[(Filter, QoS)]> =
         merged(wanted).into_iter().map(|(filter, qos)| (filter.clone(), qos)).collect();
     let any = !subscriptions.is_empty();
-    any.then(|| InPacket::Subscribe { id: PacketId::FIRST, subscriptions })
+    any.then(|| InPacket::Subscribe { id: PacketId::FIRST, subscriptions, beyond: 0 })
 }
 
 /// A filter that stands in several lines is wanted at the highest QoS of them.

@@ -364,7 +364,8 @@ const ROWS: &[Row] = &[
         kind: Kind::Integer { min: 1, max: U32_MAX },
         default: integer(10_000),
         mosquitto: None,
-        help: "Subscriptions of one session. At the bound: the filter is refused in the SUBACK.",
+        help: "Subscriptions of one session. At the bound: the filter is refused in the SUBACK. So \
+               are those of one packet behind its first 10,000.",
     },
     Row {
         section: "limits",

@@ -77,10 +77,9 @@ pub(super) fn write(
             tracing::warn!(limit, "Messages are not retained any more ({limit} reached).");
         }
         Notice::SameBroker { client_id, other } => write_same_broker(client_id, other),
-        Notice::SubscriptionsRefused { client_id, count, limit } => tracing::warn!(
-            client = %client_id, count, limit,
-            "Subscriptions of client {client_id} refused: {count} ({limit} reached)."
-        ),
+        Notice::SubscriptionsRefused { client_id, count, limit } => {
+            write_refused(client_id, *count, *limit);
+        }
         Notice::PublishDenied { client_id, message, delivery } => {
             write_denied(client_id, message, *delivery);
         }
@@ -111,6 +110,22 @@ fn write_same_broker(client: &str, other: &str) {
         "Bridges {client} and {other} lead to the same broker: what both carry arrives twice; \
          leave one out."
     );
+}
+
+fn write_refused(client: &str, count: u64, limit: Option<&str>) {
+    match limit {
+        Some(limit) => tracing::warn!(
+            client,
+            count,
+            limit,
+            "Subscriptions of client {client} refused: {count} ({limit} reached)."
+        ),
+        None => tracing::warn!(
+            client,
+            count,
+            "Subscriptions of client {client} refused: {count} more in the same packet."
+        ),
+    }
 }
 
 /// mosquitto's words and level.

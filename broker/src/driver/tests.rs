@@ -197,7 +197,7 @@ fn whoever_takes_everything_loses_nothing_though_its_own_task_never_comes() {
     let (subscriber, as_edge, link) = connected(&driver);
     let filter = Filter::parse("t").expect("a filter");
     let subscriptions = Box::new([(filter, QoS::AtMostOnce)]);
-    let packet = InPacket::Subscribe { id: PacketId::FIRST, subscriptions };
+    let packet = InPacket::Subscribe { id: PacketId::FIRST, subscriptions, beyond: 0 };
     subscriber.link.submit(&as_edge, &mut vec![Input::Packet { link, packet }]);
     let topic = TopicName::new(b"t").expect("a topic");
     for _ in 0..1000 {

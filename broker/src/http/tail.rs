@@ -182,7 +182,7 @@ pub(super) async fn subscribe(
 ) -> Result<(Client, Vec<OutPacket>), Problem> {
     let mut client = link::open(&shared.driver, &shared.gate, caller);
     let subscriptions = Box::new([(filter, QoS::AtMostOnce)]);
-    client.say(InPacket::Subscribe { id: PacketId::FIRST, subscriptions });
+    client.say(InPacket::Subscribe { id: PacketId::FIRST, subscriptions, beyond: 0 });
     let mut all = Vec::new();
     loop {
         let heard = client.hear().await.map_err(closed)?;

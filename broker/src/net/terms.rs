@@ -123,14 +123,9 @@ impl MountPoint {
                 let message = self.message(*topic, payload, delivery.qos(), *retain)?;
                 InPacket::Publish { message, delivery: *delivery }
             }
-            Packet::Subscribe(subscribe) => InPacket::Subscribe {
-                id: subscribe.id,
-                subscriptions: subscribe
-                    .subscriptions
-                    .iter()
-                    .map(|subscription| Ok((self.filter(subscription.filter)?, subscription.qos)))
-                    .collect::<Result<_, _>>()?,
-            },
+            Packet::Subscribe(subscribe) => {
+                InPacket::from_subscribe(subscribe, |filter| self.filter(filter))?
+            }
             Packet::Unsubscribe(unsubscribe) => InPacket::Unsubscribe {
                 id: unsubscribe.id,
                 filters: unsubscribe

@@ -78,7 +78,7 @@ impl World {
 
     fn subscribe(&mut self, link: LinkId, filter: &str, qos: QoS) {
         let subscriptions = Box::new([(Filter::parse(filter).expect("a filter"), qos)]);
-        let packet = InPacket::Subscribe { id: PacketId::FIRST, subscriptions };
+        let packet = InPacket::Subscribe { id: PacketId::FIRST, subscriptions, beyond: 0 };
         self.handle(Input::Packet { link, packet });
         self.clear();
         self.handle(Input::Room { link, bytes: u32::MAX });

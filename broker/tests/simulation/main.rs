@@ -168,7 +168,7 @@ fn connect(machine: &mut Machine) -> LinkId {
 fn subscribe(machine: &mut Machine, link: LinkId, filter: &str) {
     let filter = Filter::parse(filter).expect("a filter");
     let subscriptions = [(filter, QoS::AtLeastOnce)].into();
-    let packet = InPacket::Subscribe { id: PacketId::FIRST, subscriptions };
+    let packet = InPacket::Subscribe { id: PacketId::FIRST, subscriptions, beyond: 0 };
     machine.handle(Input::Packet { link, packet });
 }
 

@@ -311,7 +311,7 @@ impl Model {
                 self.session(&client).received.remove(&id.get());
                 OutPacket::PubComp(*id)
             }
-            InPacket::Subscribe { id, subscriptions } => {
+            InPacket::Subscribe { id, subscriptions, .. } => {
                 let codes = subscriptions.iter().map(|(_, qos)| qos.get()).collect();
                 let mut filters = Vec::new();
                 for (filter, qos) in subscriptions {

@@ -264,7 +264,11 @@ impl World {
                 let subscriptions: Box<[(Filter, QoS)]> = subscriptions.collect();
                 let shares = subscriptions.iter().any(|(filter, _)| filter.share().is_some());
                 self.clients[client].shares |= shares;
-                Some(InPacket::Subscribe { id: self.clients[client].free_id(), subscriptions })
+                Some(InPacket::Subscribe {
+                    id: self.clients[client].free_id(),
+                    subscriptions,
+                    beyond: 0,
+                })
             }
             84..90 => {
                 let filter = self.filter();

@@ -68,7 +68,7 @@ impl Workload {
             50..60 => {
                 let filter = filter(dice.pick(FILTERS));
                 let subscriptions = Box::new([(filter, qos(dice.below(3) as u8))]);
-                self.packet(link, InPacket::Subscribe { id: id(9), subscriptions })
+                self.packet(link, InPacket::Subscribe { id: id(9), subscriptions, beyond: 0 })
             }
             60..62 => {
                 let filters = Box::new([filter(dice.pick(FILTERS))]);

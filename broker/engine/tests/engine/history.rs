@@ -3,12 +3,12 @@
 use martlet_engine::Engine;
 use martlet_engine::effects::Notice;
 use martlet_engine::history::{Beginning, HISTORIES_MAX, HistoryId, Order, Position, Refusal};
-use martlet_engine::input::{Connect, Input, LinkId, Time};
+use martlet_engine::input::{Connect, InPacket, Input, LinkId, Time};
 use martlet_engine::limits::Limits;
 use martlet_engine::message::Message;
 use martlet_engine::recording::Stream;
 
-use crate::world::{ROOM, World, clean, durable, filter, id, limits, message, retained};
+use crate::world::{ROOM, World, clean, durable, filter, id, limits, message, qos, retained};
 
 fn dialect(text: &str, now: Time) -> Option<Position> {
     match text {
@@ -100,7 +100,7 @@ fn a_history_is_granted_of_a_stream_and_from_a_place() {
 
 fn refused(world: &mut World, link: LinkId, text: &str) {
     let subscriptions = Box::new([(filter(text), martlet_codec::reason::QoS::AtLeastOnce)]);
-    let packet = martlet_engine::input::InPacket::Subscribe { id: id(9), subscriptions };
+    let packet = InPacket::Subscribe { id: id(9), subscriptions, beyond: 0 };
     world.packet(link, packet);
     assert_eq!(world.heard(link), ["SUBACK #9 [128]"], "{text}");
 }
@@ -163,7 +163,7 @@ fn it_waits_for_the_window() {
     give(&mut world, history, (0..3).map(|n| message("a", &n.to_string(), 1)).collect());
     assert_eq!(world.heard(client), ["a 0 q1 #1", "a 1 q1 #2"]);
     assert_eq!(world.fx.history, []);
-    world.packet(client, martlet_engine::input::InPacket::PubAck(id(1)));
+    world.packet(client, InPacket::PubAck(id(1)));
     assert_eq!(world.heard(client), ["a 2 q1 #3"]);
     assert_eq!(world.fx.history, [Order::More(history)]);
 }
@@ -189,6 +189,19 @@ fn it_ends_with_unsubscribe_with_its_connection_and_when_asked_for_again() {
     assert_eq!(world.heard(client), ["a 1 q1 #1 dup"], "what is in flight is the session's");
     world.inside(message("a", "2", 1));
     assert_eq!(world.heard(client), [""; 0], "and nothing else is");
+}
+
+#[test]
+fn of_many_refusals_in_one_packet_some_are_told_of() {
+    let mut world = recording(limits(), &[("sensors", &["#"])]);
+    let client = world.clean("c");
+    let asked: Box<[_]> = (0..20).map(|_| (filter("$replay/x"), qos(1))).collect();
+    let packet = InPacket::Subscribe { id: id(1), subscriptions: asked, beyond: 0 };
+    world.packet(client, packet);
+    let (last, first) = world.notices().split_last().expect("some");
+    assert!(first.iter().all(|notice| matches!(notice, Notice::HistoryRefused { .. })));
+    let sum = Notice::SubscriptionsRefused { client_id: "c".into(), count: 12, limit: None };
+    assert_eq!((first.len(), last), (8, &sum));
 }
 
 #[test]

@@ -2,10 +2,13 @@
 
 use martlet_codec::decode::{DecodeLimits, Decoded, decode};
 use martlet_codec::encode::encode;
-use martlet_codec::packet::{Delivery, Packet};
+use martlet_codec::packet::{Delivery, Packet, Subscribe, Subscription};
+use martlet_codec::payload::Subscriptions;
+use martlet_codec::properties::Properties;
 use martlet_codec::reason::{ConnectReturnCode, ProtocolVersion, QoS};
+use martlet_codec::topic::SubscriptionFilter;
 use martlet_engine::effects::OutPacket;
-use martlet_engine::input::{Connect, InPacket};
+use martlet_engine::input::{Connect, FILTERS_MAX, InPacket};
 use martlet_engine::message::Message;
 
 use crate::world::{id, message, retained};
@@ -35,7 +38,9 @@ fn what_arrives() {
     assert_eq!(delivery, Delivery::ExactlyOnce { id: id(5), dup: true });
 
     let subscribe = in_packet(b"\x82\x14\x00\x07\x00\x0B$share/g/+/\x01\x00\x01#\x02");
-    let InPacket::Subscribe { id: number, subscriptions } = subscribe else { panic!("SUBSCRIBE") };
+    let InPacket::Subscribe { id: number, subscriptions, beyond: 0 } = subscribe else {
+        panic!("SUBSCRIBE")
+    };
     assert_eq!(number, id(7));
     let list: Vec<_> = subscriptions.iter().map(|(filter, qos)| (filter.as_str(), *qos)).collect();
     assert_eq!(list, [("$share/g/+/", QoS::AtLeastOnce), ("#", QoS::ExactlyOnce)]);
@@ -77,6 +82,19 @@ fn a_connect() {
     assert_eq!(connect.will, Some(retained("w", "gone", 1)));
     assert_eq!(connect.user_name.as_deref(), Some("u"));
     assert_eq!((connect.room_bytes, connect.nonce), (500, 9));
+}
+
+#[test]
+fn of_very_many_filters_some_are_taken_and_all_are_counted() {
+    let one = Subscription::new(SubscriptionFilter::parse(b"a").expect("good"), QoS::AtMostOnce);
+    for (len, left) in [(FILTERS_MAX, 0), (FILTERS_MAX + 7, 7)] {
+        let list = vec![one; len];
+        let subscriptions = Subscriptions::new(&list);
+        let packet = Subscribe { id: id(1), properties: Properties::EMPTY, subscriptions };
+        let taken = InPacket::from_packet(&Packet::Subscribe(packet), &[]);
+        let InPacket::Subscribe { subscriptions, beyond, .. } = taken else { panic!("{taken:?}") };
+        assert_eq!((subscriptions.len(), beyond), (FILTERS_MAX, left));
+    }
 }
 
 #[test]

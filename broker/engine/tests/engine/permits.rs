@@ -119,12 +119,28 @@ fn a_subscription_is_refused_where_the_permit_says_so() {
     let mut world = World::new();
     let client = world.connect(permitted(clean("c")));
     let asked = ["secret", "other"].map(|text| (filter(text), qos(1)));
-    world.packet(client, InPacket::Subscribe { id: id(1), subscriptions: Box::new(asked) });
+    world.packet(
+        client,
+        InPacket::Subscribe { id: id(1), subscriptions: Box::new(asked), beyond: 0 },
+    );
     assert_eq!(world.heard(client), ["SUBACK #1 [128, 1]"]);
     let news = world.notices();
     assert!(matches!(news, [Notice::SubscribeDenied { .. }]), "{news:?}");
     assert_eq!(dropped(&world, Bound::DeniedSubscribe), 1);
     assert_eq!(dropped(&world, Bound::Subscriptions), 0);
+}
+
+#[test]
+fn of_many_refusals_in_one_packet_some_are_told_of() {
+    let mut world = World::new();
+    let client = world.connect(permitted(clean("c")));
+    let asked: Box<[_]> = (0..20).map(|_| (filter("secret"), qos(1))).collect();
+    world.packet(client, InPacket::Subscribe { id: id(1), subscriptions: asked, beyond: 0 });
+    let (last, first) = world.notices().split_last().expect("some");
+    assert!(first.iter().all(|notice| matches!(notice, Notice::SubscribeDenied { .. })));
+    let sum = Notice::SubscriptionsRefused { client_id: "c".into(), count: 12, limit: None };
+    assert_eq!((first.len(), last), (8, &sum));
+    assert_eq!(dropped(&world, Bound::DeniedSubscribe), 20);
 }
 
 #[test]

@@ -147,7 +147,7 @@ impl Run {
         let count = 1 + self.dice.below(2);
         let mut one = |_| (filter(self.dice.pick(FILTERS)), qos(self.dice.below(3) as u8));
         let subscriptions = (0..count).map(&mut one).collect();
-        self.packet(link, InPacket::Subscribe { id: id(9), subscriptions });
+        self.packet(link, InPacket::Subscribe { id: id(9), subscriptions, beyond: 0 });
     }
 
     /// As a client should: every packet that awaits an answer gets it, or stays for later.

@@ -195,7 +195,7 @@ fn many_filters_in_one_subscribe_share_its_piece_of_work() {
     let client = world.durable("c");
     let filters = ["#", "many/#", "many/+", "+/+", "+/#"];
     let subscriptions = filters.iter().map(|text| (filter(text), qos(0))).collect();
-    world.packet(client, InPacket::Subscribe { id: id(1), subscriptions });
+    world.packet(client, InPacket::Subscribe { id: id(1), subscriptions, beyond: 0 });
     assert!(world.fx.outgoing.len() <= 129);
     let heard = serve(&mut world, client, false);
     assert_eq!(heard.len(), 1 + filters.len() * MANY);

@@ -10,7 +10,7 @@ use crate::world::{World, filter, id, limits, message, qos, retained, topic_name
 
 fn subscribe(world: &mut World, link: martlet_engine::input::LinkId, list: &[(&str, u8)]) {
     let subscriptions = list.iter().map(|&(text, code)| (filter(text), qos(code))).collect();
-    world.packet(link, InPacket::Subscribe { id: id(77), subscriptions });
+    world.packet(link, InPacket::Subscribe { id: id(77), subscriptions, beyond: 0 });
 }
 
 #[test]
@@ -20,7 +20,7 @@ fn one_suback_with_a_code_for_each_filter_in_order() {
     let mut world = World::with(Limits { subscriptions_per_session_max: 3, ..limits() });
     let client = world.clean("c");
     subscribe(&mut world, client, &[("a", 2), ("b", 0), ("a", 1), ("c", 1), ("d", 2), ("b", 1)]);
-    let limit = "subscriptions_per_session_max";
+    let limit = Some("subscriptions_per_session_max");
     let notice = Notice::SubscriptionsRefused { client_id: "c".into(), count: 1, limit };
     assert_eq!(world.notices(), [notice]);
     assert_eq!(world.heard(client), ["SUBACK #77 [2, 0, 1, 1, 128, 1]"]);
@@ -29,6 +29,21 @@ fn one_suback_with_a_code_for_each_filter_in_order() {
     assert_eq!(world.engine.counters().messages_dropped(), 0);
     world.inside(message("d", "m", 0));
     assert_eq!(world.heard(client), [""; 0]);
+}
+
+#[test]
+fn a_packet_of_very_many_filters_is_answered_for_all_and_granted_for_some() {
+    // [MQTT-3.8.4-5]
+    let mut world = World::new();
+    let client = world.clean("c");
+    let subscriptions = Box::new([(filter("a"), qos(1))]);
+    world.packet(client, InPacket::Subscribe { id: id(1), subscriptions, beyond: 3 });
+    let limit = Some("filters_per_packet_max");
+    let notice = Notice::SubscriptionsRefused { client_id: "c".into(), count: 3, limit };
+    assert_eq!(world.notices(), [notice]);
+    assert_eq!(world.heard(client), ["SUBACK #1 [1, 128, 128, 128]"]);
+    let refused = martlet_engine::counters::Bound::Subscriptions;
+    assert_eq!(world.engine.counters().dropped(refused), 3);
 }
 
 #[test]
@@ -176,7 +191,7 @@ fn router_and_retained_messages_match_as_the_codec_does() {
         let parsed = TopicFilter::new(text.as_bytes()).expect("a filter");
         let again = world.clean("d");
         let subscriptions = Box::new([(filter(text), QoS::AtMostOnce)]);
-        let packet = InPacket::Subscribe { id: id(1), subscriptions };
+        let packet = InPacket::Subscribe { id: id(1), subscriptions, beyond: 0 };
         let input = martlet_engine::input::Input::Packet { link: again, packet };
         world.step_unchecked(input);
         world.read(again);
@@ -206,7 +221,7 @@ fn many_subscribers_of_one_filter_leave_it() {
     let links: Vec<_> = (0..2000).map(|n| world.link_of(&format!("c{n}"))).collect();
     for &link in &links {
         let subscriptions = Box::new([(filter("t"), QoS::AtMostOnce)]);
-        let packet = InPacket::Subscribe { id: id(1), subscriptions };
+        let packet = InPacket::Subscribe { id: id(1), subscriptions, beyond: 0 };
         world.step_unchecked(martlet_engine::input::Input::Packet { link, packet });
     }
     for (gone, &link) in links.iter().enumerate() {

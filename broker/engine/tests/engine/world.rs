@@ -139,7 +139,7 @@ impl World {
     /// Subscribes and reads the SUBACK away.
     pub(crate) fn subscribe(&mut self, link: LinkId, text: &str, code: u8) {
         let subscriptions = Box::new([(filter(text), qos(code))]);
-        self.packet(link, InPacket::Subscribe { id: id(9), subscriptions });
+        self.packet(link, InPacket::Subscribe { id: id(9), subscriptions, beyond: 0 });
         let at = self.unread.iter().position(|o| o.link == link && is_suback(&o.packet));
         let suback = self.unread.remove(at.expect("SUBACK")).packet;
         assert_eq!(suback, OutPacket::SubAck(id(9), Box::new(Box::new([code]))));

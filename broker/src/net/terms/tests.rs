@@ -25,7 +25,7 @@ fn taken(terms: &Terms, bytes: &[u8]) -> Result<String, Breach> {
             let payload = String::from_utf8_lossy(message.payload()).into_owned();
             format!("{} {payload} {} {}", message.topic(), message.qos() as u8, message.retain())
         }
-        InPacket::Subscribe { id, subscriptions } => {
+        InPacket::Subscribe { id, subscriptions, .. } => {
             let filters =
                 subscriptions.iter().map(|(f, qos)| format!("{} {}", f.as_str(), qos.get()));
             format!("{id} {}", filters.collect::<Vec<_>>().join(", "))
