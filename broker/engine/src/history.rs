@@ -90,6 +90,8 @@ pub enum Refusal {
     Beyond(u64),
     /// There are [`HISTORIES_MAX`] already.
     TooMany,
+    /// The client has [`HISTORIES_PER_SESSION_MAX`] of them.
+    TooManyOfSession,
     /// A kept session has it from a broker to which `$replay` meant nothing.
     Outdated,
 }
@@ -97,6 +99,10 @@ pub enum Refusal {
 /// Histories that are delivered at a time. At the bound: SUBACK says that one more failed, and the
 /// log why.
 pub const HISTORIES_MAX: usize = 1000;
+
+/// Histories that one session may have of them, so that no client keeps all others from theirs. At
+/// the bound: as above.
+pub const HISTORIES_PER_SESSION_MAX: usize = 100;
 
 /// What stands in front of a filter that asks for history.
 pub(crate) const PREFIX: &str = "$replay/";
@@ -135,7 +141,7 @@ impl Engine {
         fx: &mut Effects,
     ) -> Result<(), Refusal> {
         self.end_history(index, filter, fx);
-        let (stream, from) = self.find_history(filter)?;
+        let (stream, from) = self.find_history(index, filter)?;
         let id = self.histories.add(index, filter, qos);
         let filter = filter.clone();
         fx.history.push(Order::Begin(Beginning { id, stream, from, filter }));
@@ -212,7 +218,11 @@ impl Engine {
     }
 
     /// Which stream, and from where.
-    fn find_history(&self, filter: &Filter) -> Result<(Arc<str>, Position), Refusal> {
+    fn find_history(
+        &self,
+        index: SessionIndex,
+        filter: &Filter,
+    ) -> Result<(Arc<str>, Position), Refusal> {
         let dialect = self.histories.dialect.ok_or(Refusal::NothingRecorded)?;
         let from = filter.replay().ok_or(Refusal::Shared)?;
         let (from, name) = match from.rsplit_once('@') {
@@ -221,6 +231,9 @@ impl Engine {
         };
         let from = dialect(from, self.now).ok_or(Refusal::Malformed)?;
         let (stream, end) = self.find_stream(name, filter)?;
+        if self.histories.len_of(index) >= HISTORIES_PER_SESSION_MAX {
+            return Err(Refusal::TooManyOfSession);
+        }
         if self.histories.sessions.len() >= HISTORIES_MAX {
             return Err(Refusal::TooMany);
         }

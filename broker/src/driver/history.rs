@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use martlet_engine::history::{Dialect, HISTORIES_MAX, HistoryId, Order, Refusal};
+use martlet_engine::history::{
+    Dialect, HISTORIES_MAX, HISTORIES_PER_SESSION_MAX, HistoryId, Order, Refusal,
+};
 use martlet_engine::input::Input;
 use martlet_engine::message::Message;
 
@@ -71,6 +73,9 @@ pub(super) fn explain(refusal: &Refusal) -> String {
         }
         Refusal::TooMany => {
             format!("{HISTORIES_MAX} histories are being delivered already, which is the most")
+        }
+        Refusal::TooManyOfSession => {
+            format!("it has {HISTORIES_PER_SESSION_MAX} histories already, which is the most")
         }
     }
 }

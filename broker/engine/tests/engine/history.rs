@@ -2,7 +2,9 @@
 
 use martlet_engine::Engine;
 use martlet_engine::effects::Notice;
-use martlet_engine::history::{Beginning, HISTORIES_MAX, HistoryId, Order, Position, Refusal};
+use martlet_engine::history::{
+    Beginning, HISTORIES_MAX, HISTORIES_PER_SESSION_MAX, HistoryId, Order, Position, Refusal,
+};
 use martlet_engine::input::{Connect, InPacket, Input, LinkId, Time};
 use martlet_engine::limits::Limits;
 use martlet_engine::message::Message;
@@ -208,16 +210,28 @@ fn of_many_refusals_in_one_packet_some_are_told_of() {
 fn there_are_bounds() {
     let limits = Limits { subscriptions_per_session_max: 1 << 20, ..limits() };
     let mut world = recording(limits, &[("sensors", &["#"])]);
-    let client = world.clean("c");
-    for n in 0..HISTORIES_MAX {
-        world.subscribe(client, &format!("$replay/earliest/{n}"), 0);
-    }
-    refused(&mut world, client, "$replay/earliest/#");
-    let [Notice::HistoryRefused { refusal: Refusal::TooMany, .. }] = world.notices() else {
-        panic!("{:?}", world.notices())
+    let mut ask_for_all = |name: &str| {
+        let client = world.clean(name);
+        for n in 0..HISTORIES_PER_SESSION_MAX {
+            world.subscribe(client, &format!("$replay/earliest/{n}"), 0);
+        }
+        client
     };
-    world.unsubscribe(client, "$replay/earliest/7");
-    world.subscribe(client, "$replay/earliest/#", 0);
+    let first = ask_for_all("c");
+    for n in 1..HISTORIES_MAX / HISTORIES_PER_SESSION_MAX {
+        ask_for_all(&n.to_string());
+    }
+    let last = world.clean("last");
+    for (client, expected) in [(first, Refusal::TooManyOfSession), (last, Refusal::TooMany)] {
+        refused(&mut world, client, "$replay/earliest/#");
+        let [Notice::HistoryRefused { refusal, .. }] = world.notices() else {
+            panic!("{:?}", world.notices())
+        };
+        assert_eq!(*refusal, expected);
+    }
+    world.unsubscribe(first, "$replay/earliest/7");
+    world.subscribe(first, "$replay/earliest/#", 0);
+    refused(&mut world, last, "$replay/earliest/#");
 
     let limits = Limits { subscriptions_per_session_max: 1, ..world.limits };
     let mut world = recording(limits, &[("sensors", &["#"])]);
