@@ -147,8 +147,9 @@ impl Section {
         // What there is has its mistakes told, whatever is missing.
         let name = self.name.as_deref().unwrap_or_default();
         let client_id = self.remote_client_id.clone();
+        // In mosquitto's order, not in that of its manual: its sessions at other brokers go on.
         let client_id =
-            client_id.unwrap_or_else(|| format!("{name}.{}", machine::host_name()).into());
+            client_id.unwrap_or_else(|| format!("{}.{name}", machine::host_name()).into());
         let local = self.local_client_id.clone();
         let local_client_id = local.unwrap_or_else(|| format!("local.{client_id}").into());
         if self.remote_password.is_some() && self.remote_user.is_none() {

@@ -21,7 +21,7 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     row("remote_client_id", WORDS, None)
         .mosquitto("remote_clientid")
-        .help("The client id at the other broker. Left out: `NAME.HOSTNAME`."),
+        .help("The client id at the other broker. Left out: `HOSTNAME.NAME`."),
     row("remote_user", WORDS, None)
         .mosquitto("remote_username")
         .help("The user name at the other broker. Left out: none."),

@@ -28,7 +28,7 @@ fn a_bridge_has_defaults_as_mosquitto_has_them() {
     for bridges in [self::toml(toml), mosquitto(conf)] {
         let bridges = bridges.expect("good");
         let [bridge] = &bridges[..] else { panic!("{bridges:?}") };
-        let client_id = format!("b.{}", machine::host_name());
+        let client_id = format!("{}.b", machine::host_name());
         assert_eq!(*bridge.remote.client_id, *client_id);
         assert_eq!(*bridge.local_client_id, *format!("local.{client_id}"));
         assert_eq!(bridge.addresses, [Remote { host: "h".to_owned(), port: 1883 }]);
@@ -127,7 +127,7 @@ fn what_is_wrong_with_a_connection_is_said_where_it_stands() {
             "connection b\naddress h\ntopic #\nnotification_topic a/#\n",
             &["m.conf:4:1: \"a/#\" can be no topic of its state"],
         ),
-        ("connection a/b\naddress h\ntopic #\n", &["m.conf:1:1: \"$SYS/broker/connection/a/b"]),
+        ("connection a/b\naddress h\ntopic #\n", &["m.conf:1:1: \"$SYS/broker/connection/"]),
         (
             "connection b\naddress h\ntopic #\nbridge_tls_version tlsv1.1\n",
             &["m.conf:4:1: \"bridge_tls_version\" takes tlsv1.2 or tlsv1.3"],
