@@ -23,6 +23,8 @@ pub struct Settings {
     pub data_dir: Option<PathBuf>,
     /// Files of the log.
     pub log_files: Vec<PathBuf>,
+    /// Sockets in the file system.
+    pub sockets: Vec<PathBuf>,
 }
 
 /// A user of this machine.
@@ -85,7 +87,7 @@ impl Settings {
         };
         let pid_file = self.pid_file.as_deref().map(PidFile::write).transpose()?;
         let Some(user) = user else { return Ok(pid_file) };
-        let made = self.log_files.iter().chain(&self.pid_file).cloned();
+        let made = self.log_files.iter().chain(&self.pid_file).chain(&self.sockets).cloned();
         for path in made.chain(self.data_dir.iter().flat_map(|folder| within(folder))) {
             user.take_over(&path).map_err(|error| {
                 format!("Cannot hand {} over to the user {}: {error}.", path.display(), user.name)

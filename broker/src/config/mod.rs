@@ -58,6 +58,7 @@ pub use crate::config::origin::Mistake;
 use crate::config::origin::Origin;
 use crate::config::written::Written;
 use crate::inquiry::Inquiry;
+use crate::net::address::Address;
 use crate::net::throttle;
 use crate::store::durable::Sync;
 use crate::telemetry::log::StreamSettings;
@@ -248,7 +249,7 @@ fn resolve(
         connections_chosen: all.limits.connections_max != 0,
         warnings,
         log: all.log.settings(&layers),
-        identity: all.identity(),
+        identity: all.identity(&listeners),
         data_dir: all.data.dir.clone(),
         sync: all.data.sync.0,
         notices: layers.written.notices.clone(),
@@ -372,12 +373,17 @@ impl Settings {
         })
     }
 
-    fn identity(&self) -> privileges::Settings {
+    fn identity(&self, listeners: &[listeners::Listener]) -> privileges::Settings {
+        let sockets = listeners.iter().filter_map(|listener| match &listener.settings.address {
+            Address::Unix(place) => Some(place.path.clone()),
+            Address::Ip(_) => None,
+        });
         privileges::Settings {
             user: self.process.user.clone(),
             pid_file: self.process.pid_file.clone(),
             data_dir: self.data.sync.0.map(|_| self.data.dir.clone()),
             log_files: self.log.files(),
+            sockets: sockets.collect(),
         }
     }
 

@@ -17,6 +17,9 @@ use crate::net::proxy::{self, Proxies, Version};
 use crate::net::terms::{MountPoint, Terms, Versions};
 use crate::net::websocket;
 
+/// Who may connect to a socket in the file system where nobody says: the broker's user and group.
+const SOCKET_MODE: u32 = 0o770;
+
 /// The options with their defaults.
 #[derive(Debug, Deserialize)]
 pub(super) struct Section {
@@ -215,7 +218,8 @@ impl Section {
                 (&["path_mode"][..], text)
             })
         });
-        Ok(UnixAddress { path: path.to_owned(), mode: mode.transpose()? })
+        let mode = mode.transpose()?.unwrap_or(SOCKET_MODE);
+        Ok(UnixAddress { path: path.to_owned(), mode })
     }
 
     /// The addresses that go with a port.

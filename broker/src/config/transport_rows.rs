@@ -12,7 +12,8 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row("path_mode", Kind::Text { bytes_max: 4 }, None).help(
         "With `path`: who may connect, as `chmod` has it: those who may write the file, so \
-         `\"660\"` is the broker's user and group. Left out: as the umask of the broker has it.",
+         `\"660\"` is the broker's user and group. Left out: `\"770\"`, the same, as \
+         in mosquitto.",
     ),
     row("interface", Kind::Text { bytes_max: 15 }, None).mosquitto("bind_interface").help(
         "With `port`: listen on the addresses of this network interface only, the first IPv4 one \

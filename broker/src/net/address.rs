@@ -29,8 +29,8 @@ pub enum Address {
 pub struct UnixAddress {
     /// Its file.
     pub path: PathBuf,
-    /// Who may connect: those who may write the file. `None`: as the broker's umask has it.
-    pub mode: Option<u32>,
+    /// Who may connect: those who may write the file.
+    pub mode: u32,
 }
 
 /// A socket that listens. The runtime watches it as if it were a stream: its own listeners would
@@ -116,9 +116,7 @@ fn unix(place: &UnixAddress) -> io::Result<(UnixStream, SocketFile)> {
     socket.bind(&SockAddr::unix(path)?)?;
     let identity = fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()));
     let file = SocketFile { path: path.clone(), identity: identity.ok() };
-    if let Some(mode) = place.mode {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    }
+    fs::set_permissions(path, fs::Permissions::from_mode(place.mode))?;
     // Nobody can connect before this.
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
@@ -179,7 +177,7 @@ impl fmt::Display for Address {
 mod tests {
     use super::*;
 
-    fn at(path: &Path, mode: Option<u32>) -> Address {
+    fn at(path: &Path, mode: u32) -> Address {
         Address::Unix(UnixAddress { path: path.to_owned(), mode })
     }
 
@@ -187,11 +185,11 @@ mod tests {
     async fn a_socket_comes_with_its_permissions_and_goes_with_its_listener() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("martlet.sock");
-        let (listening, address) = Listening::open(&at(&path, Some(0o620))).expect("it is free");
+        let (listening, address) = Listening::open(&at(&path, 0o620)).expect("it is free");
         assert_eq!(address.to_string(), path.display().to_string());
         let mode = fs::metadata(&path).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o620);
-        let in_use = Listening::open(&at(&path, None)).expect_err("it is in use");
+        let in_use = Listening::open(&at(&path, 0o600)).expect_err("it is in use");
         assert_eq!(in_use.kind(), ErrorKind::AddrInUse);
         drop(listening);
         assert!(!path.exists());
@@ -203,12 +201,12 @@ mod tests {
         let path = folder.path().join("martlet.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket"));
         assert!(path.exists(), "it was left behind");
-        let (listening, _) = Listening::open(&at(&path, None)).expect("it makes way");
+        let (listening, _) = Listening::open(&at(&path, 0o600)).expect("it makes way");
         fs::remove_file(&path).expect("a file of ours");
         fs::write(&path, "precious").expect("a folder of ours");
         drop(listening);
         assert!(path.exists(), "somebody else's file stays");
-        let refused = Listening::open(&at(&path, None)).expect_err("a file is there");
+        let refused = Listening::open(&at(&path, 0o600)).expect_err("a file is there");
         assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).expect("it stays"), b"precious");
     }

@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 use std::fs::{self, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// A file system, as far as a store needs one.
@@ -120,6 +120,10 @@ pub struct Real;
 #[derive(Debug)]
 struct RealFile(fs::File);
 
+/// Who may read what is kept, besides the broker: its group, such as those who analyse the log.
+const FILE_MODE: u32 = 0o640;
+const FOLDER_MODE: u32 = 0o750;
+
 impl Real {
     /// Opens a file that is only read: its writes fail.
     ///
@@ -135,9 +139,10 @@ impl Disk for Real {
         if path.as_os_str().is_empty() || path.is_dir() {
             return Ok(());
         }
-        let Some(parent) = path.parent() else { return fs::create_dir(path) };
+        let create = || fs::DirBuilder::new().mode(FOLDER_MODE).create(path);
+        let Some(parent) = path.parent() else { return create() };
         self.create_folder(parent)?;
-        match fs::create_dir(path) {
+        match create() {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
             Err(error) => Err(error),
             // A folder above may belong to somebody else and not be readable: then it is theirs to
@@ -159,8 +164,8 @@ impl Disk for Real {
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(true).open(path)?;
-        Ok(Box::new(RealFile(file)))
+        options.read(true).write(true).create(true).truncate(true).mode(FILE_MODE);
+        Ok(Box::new(RealFile(options.open(path)?)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -178,7 +183,8 @@ impl Disk for Real {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+        options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
+        let file = options.open(path)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Box::new(RealFile(file)))),
             Err(TryLockError::WouldBlock) => Ok(None),

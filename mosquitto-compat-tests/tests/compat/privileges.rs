@@ -62,10 +62,11 @@ fn every_thread_becomes_mosquittos_user_and_keeps_its_files() {
         }
         let text = format!(
             "allow_anonymous true\npersistence true\npersistence_location {}/\npid_file {}\n\
-             log_dest file {}\nlog_dest stdout\n",
+             log_dest file {}\nlog_dest stdout\nlistener 0 {}\n",
             path("data").display(),
             path("pid").display(),
             path("log").display(),
+            path("socket").display(),
         );
         let broker = Broker::start_with_conf(kind, &program, &text).unwrap();
         let no_root = || of_threads(&broker, "Uid:").iter().all(|uids| !uids.starts_with("0 "));
@@ -83,6 +84,10 @@ fn every_thread_becomes_mosquittos_user_and_keeps_its_files() {
             let none = |line: &String| line.chars().all(|digit| digit == '0');
             assert!(of_threads(&broker, name).iter().all(none), "{kind:?} {name}");
         }
+        // Whoever is in its group may connect.
+        let socket = fs::metadata(path("socket")).unwrap();
+        assert_eq!(socket.uid().to_string(), first, "{kind:?}");
+        assert_eq!(socket.permissions().mode() & 0o777, 0o770, "{kind:?}");
         let groups = of_threads(&broker, "Groups:");
         assert!(groups.iter().all(|line| !line.split(' ').any(|group| group == "0")), "{groups:?}");
         assert_eq!(fs::read_to_string(path("pid")).unwrap(), broker.pid().to_string());
@@ -91,6 +96,8 @@ fn every_thread_becomes_mosquittos_user_and_keeps_its_files() {
                 for entry in fs::read_dir(path(name)).unwrap() {
                     let path = entry.unwrap().path();
                     assert_eq!(owner(&path).to_string(), first, "{}", path.display());
+                    let mode = fs::metadata(&path).unwrap().permissions().mode();
+                    assert_eq!(mode & 0o007, 0, "{}", path.display());
                 }
             }
             assert_eq!(owner(&path("log")).to_string(), first);
