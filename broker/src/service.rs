@@ -271,6 +271,8 @@ impl Operated {
         match self.read_and_apply() {
             Ok(()) => tracing::info!("The configuration was reloaded."),
             Err(mistakes) => {
+                // Whoever rotates logs has renamed the files, whatever the configuration says.
+                self.log.reopen();
                 for mistake in mistakes {
                     tracing::error!("{mistake}");
                 }

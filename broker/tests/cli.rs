@@ -288,6 +288,26 @@ fn a_reload_takes_all_of_a_configuration_or_nothing() {
     assert_eq!(ended.err.matches("New connection from").count(), 1, "{ended:?}");
 }
 
+/// Whoever rotates logs renames the file and sends SIGHUP, whatever the configuration says by then.
+#[test]
+fn a_reload_with_a_mistake_opens_the_log_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = "[[listener]]\naddress = '127.0.0.1:0'\nallow_anonymous = true\n";
+    let log = "[log]\ndestinations = 'stderr, file a.log'\n";
+    fs::write(dir.path().join("a.toml"), format!("{listener}{log}")).unwrap();
+    let mut running = Running::start(&mut martlet(dir.path(), &["-c", "a.toml"]));
+    fs::rename(dir.path().join("a.log"), dir.path().join("a.log.1")).unwrap();
+    fs::write(dir.path().join("a.toml"), "colour = 1\n").unwrap();
+    running.signal(Signal::HUP);
+    running.wait_for("The configuration was not reloaded: the one before stays in use.");
+    assert!(dir.path().join("a.log").exists());
+    running.signal(Signal::TERM);
+    let ended = running.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let line = "The configuration was not reloaded";
+    assert!(fs::read_to_string(dir.path().join("a.log")).unwrap().contains(line));
+}
+
 #[test]
 fn a_port_in_use_is_1_and_says_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
