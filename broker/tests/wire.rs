@@ -133,6 +133,7 @@ fn a_client_of_5_0_can_read_why_it_is_refused() {
     client.send_bytes(b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x01c");
     assert!(client.expect_packet() == Packet::Bytes(vec![0x20, 3, 0, 0x84, 0]));
     client.expect_closed();
+    assert_eq!(broker.driver().traffic.connects_refused.load(Ordering::Relaxed), 1);
 }
 
 #[test]

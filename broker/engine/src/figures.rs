@@ -160,7 +160,7 @@ pub const FIGURES: &[Figure] = &[
     }),
     now("$SYS/broker/martlet/connections/open", "Open connections.", |c, _| c.traffic.sockets_open),
     total("$SYS/broker/martlet/connections/refused", "CONNECTs refused.", |c, _| {
-        c.connects_refused
+        c.connects_refused + c.traffic.connects_refused
     }),
     total(
         "$SYS/broker/martlet/log/lost",

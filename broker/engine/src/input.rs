@@ -351,6 +351,8 @@ pub struct Traffic {
     pub sockets_accepted: u64,
     /// Sockets open now.
     pub sockets_open: u64,
+    /// CONNECTs that were refused before the engine saw them.
+    pub connects_refused: u64,
     /// Logins that failed.
     pub logins_failed: u64,
     /// Connections that were closed because their address came, or failed, too often.

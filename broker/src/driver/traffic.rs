@@ -23,6 +23,8 @@ pub struct TrafficCounters {
     pub sockets_accepted: AtomicU64,
     /// Sockets closed.
     pub sockets_closed: AtomicU64,
+    /// CONNECTs that were refused before the engine saw them.
+    pub connects_refused: AtomicU64,
     /// Logins that failed.
     pub logins_failed: AtomicU64,
     /// Connections that were closed because of their address.
@@ -78,6 +80,7 @@ impl TrafficCounters {
             bytes_received: self.bytes_received.load(Ordering::Relaxed),
             bytes_sent: self.bytes_sent.load(Ordering::Relaxed),
             sockets_accepted: accepted,
+            connects_refused: self.connects_refused.load(Ordering::Relaxed),
             logins_failed: self.logins_failed.load(Ordering::Relaxed),
             turned_away: self.turned_away.load(Ordering::Relaxed),
             connect_timeouts: self.connect_timeouts.load(Ordering::Relaxed),

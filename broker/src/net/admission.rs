@@ -204,6 +204,7 @@ impl Connection {
     /// Sends a CONNACK that refuses, with session present 0 [MQTT-3.2.2-4]; then comes the end
     /// [MQTT-3.2.2-5].
     fn refuse(&self, code: ConnAckCode, version: ProtocolVersion) -> End {
+        self.traffic().connects_refused.fetch_add(1, Ordering::Relaxed);
         let properties = Properties::EMPTY;
         let answer = Packet::ConnAck(ConnAck { session_present: false, code, properties });
         let mut bytes = [0; 8];

@@ -34,7 +34,10 @@ pub(super) const ROWS: &[Row] = &[
         .help("Seconds between updates of `$SYS`; 0: never.")
         .kept("sys", "interval_s"),
     global("retain_available", Bool, "true", "false")
-        .help("With `false`, clients that send retained messages are disconnected.")
+        .help(
+            "With `false`, a message that is to be retained is delivered only, and counted as not \
+             retained; mosquitto disconnects its publisher.",
+        )
         .kept_by("limits", "retained_messages_max", Words(&[("false", "0")])),
     global("retain_expiry_interval", Integer { min: 1, max: i32::MAX as i64 }, "", "60")
         .since("2.0.21")
@@ -77,7 +80,10 @@ pub(super) const ROWS: &[Row] = &[
         .help("Bytes of the largest payload: what is larger is acknowledged and thrown away.")
         .kept_by("limits", "packet_size_max", By(convert::payload_size)),
     global("max_keepalive", Integer { min: 0, max: 65_535 }, "0", "300")
-        .help("The longest Keep Alive in seconds; 0: no bound.")
+        .help(
+            "The longest Keep Alive in seconds; 0: no bound. A client that asks for more, or for \
+             none, is refused; 2.0.11 lets those of MQTT 3.1 and 3.1.1 in.",
+        )
         .kept("limits", "keep_alive_max_s"),
     global("memory_limit", Integer { min: 0, max: i64::MAX }, "", "100000000")
         .help("Bytes of memory that the broker may take.")
