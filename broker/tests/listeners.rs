@@ -45,7 +45,7 @@ fn beside(listener: listener::Settings) -> Settings {
 }
 
 fn unix(path: &Path) -> listener::Settings {
-    let place = UnixAddress { path: path.to_owned(), mode: Some(0o600) };
+    let place = UnixAddress { path: path.to_owned(), mode: 0o600 };
     listener::Settings::on(Address::Unix(place))
 }
 
