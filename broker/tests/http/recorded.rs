@@ -326,6 +326,24 @@ fn who_follows_a_stream_gets_no_more_than_the_rules_say_now() {
     assert_eq!(tail.json()["topic"], "sensors/a");
 }
 
+#[test]
+fn a_long_answer_ends_with_the_rights_to_it() {
+    const RECORDS: usize = 500;
+    let (settings, root) = ruled("topic read sensors/#\n");
+    let broker = Recording::with(&[("plant", "sensors/#")], settings);
+    let mut http = broker.open();
+    // Far more than sockets hold.
+    for _ in 0..RECORDS {
+        let headers = [("Authorization", root.as_str())];
+        assert_eq!(http.ask("POST /push/sensors/a", &headers, &[b'x'; 50_000]).status, 200);
+    }
+    let mut slow = Lines::of(broker.open(), "/consume/?limit=1000", &[ACCEPT_LINES]);
+    assert_eq!(slow.json()["topic"], "sensors/a");
+    broker.rule(crate::policy(true, None, Some("topic read elsewhere\n")));
+    let rest = std::iter::from_fn(|| slow.next()).count();
+    assert!(rest < RECORDS - 1, "{rest} came");
+}
+
 /// Who follows a stream sees what it missed, and goes on without a gap.
 #[test]
 fn a_tail_of_the_log_misses_nothing() {
