@@ -86,7 +86,8 @@ impl Strace {
         if let Some(status) = ended {
             return Err(BenchError::Strace(format!("it ended before the run: {status}")));
         }
-        let signalled = kill_process(Pid::from_child(&self.child), Signal::INT);
+        // SIGINT is ignored by whoever a shell has started in the background, and by its children.
+        let signalled = kill_process(Pid::from_child(&self.child), Signal::TERM);
         signalled.map_err(|error| BenchError::Strace(error.to_string()))?;
         self.child.wait().map_err(BenchError::system("waiting for strace"))?;
         Ok(())
