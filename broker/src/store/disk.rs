@@ -134,21 +134,26 @@ impl Real {
     }
 }
 
+/// Those above it are as anybody's: root may make them for another user, who must get through.
+fn create_folder(path: &Path, mode: u32) -> io::Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    let create = || fs::DirBuilder::new().mode(mode).create(path);
+    let Some(parent) = path.parent() else { return create() };
+    create_folder(parent, 0o777)?;
+    match create() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+        // A folder above may belong to somebody else and not be readable: then it is theirs to
+        // keep.
+        Ok(()) => Real.sync_folder(parent).or(Ok(())),
+    }
+}
+
 impl Disk for Real {
     fn create_folder(&self, path: &Path) -> io::Result<()> {
-        if path.as_os_str().is_empty() || path.is_dir() {
-            return Ok(());
-        }
-        let create = || fs::DirBuilder::new().mode(FOLDER_MODE).create(path);
-        let Some(parent) = path.parent() else { return create() };
-        self.create_folder(parent)?;
-        match create() {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-            Err(error) => Err(error),
-            // A folder above may belong to somebody else and not be readable: then it is theirs to
-            // keep.
-            Ok(()) => self.sync_folder(parent).or(Ok(())),
-        }
+        create_folder(path, FOLDER_MODE)
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
@@ -233,5 +238,25 @@ impl File for RealFile {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_not_for_everybody_and_others_get_through_to_their_own() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let [plain, above, folder] = ["plain", "above", "above/kept"].map(|n| dir.path().join(n));
+        let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode();
+        fs::create_dir(&plain).expect("a folder of ours");
+        Real.create_folder(&folder).expect("it can be made");
+        Real.create(&folder.join("file")).expect("it can be made");
+        assert_eq!(mode(&above), mode(&plain));
+        assert_eq!(mode(&folder) & 0o007, 0);
+        assert_eq!(mode(&folder.join("file")) & 0o007, 0);
     }
 }

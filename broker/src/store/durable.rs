@@ -376,7 +376,8 @@ impl Store for Durable {
 /// Makes the folders, and takes them for this process alone.
 fn prepare(disk: &dyn Disk, folder: &Path) -> Result<Box<dyn Lock>, StoreError> {
     let journal = folder.join(JOURNAL);
-    disk.create_folder(&journal).map_err(|source| match source.kind() {
+    let made = disk.create_folder(folder).and_then(|()| disk.create_folder(&journal));
+    made.map_err(|source| match source.kind() {
         std::io::ErrorKind::NotADirectory | std::io::ErrorKind::AlreadyExists => {
             StoreError::NotAFolder { folder: folder.to_owned() }
         }
